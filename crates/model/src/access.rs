@@ -1,0 +1,144 @@
+//! What the gateway must know of roles and databases before it lets anybody in, and the decision itself.
+//!
+//! PostgreSQL checks LOGIN, CONNECTION LIMIT, CONNECT and the database again when the backend logs in as the
+//! client's role; what is decided here is decided so that nobody wakes a server in vain, and because `trust`
+//! between gateway and server skips VALID UNTIL and the password.
+
+use serde::{Deserialize, Serialize};
+
+use crate::client_error::{ClientError, sqlstate};
+use crate::lsn::Lsn;
+
+/// One row of `pg_authid`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// `rolname`
+    pub name: String,
+    /// `rolcanlogin`
+    pub can_login: bool,
+    /// `rolpassword`: a SCRAM or md5 verifier
+    pub verifier: Option<String>,
+    /// `rolvaliduntil` in microseconds since 1970-01-01 UTC; `None` is for ever
+    pub valid_until_us: Option<i64>,
+}
+
+/// One row of `pg_database`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// `datname`
+    pub name: String,
+    /// `datallowconn`
+    pub allows_connections: bool,
+}
+
+/// The roles and databases of a sleeping cluster, as they were at its shutdown checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessSnapshot {
+    /// The cluster's system identifier.
+    pub system_identifier: u64,
+    /// The shutdown checkpoint. If pg_control names another, somebody else ran the server.
+    pub checkpoint: Lsn,
+    /// All roles.
+    pub roles: Vec<Role>,
+    /// All databases.
+    pub databases: Vec<Database>,
+}
+
+/// What was found out about one login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessFacts {
+    /// `None`: there is no such role.
+    pub role: Option<Role>,
+    /// `None`: there is no such database.
+    pub database: Option<Database>,
+}
+
+impl AccessSnapshot {
+    /// What it says about this role and this database.
+    pub fn facts(&self, role: &str, database: &str) -> AccessFacts {
+        AccessFacts {
+            role: self.roles.iter().find(|r| r.name == role).cloned(),
+            database: self.databases.iter().find(|d| d.name == database).cloned(),
+        }
+    }
+}
+
+/// Why an authenticated client is not let in. The words are PostgreSQL's own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Only after peer authentication: a password login of an unknown role fails as a wrong password.
+    #[error("role \"{0}\" does not exist")]
+    NoSuchRole(String),
+    /// NOLOGIN
+    #[error("role \"{0}\" is not permitted to log in")]
+    NoLogin(String),
+    /// No such database in this branch.
+    #[error("database \"{0}\" does not exist")]
+    NoSuchDatabase(String),
+    /// `datallowconn` is false.
+    #[error("database \"{0}\" is not currently accepting connections")]
+    NoConnections(String),
+}
+
+impl ClientError for Refused {
+    fn sqlstate(&self) -> &'static str {
+        match self {
+            Refused::NoSuchRole(_) | Refused::NoLogin(_) => sqlstate::INVALID_AUTHORIZATION_SPECIFICATION,
+            Refused::NoSuchDatabase(_) => sqlstate::INVALID_CATALOG_NAME,
+            Refused::NoConnections(_) => sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        }
+    }
+}
+
+/// Whether a password may be used for this role now (microseconds since 1970). PostgreSQL treats a password past its
+/// VALID UNTIL as a wrong one.
+pub fn password_is_valid(role: &Role, now_us: i64) -> bool {
+    role.valid_until_us.is_none_or(|until| now_us <= until)
+}
+
+/// Whether an authenticated client may go on to wake and enter the server. A physical replication connection names
+/// no database.
+pub fn admit(facts: &AccessFacts, role: &str, database: Option<&str>) -> Result<(), Refused> {
+    let known = facts.role.as_ref().ok_or_else(|| Refused::NoSuchRole(role.to_owned()))?;
+    if !known.can_login {
+        return Err(Refused::NoLogin(role.to_owned()));
+    }
+    let Some(database) = database else { return Ok(()) };
+    match &facts.database {
+        None => Err(Refused::NoSuchDatabase(database.to_owned())),
+        Some(known) if !known.allows_connections => Err(Refused::NoConnections(database.to_owned())),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(can_login: bool, allows_connections: bool) -> AccessFacts {
+        AccessFacts {
+            role: Some(Role { name: "alice".into(), can_login, verifier: None, valid_until_us: None }),
+            database: Some(Database { name: "shop".into(), allows_connections }),
+        }
+    }
+
+    #[test]
+    fn refuses_in_postgresqls_order_and_words() {
+        let nobody = AccessFacts { role: None, database: None };
+        assert_eq!(admit(&nobody, "bob", Some("shop")).unwrap_err().to_string(), "role \"bob\" does not exist");
+        assert_eq!(admit(&facts(false, false), "alice", Some("shop")), Err(Refused::NoLogin("alice".into())));
+        assert_eq!(admit(&facts(true, false), "alice", Some("shop")), Err(Refused::NoConnections("shop".into())));
+        assert_eq!(admit(&facts(true, true), "alice", Some("shop")), Ok(()));
+        let no_database = AccessFacts { database: None, ..facts(true, true) };
+        assert_eq!(admit(&no_database, "alice", Some("shop")).unwrap_err().sqlstate(), "3D000");
+        assert_eq!(admit(&no_database, "alice", None), Ok(()), "physical replication");
+    }
+
+    #[test]
+    fn a_password_ends_after_its_valid_until() {
+        let role = |until| Role { name: "a".into(), can_login: true, verifier: None, valid_until_us: until };
+        assert!(password_is_valid(&role(None), i64::MAX));
+        assert!(password_is_valid(&role(Some(10)), 10));
+        assert!(!password_is_valid(&role(Some(10)), 11));
+    }
+}

@@ -1,0 +1,227 @@
+//! The settings of `nap.toml` and of a branch, one table for code, `nap config` and the README.
+
+mod spec;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::ids::Major;
+use crate::nearest::nearest;
+use crate::span::Span;
+pub use spec::{Applies, SPECS, Spec, markdown};
+
+/// `nap.toml`, with defaults filled in.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// TCP port, and the number in the names of Unix sockets. Written by the first `nap up`.
+    pub port: u16,
+    /// Loopback addresses only, until there is TLS.
+    pub listen_addresses: Vec<String>,
+    /// Where else the socket for bare `psql` is put; empty: libpq's default directory if it is writable and free.
+    pub unix_socket_directory: Option<PathBuf>,
+    /// The user that the daemon becomes when it is started by root.
+    pub run_as: String,
+    /// A directory with `postgres`, `initdb` and the others.
+    pub postgres_bin: Option<PathBuf>,
+    /// The major for new clusters; none: the newest that is found.
+    pub postgres_major: Option<u16>,
+    /// The branch when nothing names one.
+    pub default_branch: crate::ids::BranchName,
+    /// The first role, for URLs. Written by the first `nap up`.
+    pub role: Option<String>,
+    /// How long after its last session a server goes to sleep.
+    pub sleep_after: Span,
+    /// How many servers may be awake at once.
+    pub max_awake: u32,
+    /// How long a client waits for its server to wake.
+    pub wake_timeout: Span,
+    /// How long a client may take to say who it is.
+    pub authentication_timeout: Span,
+    /// Client connections in all.
+    pub max_connections: u32,
+    /// Client connections of one branch.
+    pub max_connections_per_branch: u32,
+    /// Clients that may wait for servers to wake, in all.
+    pub max_waiting_clients: u32,
+    /// The longest startup packet.
+    pub max_startup_packet_bytes: u32,
+    /// How long a fast shutdown of a server may take before it becomes an immediate one.
+    pub shutdown_timeout: Span,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            listen_addresses: vec!["127.0.0.1".into(), "::1".into()],
+            unix_socket_directory: None,
+            run_as: "postgres".into(),
+            postgres_bin: None,
+            postgres_major: None,
+            default_branch: crate::ids::BranchName::main(),
+            role: None,
+            sleep_after: Span::seconds(30),
+            max_awake: 50,
+            wake_timeout: Span::seconds(60),
+            authentication_timeout: Span::seconds(60),
+            max_connections: 1_000,
+            max_connections_per_branch: 500,
+            max_waiting_clients: 500,
+            max_startup_packet_bytes: 10_000,
+            shutdown_timeout: Span::seconds(60),
+        }
+    }
+}
+
+/// The `[settings]` of a `branch.toml`: what a branch does otherwise than its home.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BranchSettings {
+    /// In place of the home's `sleep_after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sleep_after: Option<Span>,
+}
+
+/// What is wrong with a settings text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSettings {
+    /// A name that no setting has.
+    #[error("there is no setting \"{name}\"{}", did_you_mean(.nearest))]
+    Unknown {
+        /// As it was written.
+        name: String,
+        /// The known names that look like it.
+        nearest: Vec<&'static str>,
+    },
+    /// Not TOML, or a value of another type, or a value out of its range.
+    #[error("{0}")]
+    Value(String),
+}
+
+fn did_you_mean(nearest: &[&str]) -> String {
+    if nearest.is_empty() { String::new() } else { format!(" (did you mean {}?)", nearest.join(" or ")) }
+}
+
+impl Settings {
+    /// Reads the text of a `nap.toml`.
+    pub fn parse(text: &str) -> Result<Self, BadSettings> {
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| BadSettings::Value(e.to_string()))?;
+        for name in table.keys() {
+            known(name)?;
+        }
+        let settings: Self = toml::from_str(text).map_err(|e| BadSettings::Value(e.to_string()))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The major for new clusters.
+    pub fn major(&self) -> Option<Major> {
+        self.postgres_major.map(Major)
+    }
+
+    fn check(&self) -> Result<(), BadSettings> {
+        let wrong = |text: String| Err(BadSettings::Value(text));
+        for address in &self.listen_addresses {
+            let loopback = address.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+            if !loopback && address != "localhost" {
+                return wrong(format!(
+                    "listen_addresses: {address} is not a loopback address; others are refused until Napgres speaks TLS"
+                ));
+            }
+        }
+        if self.port == u16::MAX {
+            return wrong("port: at most 65534, because the next one is the read-only door".into());
+        }
+        if let Some(major) = self.major().filter(|major| *major < Major::OLDEST) {
+            return wrong(format!(
+                "postgres_major: {major} is older than {}, the oldest that Napgres runs",
+                Major::OLDEST
+            ));
+        }
+        let counts = [
+            ("max_awake", self.max_awake, 1, 100_000),
+            ("max_connections", self.max_connections, 1, 1_000_000),
+            ("max_connections_per_branch", self.max_connections_per_branch, 1, 1_000_000),
+            ("max_waiting_clients", self.max_waiting_clients, 1, 1_000_000),
+            ("max_startup_packet_bytes", self.max_startup_packet_bytes, 100, 1_000_000),
+        ];
+        for (name, value, least, most) in counts {
+            if !(least..=most).contains(&value) {
+                return wrong(format!("{name}: {value} is outside {least} to {most}"));
+            }
+        }
+        for (name, span) in [
+            ("wake_timeout", self.wake_timeout),
+            ("authentication_timeout", self.authentication_timeout),
+            ("shutdown_timeout", self.shutdown_timeout),
+        ] {
+            if span.0.is_none_or(|span| span.is_zero()) {
+                return wrong(format!("{name}: must end some time: {span} is not allowed"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The spec of a setting's name, or the nearest names.
+pub fn known(name: &str) -> Result<&'static Spec, BadSettings> {
+    SPECS.iter().find(|spec| spec.name == name).ok_or_else(|| BadSettings::Unknown {
+        name: name.chars().take(64).collect(),
+        nearest: nearest(name, SPECS.iter().map(|spec| spec.name)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest() {
+        let error = Settings::parse("sleep_afer = \"5s\"").unwrap_err();
+        assert_eq!(error.to_string(), "there is no setting \"sleep_afer\" (did you mean sleep_after?)");
+    }
+
+    #[test]
+    fn values_outside_their_range_are_refused() {
+        for bad in [
+            "port = 65535",
+            "port = \"x\"",
+            "listen_addresses = [\"0.0.0.0\"]",
+            "wake_timeout = \"never\"",
+            "authentication_timeout = \"0s\"",
+            "max_awake = 0",
+            "postgres_major = 13",
+            "sleep_after = \"soon\"",
+            "sleep_after = 30",
+            "default_branch = \"A\"",
+            "port = ",
+        ] {
+            assert!(matches!(Settings::parse(bad), Err(BadSettings::Value(_))), "{bad}");
+        }
+        assert_eq!(Settings::parse("sleep_after = \"never\"").unwrap().sleep_after, Span(None));
+    }
+
+    #[test]
+    fn the_table_names_every_setting_with_its_default() {
+        let fields: Settings = toml::from_str("").unwrap();
+        let debug = format!("{fields:#?}");
+        let names: Vec<&str> = debug
+            .lines()
+            .filter_map(|l| l.strip_prefix("    ")?.split_once(": ").map(|(n, _)| n))
+            .filter(|n| !n.starts_with(' '))
+            .collect();
+        let specs: Vec<&str> = SPECS.iter().map(|spec| spec.name).collect();
+        assert_eq!(names, specs, "Settings and SPECS list the same settings in the same order");
+        for spec in SPECS.iter().filter(|spec| !spec.default.is_empty()) {
+            let text = format!("{} = {}", spec.name, spec.default);
+            assert_eq!(Settings::parse(&text).unwrap(), Settings::default(), "{text}");
+        }
+    }
+}

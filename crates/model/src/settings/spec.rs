@@ -1,0 +1,125 @@
+//! The table of settings: what `nap config` prints, what the README shows, what a slip is compared with.
+
+/// When a change takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applies {
+    /// At once, by `nap config set` or `nap config reload`.
+    Reload,
+    /// When the daemon starts next.
+    Restart,
+    /// Only to clusters made afterwards.
+    NewBranches,
+}
+
+impl Applies {
+    /// In words, for tables.
+    pub fn words(self) -> &'static str {
+        match self {
+            Applies::Reload => "at once",
+            Applies::Restart => "at the next `nap up`",
+            Applies::NewBranches => "to new branches",
+        }
+    }
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// The key in `nap.toml`.
+    pub name: &'static str,
+    /// Its default as TOML; empty: none, or found out at the first start.
+    pub default: &'static str,
+    /// When a change takes effect.
+    pub applies: Applies,
+    /// May also stand in a branch's own settings (`nap set`).
+    pub per_branch: bool,
+    /// One line for people.
+    pub meaning: &'static str,
+}
+
+const fn spec(name: &'static str, default: &'static str, applies: Applies, meaning: &'static str) -> Spec {
+    Spec { name, default, applies, per_branch: false, meaning }
+}
+
+/// All settings, in the order of the file.
+pub const SPECS: &[Spec] = {
+    use Applies::{NewBranches, Reload, Restart};
+    &[
+        spec(
+            "port",
+            "",
+            Restart,
+            "TCP port and the number in socket names; the first start chooses a free one and writes it here. The next port is reserved for the read-only door",
+        ),
+        spec(
+            "listen_addresses",
+            "[\"127.0.0.1\", \"::1\"]",
+            Restart,
+            "addresses to listen on; only loopback until there is TLS",
+        ),
+        spec(
+            "unix_socket_directory",
+            "",
+            Restart,
+            "where else to put a socket for clients; none: libpq's default directory, if writable and free",
+        ),
+        spec("run_as", "\"postgres\"", Restart, "the user that the daemon becomes when root starts it"),
+        spec(
+            "postgres_bin",
+            "",
+            Restart,
+            "a directory with `postgres`, `initdb` and the rest, looked at before all others",
+        ),
+        spec("postgres_major", "", NewBranches, "the PostgreSQL major of new clusters; none: the newest found"),
+        spec("default_branch", "\"main\"", Reload, "the branch when a client names none"),
+        spec("role", "", Reload, "the role in the URLs that `nap url` prints; the first start writes it here"),
+        Spec {
+            per_branch: true,
+            ..spec(
+                "sleep_after",
+                "\"30s\"",
+                Reload,
+                "how long after its last session has gone a server goes to sleep; `never` keeps it awake",
+            )
+        },
+        spec(
+            "max_awake",
+            "50",
+            Reload,
+            "servers awake at once; past that the longest idle one sleeps first and wakes queue",
+        ),
+        spec("wake_timeout", "\"60s\"", Reload, "how long a client waits for its server to wake"),
+        spec(
+            "authentication_timeout",
+            "\"60s\"",
+            Reload,
+            "how long a client may take from connecting to having proved who it is",
+        ),
+        spec("max_connections", "1000", Reload, "client connections in all"),
+        spec("max_connections_per_branch", "500", Reload, "client connections of one branch"),
+        spec("max_waiting_clients", "500", Reload, "clients that wait for a server to wake, in all"),
+        spec("max_startup_packet_bytes", "10000", Reload, "the longest startup packet (PostgreSQL's own bound)"),
+        spec(
+            "shutdown_timeout",
+            "\"60s\"",
+            Reload,
+            "how long a server's fast shutdown may take before it becomes an immediate one",
+        ),
+    ]
+};
+
+/// The table as Markdown, for the README.
+pub fn markdown() -> String {
+    let mut text = String::from("| setting | default | takes effect | meaning |\n|---|---|---|---|\n");
+    for spec in SPECS {
+        let default = if spec.default.is_empty() { String::new() } else { format!("`{}`", spec.default) };
+        let per_branch = if spec.per_branch { " (also per branch: `nap set`)" } else { "" };
+        text.push_str(&format!(
+            "| `{}` | {default} | {} | {}{per_branch} |\n",
+            spec.name,
+            spec.applies.words(),
+            spec.meaning
+        ));
+    }
+    text
+}

@@ -1,0 +1,102 @@
+//! Spans of time as PostgreSQL writes them in its settings: `30s`, `5min`, `never`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest span that a setting may hold: a year. Longer is `never`, or a slip.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// A length of time in a setting; `None` is `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span(pub Option<Duration>);
+
+/// A text that is no span of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a span of time: write a whole number and one of ms, s, min, h, d (30s, 5min), or never")]
+pub struct BadSpan(String);
+
+impl Span {
+    /// A span of whole seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Some(Duration::from_secs(seconds)))
+    }
+}
+
+const UNITS_MS: [(&str, u64); 5] = [("ms", 1), ("min", 60_000), ("s", 1_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl FromStr for Span {
+    type Err = BadSpan;
+    fn from_str(text: &str) -> Result<Self, BadSpan> {
+        let bad = || BadSpan(text.chars().take(40).collect());
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        let (unit, factor) = UNITS_MS.iter().find(|(unit, _)| text.ends_with(unit)).ok_or_else(bad)?;
+        let number = text.strip_suffix(unit).ok_or_else(bad)?.trim_end();
+        if !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(bad());
+        }
+        let count: u64 = number.parse().map_err(|_| bad())?;
+        let span = count.checked_mul(*factor).map(Duration::from_millis).ok_or_else(bad)?;
+        if span > LONGEST { Err(bad()) } else { Ok(Self(Some(span))) }
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = BadSpan;
+    fn try_from(text: String) -> Result<Self, BadSpan> {
+        text.parse()
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> String {
+        span.to_string()
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(span) = self.0 else { return f.write_str("never") };
+        let ms = span.as_millis();
+        for (unit, factor) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)] {
+            if ms >= factor && ms.is_multiple_of(factor) {
+                return write!(f, "{}{unit}", ms / factor);
+            }
+        }
+        write!(f, "{ms}ms")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(ms in 0u64..=31_000_000_000) {
+            let span = Span(Some(Duration::from_millis(ms)));
+            prop_assert_eq!(span.to_string().parse::<Span>(), Ok(span));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            let _ = text.parse::<Span>();
+        }
+    }
+
+    #[test]
+    fn reads_what_postgresql_reads() {
+        assert_eq!("30s".parse(), Ok(Span::seconds(30)));
+        assert_eq!("5 min".parse(), Ok(Span::seconds(300)));
+        assert_eq!("never".parse(), Ok(Span(None)));
+        for bad in ["", "30", "s", "-1s", "1.5s", "1w", "99999999999999999999s", "400d", "NEVER"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+}
