@@ -1,1 +1,22 @@
-//! nap-control
+//! The control API: requests in, state out, no decisions.
+//!
+//! A request is one line of JSON on the Unix socket `HOME/control.sock`, and so is the reply; a connection carries
+//! one of each. The socket is open to the home's owner and root only, and everything on it is bounded.
+
+mod client;
+mod failure;
+mod line;
+mod peer;
+mod report;
+mod request;
+mod server;
+
+pub use client::{CallError, call};
+pub use failure::{Failure, FailureKind};
+pub use line::{REPLY_MAX_BYTES, REQUEST_MAX_BYTES};
+pub use report::{
+    Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, ConnectionReport, Counts, CreatedReport,
+    PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
+};
+pub use request::Request;
+pub use server::{Handler, listen, serve};

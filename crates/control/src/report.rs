@@ -1,0 +1,202 @@
+//! What the daemon answers.
+
+use std::path::PathBuf;
+
+use nap_model::ids::{BranchId, BranchName, Major};
+use nap_model::lsn::Lsn;
+use nap_model::span::Span;
+use nap_model::status::ServerStatus;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// What comes back for a request.
+pub type Reply = Result<Answer, Failure>;
+
+/// A status names no more sessions than these, so that it stays far below the longest reply; its counts are whole.
+pub const SESSIONS_SHOWN_MAX: usize = 10_000;
+
+/// The answer to a request that went well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "report", rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done, and there is nothing to tell.
+    Done,
+    /// The daemon itself.
+    Status(StatusReport),
+    /// All branches, by name.
+    Branches(Vec<BranchReport>),
+    /// A branch was made.
+    Created(CreatedReport),
+    /// How to connect.
+    Connection(ConnectionReport),
+    /// Settings were changed.
+    Config(ConfigReport),
+}
+
+/// A branch and its server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BranchReport {
+    /// Its name.
+    pub name: BranchName,
+    /// What stays when it is renamed.
+    pub id: BranchId,
+    /// PostgreSQL's major version.
+    pub major: Major,
+    /// What it was cloned from; none for a root.
+    pub parent: Option<BranchName>,
+    /// When it was made (RFC 3339).
+    pub created: String,
+    /// Whether it is the branch of clients that name none.
+    pub default: bool,
+    /// The state of its server.
+    pub status: ServerStatus,
+    /// How long after its last session it goes to sleep.
+    pub sleep_after: Span,
+    /// The length of its files.
+    pub size_bytes: Option<u64>,
+    /// What they take up on disk, where that can be told.
+    pub disk_bytes: Option<u64>,
+    /// The socket directory where every client is on this branch.
+    pub door: Option<PathBuf>,
+}
+
+/// The daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its home.
+    pub home: PathBuf,
+    /// Its TCP port, and the number in the names of its sockets.
+    pub port: u16,
+    /// The addresses it listens on.
+    pub listen_addresses: Vec<String>,
+    /// The directories with sockets for clients that name no branch by their door.
+    pub socket_directories: Vec<PathBuf>,
+    /// How long it has been running.
+    pub uptime_ms: u64,
+    /// The PostgreSQL installations that it found, newest first.
+    pub postgres: Vec<PostgresReport>,
+    /// Sums.
+    pub counts: Counts,
+    /// The sessions, oldest first, [`SESSIONS_SHOWN_MAX`] at most.
+    pub sessions: Vec<SessionReport>,
+}
+
+/// An installation of PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgresReport {
+    /// Its major version.
+    pub major: Major,
+    /// The directory with its programs.
+    pub bin: PathBuf,
+    /// Its whole version, such as `15.14`.
+    pub version: String,
+}
+
+/// Sums over the whole home.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Branches.
+    pub branches: u32,
+    /// Branches whose server has processes.
+    pub awake: u32,
+    /// Branches whose server did not start.
+    pub failed: u32,
+    /// Sessions.
+    pub sessions: u32,
+    /// Clients that wait for a server to wake.
+    pub waiting: u32,
+}
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// Its number in this daemon's life.
+    pub id: u64,
+    /// The branch.
+    pub branch: BranchName,
+    /// The database; none for physical replication.
+    pub database: Option<String>,
+    /// The role.
+    pub role: String,
+    /// Where the client is: an address with port, or `socket` and the pid if known.
+    pub client: String,
+    /// The gateway's word for its state, such as `waiting` or `attached`.
+    pub state: String,
+}
+
+/// How a branch's files came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CloneMethod {
+    /// They share their blocks with the parent's.
+    Reflink,
+    /// They were copied, byte by byte.
+    Copy,
+}
+
+/// A branch that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedReport {
+    /// Its name.
+    pub name: BranchName,
+    /// What it was cloned from.
+    pub parent: BranchName,
+    /// At which place of the parent's log.
+    pub lsn: Lsn,
+    /// How.
+    pub method: CloneMethod,
+    /// The length of all files.
+    pub bytes: u64,
+    /// How many files.
+    pub files: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Where to connect (without the password).
+    pub url: String,
+}
+
+/// How to connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionReport {
+    /// The branch.
+    pub branch: BranchName,
+    /// Whether it is the default branch.
+    pub default: bool,
+    /// The host for TCP.
+    pub host: String,
+    /// The port, for TCP and sockets.
+    pub port: u16,
+    /// The role.
+    pub role: String,
+    /// The database.
+    pub database: String,
+    /// The role's password, if Napgres drew it and it has not been changed since.
+    pub password: Option<String>,
+    /// The socket directory where every client is on this branch.
+    pub door: Option<PathBuf>,
+    /// libpq's default socket directory, if our socket is there: then a bare `psql` works.
+    pub default_socket_directory: Option<PathBuf>,
+}
+
+/// One setting that was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigChange {
+    /// Its name.
+    pub name: String,
+    /// Its value now, as TOML; none: back to the default.
+    pub value: Option<String>,
+    /// Whether it takes effect only when the daemon starts next.
+    pub at_restart: bool,
+}
+
+/// The settings that were changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigReport {
+    /// Each of them.
+    pub changes: Vec<ConfigChange>,
+}

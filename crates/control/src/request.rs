@@ -1,0 +1,81 @@
+//! What can be asked of the daemon.
+
+use nap_model::ids::BranchName;
+use serde::{Deserialize, Serialize};
+
+/// One request. Where a branch is an `Option`, none means the default branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Answered by [`Answer::Status`](crate::Answer::Status).
+    Status,
+    /// Answered by [`Answer::Branches`](crate::Answer::Branches).
+    List,
+    /// Wakes a server and answers when it takes connections.
+    Wake {
+        /// Which one.
+        branch: Option<BranchName>,
+    },
+    /// Puts a server to sleep and answers when its processes are gone.
+    Sleep {
+        /// Which one.
+        branch: Option<BranchName>,
+    },
+    /// Shuts a server down and wakes it again, for settings that want it.
+    Restart {
+        /// Which one.
+        branch: Option<BranchName>,
+    },
+    /// Makes a branch; answered by [`Answer::Created`](crate::Answer::Created).
+    CreateBranch {
+        /// Its name, as it was typed.
+        name: String,
+        /// The parent.
+        from: Option<BranchName>,
+    },
+    /// Removes a branch.
+    RemoveBranch {
+        /// Which one.
+        name: BranchName,
+        /// Even if it has sessions: they are ended.
+        force: bool,
+    },
+    /// Changes a branch's own settings; answered by [`Answer::Config`](crate::Answer::Config).
+    SetBranch {
+        /// Which one.
+        name: BranchName,
+        /// Names and values; an empty value takes the branch's own setting away.
+        settings: Vec<(String, String)>,
+    },
+    /// Asks how to connect; answered by [`Answer::Connection`](crate::Answer::Connection).
+    Connection {
+        /// Which branch.
+        branch: Option<BranchName>,
+        /// Which database; none: the first role's own, or `postgres`.
+        database: Option<String>,
+    },
+    /// Changes settings of the home; answered by [`Answer::Config`](crate::Answer::Config).
+    SetConfig {
+        /// Names and values, as they would stand in `nap.toml`.
+        settings: Vec<(String, String)>,
+    },
+    /// Reads `nap.toml` again; answered by [`Answer::Config`](crate::Answer::Config).
+    ReloadConfig,
+    /// Shuts all servers down and ends the daemon.
+    Down,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_well_on_the_wire() {
+        let written = serde_json::to_string(&Request::Wake { branch: Some(BranchName::main()) }).unwrap();
+        assert_eq!(written, r#"{"request":"wake","branch":"main"}"#);
+        let read: Request = serde_json::from_str(r#"{"request":"status"}"#).unwrap();
+        assert_eq!(read, Request::Status);
+        let bad = serde_json::from_str::<Request>(r#"{"request":"sleep","branch":"../x"}"#);
+        assert!(bad.unwrap_err().to_string().contains("is not a branch name"));
+    }
+}
