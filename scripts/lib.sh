@@ -1,0 +1,93 @@
+# Shared by ./test and ./quickstart. Source it; it runs nothing by itself.
+# apt is tested. dnf and brew are untested: they are kept short and follow the packagers' documents.
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Runs a command as root: directly, or through sudo.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "this needs root and there is no sudo. As root, run: $*"
+    fi
+}
+
+package_manager() {
+    local manager
+    for manager in apt-get dnf brew; do
+        if command -v "$manager" >/dev/null; then
+            echo "$manager"
+            return
+        fi
+    done
+    echo none
+}
+
+# install_packages NAME… — names are those of the package manager at hand.
+install_packages() {
+    case "$(package_manager)" in
+    apt-get)
+        # A list of packages that is too old names files that are gone: then, and only then, it is renewed.
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >/dev/null 2>&1 ||
+            { as_root apt-get update -q >/dev/null &&
+                as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >/dev/null; }
+        ;;
+    dnf) as_root dnf install -y -q "$@" ;;
+    brew) brew install -q "$@" ;;
+    *) fail "no package manager that this script knows (apt, dnf, brew). Install these yourself: $*" ;;
+    esac
+}
+
+# The bin directory of the newest PostgreSQL of the system; nothing if there is none.
+system_postgres() {
+    local candidate newest='' newest_major=0 major
+    for candidate in "$(pg_config --bindir 2>/dev/null || true)" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/bin \
+        /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin; do
+        [ -x "$candidate/postgres" ] && [ -x "$candidate/initdb" ] || continue
+        major=$("$candidate/postgres" --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')
+        if [ "$major" -ge 14 ] && [ "$major" -gt "$newest_major" ]; then
+            newest=$candidate newest_major=$major
+        fi
+    done
+    echo "$newest"
+}
+
+# What install_postgres would install, in words.
+postgres_packages() {
+    case "$(package_manager)" in
+    apt-get) echo postgresql ;;
+    dnf) echo postgresql-server postgresql-contrib ;;
+    brew) echo postgresql@18 ;;
+    *) echo "PostgreSQL 14 or newer" ;;
+    esac
+}
+
+# PostgreSQL's programs, without a server of the system's own being made or started.
+install_postgres() {
+    if [ "$(package_manager)" = apt-get ]; then
+        # Debian's package makes a cluster on port 5432 and starts it, unless it is told not to beforehand.
+        local settings=/etc/postgresql-common/createcluster.d
+        if ! grep -qs '^create_main_cluster' "$settings"/*.conf; then
+            as_root mkdir -p "$settings"
+            echo 'create_main_cluster = false' | as_root tee "$settings/napgres.conf" >/dev/null
+        fi
+    fi
+    # shellcheck disable=SC2046 # words on purpose: one package each
+    install_packages $(postgres_packages)
+}
+
+# Where a Rust toolchain lives that is installed but not on the PATH of this shell.
+find_cargo() {
+    command -v cargo >/dev/null && return
+    if [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+        PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+        return
+    fi
+    fail "no Rust toolchain. Get one from https://rustup.rs, or your system's rustup package, then run this again."
+}
