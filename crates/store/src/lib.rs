@@ -1,1 +1,35 @@
-//! nap-store
+//! The branch tree on disk: the home's layout, branches and their records, clones, templates, trash.
+//!
+//! Plain files are the catalogue. What shows in `branches/` is whole: it was made in `staging/`, made durable and
+//! renamed. All calls block; callers on an async runtime use `spawn_blocking`. This room knows `nap-model` and no
+//! other; it starts no process and opens no socket.
+
+pub mod branches;
+pub mod clone;
+pub mod config;
+pub mod create;
+pub mod durable;
+mod edit;
+pub mod error;
+mod fault;
+pub mod home;
+pub mod lock;
+pub mod record;
+pub mod roles;
+pub mod rotate;
+mod run_dir;
+mod skip;
+pub mod space;
+mod staging;
+pub mod store;
+pub mod templates;
+
+pub use branches::NewBranch;
+pub use clone::{CloneMethod, Cloned, probe_reflink};
+pub use create::{Owner, make_home};
+pub use error::StoreError;
+pub use home::{BranchDir, Home};
+pub use lock::{HomeLock, LockError};
+pub use record::BranchRecord;
+pub use store::{Branch, Branches, BrokenBranch, Store};
+pub use templates::Template;

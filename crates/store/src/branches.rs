@@ -1,0 +1,171 @@
+//! Making and removing branches. Each is one rename: a branch is whole or not there.
+
+use std::error::Error;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use nap_model::ids::{BranchId, BranchName, Major};
+use nap_model::lsn::Lsn;
+use nap_model::pg_control::PgControl;
+use nap_model::settings::BranchSettings;
+
+use crate::clone::{Cloned, clone_data};
+use crate::durable;
+use crate::error::StoreError;
+use crate::fault;
+use crate::home::BranchDir;
+use crate::record::BranchRecord;
+use crate::staging::Staged;
+use crate::store::{Branch, Store};
+
+/// A branch that was just made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewBranch {
+    /// The branch.
+    pub branch: Branch,
+    /// What it took.
+    pub cloned: Cloned,
+}
+
+/// What a branch has beside its data that its clone begins with: who may come in.
+const INHERITED: [&str; 2] = ["roles", "pg_hba.conf"];
+
+impl Store {
+    /// Makes a branch without a parent from the template of this major. `fill` gets the staged data directory, to
+    /// finish it before anybody can see it.
+    pub fn create_root<E>(
+        &self,
+        name: &BranchName,
+        id: BranchId,
+        major: Major,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<NewBranch, StoreError>
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let template = self.template(major).ok_or(StoreError::NoTemplate(major))?;
+        let (staged, dir) = self.stage(name, &id)?;
+        let cloned = clone_data(&template.data, &dir.data())?;
+        fault::point("cloned");
+        fill(&dir.data()).map_err(|e| StoreError::Fill(e.into()))?;
+        fault::point("filled");
+        let record = new_record(name, id, major);
+        let branch = self.publish(&staged, &dir, record)?;
+        Ok(NewBranch { branch, cloned })
+    }
+
+    /// Makes a branch from a parent whose server sleeps, and goes on sleeping until this returns: the caller sees to
+    /// that. `lsn` is where the parent stands, if the caller knows; else its control file says.
+    pub fn clone_branch(
+        &self,
+        parent: &BranchName,
+        name: &BranchName,
+        id: BranchId,
+        lsn: Option<Lsn>,
+    ) -> Result<NewBranch, StoreError> {
+        let source = self.branch(parent)?;
+        let checkpoint = shutdown_checkpoint(&source)?;
+        let (staged, dir) = self.stage(name, &id)?;
+        let cloned = clone_data(&source.dir.data(), &dir.data())?;
+        fault::point("cloned");
+        for file in INHERITED {
+            copy_if_there(&source.dir.root.join(file), &dir.root.join(file))?;
+        }
+        fault::point("filled");
+        let record = BranchRecord {
+            parent: Some(parent.clone()),
+            branched_at: Some(lsn.unwrap_or(checkpoint)),
+            ..new_record(name, id, source.record.major)
+        };
+        let branch = self.publish(&staged, &dir, record)?;
+        Ok(NewBranch { branch, cloned })
+    }
+
+    /// Removes a branch whose server does not run, if no other was branched from it. It is gone when this returns,
+    /// except perhaps for its bytes in the trash.
+    pub fn remove(&self, name: &BranchName) -> Result<(), StoreError> {
+        let dir = self.home().branch(name);
+        let thrown_away = {
+            let _changing = self.lock_changes();
+            if dir.root.symlink_metadata().is_err() {
+                return Err(self.no_such_branch(name));
+            }
+            let all = self.branches()?.whole;
+            let children: Vec<BranchName> =
+                all.iter().filter(|b| b.record.parent.as_ref() == Some(name)).map(|b| b.record.name.clone()).collect();
+            if !children.is_empty() {
+                return Err(StoreError::HasChildren { name: name.clone(), children });
+            }
+            if let Some(branch) = all.iter().find(|b| b.record.name == *name) {
+                let _ = durable::remove_tree(&self.home().server_socket_dir(&branch.record.id));
+            }
+            let _ = durable::remove_tree(&self.home().door_dir(name));
+            self.throw_away(&dir.root)?
+        };
+        fault::point("thrown away");
+        if let Err(error) = durable::remove_tree(&thrown_away) {
+            tracing::warn!(path = %thrown_away.display(), %error, "could not empty the trash");
+        }
+        Ok(())
+    }
+
+    /// A place for a new branch, with an empty data directory and one for logs.
+    fn stage(&self, name: &BranchName, id: &BranchId) -> Result<(Staged, BranchDir), StoreError> {
+        if self.home().branch(name).root.symlink_metadata().is_ok() {
+            return Err(StoreError::Exists(name.clone()));
+        }
+        let staged = Staged::new(self.home(), &format!("{name}-{id}"))?;
+        let dir = BranchDir { root: staged.path().to_owned() };
+        for path in [dir.data(), dir.log_dir()] {
+            DirBuilder::new().mode(0o700).create(&path).map_err(|e| StoreError::io("make", &path, e))?;
+        }
+        fault::point("staged");
+        Ok((staged, dir))
+    }
+
+    fn publish(&self, staged: &Staged, dir: &BranchDir, record: BranchRecord) -> Result<Branch, StoreError> {
+        record.save(dir)?;
+        fault::point("recorded");
+        staged.sync()?;
+        let _changing = self.lock_changes();
+        // The clone took its time: the parent may have been removed.
+        if let Some(parent) = &record.parent {
+            self.branch(parent)?;
+        }
+        let dir = self.home().branch(&record.name);
+        match staged.publish(&dir.root) {
+            Ok(()) => Ok(Branch { record, dir }),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(StoreError::Exists(record.name)),
+            Err(e) => Err(StoreError::io("publish", &dir.root, e)),
+        }
+    }
+}
+
+fn new_record(name: &BranchName, id: BranchId, major: Major) -> BranchRecord {
+    BranchRecord {
+        name: name.clone(),
+        id,
+        parent: None,
+        branched_at: None,
+        created: jiff::Timestamp::now(),
+        major,
+        settings: BranchSettings::default(),
+    }
+}
+
+/// Where the branch was shut down. A cluster that was not is refused: its files do not belong together.
+fn shutdown_checkpoint(branch: &Branch) -> Result<Lsn, StoreError> {
+    let path = branch.dir.data().join("global/pg_control");
+    let bytes = durable::read_bounded(&path, 1 << 16).map_err(|e| StoreError::io("read", &path, e))?;
+    let control = PgControl::parse(&bytes).map_err(|e| StoreError::io("read", &path, io::Error::other(e)))?;
+    if control.clean { Ok(control.checkpoint) } else { Err(StoreError::NotAsleep(branch.record.name.clone())) }
+}
+
+fn copy_if_there(from: &Path, to: &Path) -> Result<(), StoreError> {
+    match std::fs::copy(from, to) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("copy a file to", to, e)),
+        _ => Ok(()),
+    }
+}

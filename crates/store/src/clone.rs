@@ -1,0 +1,169 @@
+//! Clones a data directory: by reflink where the file system can, else byte by byte, and always says which.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::StoreError;
+use crate::fault;
+use crate::skip;
+
+/// How files are cloned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloneMethod {
+    /// The file system shares the blocks until one side writes: no bytes move.
+    Reflink,
+    /// Every byte is copied.
+    Copy,
+}
+
+/// What a clone took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cloned {
+    /// How it was made.
+    pub method: CloneMethod,
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// How long it took, without making it durable.
+    pub duration: Duration,
+}
+
+/// Whether files in this directory can be cloned by reflink: tried with a real one, because what file systems say of
+/// themselves is not reliable.
+pub fn probe_reflink(dir: &Path) -> bool {
+    let probe = || -> io::Result<()> {
+        let place = tempfile::Builder::new().prefix(durable::TEMPORARY_PREFIX).tempdir_in(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(place.path())?;
+        file.write_all(&[0x5a; 16_384])?;
+        reflink_copy::reflink(file.path(), place.path().join("clone"))
+    };
+    match probe() {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(dir = %dir.display(), %error, "no reflinks here");
+            false
+        }
+    }
+}
+
+/// Clones the data directory `from`, whose server does not run, to `to`, an empty directory of the caller's.
+/// By reflink if all files can be; else everything is copied, and the answer says so. Not durable yet.
+pub fn clone_data(from: &Path, to: &Path) -> Result<Cloned, StoreError> {
+    if !probe_reflink(to) {
+        return clone_by(from, to, CloneMethod::Copy);
+    }
+    match clone_by(from, to, CloneMethod::Reflink) {
+        Err(StoreError::Io { source, path, .. }) if cannot_reflink(&source) => {
+            tracing::warn!(path = %path.display(), error = %source, "a file cannot be reflinked: copying everything");
+            empty_dir(to)?;
+            clone_by(from, to, CloneMethod::Copy)
+        }
+        other => other,
+    }
+}
+
+/// A probe in `to` says nothing of `from`: another file system, or a NOCOW file on btrfs.
+fn cannot_reflink(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::XDEV | Errno::INVAL | Errno::NOTSUP | Errno::NOTTY | Errno::TXTBSY))
+}
+
+/// Clones by this method and no other.
+pub fn clone_by(from: &Path, to: &Path, method: CloneMethod) -> Result<Cloned, StoreError> {
+    let started = Instant::now();
+    let mut cloned = Cloned { method, files: 0, bytes: 0, duration: Duration::ZERO };
+    // Directories get their modes at the end: one that its owner may not write must still be filled.
+    let mut modes: Vec<(PathBuf, Permissions)> = vec![(to.to_owned(), metadata(from)?.permissions())];
+    let mut dirs = vec![PathBuf::new()];
+    while let Some(dir) = dirs.pop() {
+        let source = from.join(&dir);
+        for entry in fs::read_dir(&source).map_err(|e| StoreError::io("read", &source, e))? {
+            let entry = entry.map_err(|e| StoreError::io("read", &source, e))?;
+            let relative = dir.join(entry.file_name());
+            if skip::is_left_out(&relative) {
+                continue;
+            }
+            let (source, target) = (from.join(&relative), to.join(&relative));
+            let kind = entry.file_type().map_err(|e| StoreError::io("look at", &source, e))?;
+            if kind.is_dir() {
+                DirBuilder::new().mode(0o700).create(&target).map_err(|e| StoreError::io("make", &target, e))?;
+                modes.push((target, metadata(&source)?.permissions()));
+                dirs.push(relative);
+            } else if kind.is_file() {
+                cloned.bytes += clone_file(&source, &target, method)?;
+                cloned.files += 1;
+            } else if kind.is_symlink() {
+                clone_link(from, &relative, &target)?;
+            }
+            // Sockets and pipes belong to a running server.
+            fault::point("cloning");
+        }
+    }
+    for (dir, permissions) in modes.into_iter().rev() {
+        fs::set_permissions(&dir, permissions).map_err(|e| StoreError::io("change the mode of", &dir, e))?;
+    }
+    cloned.duration = started.elapsed();
+    Ok(cloned)
+}
+
+fn metadata(path: &Path) -> Result<fs::Metadata, StoreError> {
+    fs::metadata(path).map_err(|e| StoreError::io("look at", path, e))
+}
+
+/// One file with its mode; returns its bytes.
+fn clone_file(source: &Path, target: &Path, method: CloneMethod) -> Result<u64, StoreError> {
+    match method {
+        CloneMethod::Reflink => {
+            reflink_copy::reflink(source, target).map_err(|e| StoreError::io("clone a file to", target, e))?;
+            let length = fs::metadata(target).map_err(|e| StoreError::io("look at", target, e))?.len();
+            Ok(length)
+        }
+        CloneMethod::Copy => fs::copy(source, target).map_err(|e| StoreError::io("copy a file to", target, e)),
+    }
+}
+
+/// A relative link that stays inside is made again. One to a file elsewhere (a certificate, say) is kept: PostgreSQL
+/// only reads such files. One to a directory elsewhere is refused: two servers would write there.
+fn clone_link(from: &Path, relative: &Path, to: &Path) -> Result<(), StoreError> {
+    let link = from.join(relative);
+    let target = fs::read_link(&link).map_err(|e| StoreError::io("read", &link, e))?;
+    let below = relative.parent().unwrap_or(Path::new("")).join(&target);
+    let leads_to_file = || fs::metadata(&link).is_ok_and(|found| found.is_file());
+    let into_itself =
+        || fs::canonicalize(&link).is_ok_and(|real| fs::canonicalize(from).is_ok_and(|own| real.starts_with(own)));
+    if stays_inside(&below) || (target.is_absolute() && leads_to_file() && !into_itself()) {
+        return std::os::unix::fs::symlink(&target, to).map_err(|e| StoreError::io("make", to, e));
+    }
+    Err(StoreError::LeadsOutside { link: relative.to_owned(), target })
+}
+
+/// Whether a path below the data directory never climbs out of it.
+fn stays_inside(path: &Path) -> bool {
+    let mut depth = 0_usize;
+    for component in path.components() {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            _ => return false,
+        }
+    }
+    true
+}
+
+fn empty_dir(dir: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(dir).map_err(|e| StoreError::io("read", dir, e))? {
+        let path = entry.map_err(|e| StoreError::io("read", dir, e))?.path();
+        durable::remove_tree(&path).map_err(|e| StoreError::io("remove", &path, e))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Makes the skeleton of a home. Harmless to repeat: every start does.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nap_model::ids::{BranchId, BranchName};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+
+use crate::durable;
+use crate::error::StoreError;
+use crate::home::Home;
+use crate::run_dir;
+
+/// The layout that this version writes.
+pub const FORMAT: u32 = 1;
+
+/// What may lie in a directory that is to become a home: settings written beforehand, a mount point's own.
+const MAY_BE_THERE: [&str; 4] = ["nap.toml", "pg_hba.conf", "pg_ident.conf", "lost+found"];
+
+/// Who owns what is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+impl Owner {
+    /// This process.
+    pub fn current() -> Self {
+        Self { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
+    }
+}
+
+/// Makes what is missing of a home, and the run directory. `owner` is for root, who makes it for the user that the
+/// daemon becomes.
+pub fn make_home(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> {
+    let root = home.root();
+    let is_home = match read_format(home)? {
+        Some(_) => true,
+        None => {
+            refuse_foreign(home)?;
+            false
+        }
+    };
+    if let Some(parent) = root.parent() {
+        fs::create_dir_all(parent).map_err(|e| StoreError::io("make", parent, e))?;
+    }
+    make_dir(root, 0o711, owner)?;
+    if !is_home {
+        // First of all, so that a half-made skeleton is known for what it is.
+        let path = home.format_file();
+        durable::write_atomic(&path, format!("{FORMAT}\n").as_bytes(), 0o644)
+            .map_err(|e| StoreError::io("write", &path, e))?;
+    }
+    for dir in
+        [home.secrets_dir(), home.branches_dir(), home.templates_dir(), home.staging(), home.trash(), home.log_dir()]
+    {
+        make_dir(&dir, 0o700, owner)?;
+    }
+    make_lock_file(home, owner)?;
+    run_dir::make(home, owner)?;
+    make_dir(&home.servers_dir(), 0o700, owner)?;
+    durable::fsync_dir(root).map_err(|e| StoreError::io("fsync", root, e))
+}
+
+/// Makes the branch's socket directory for clients.
+pub fn make_door_dir(home: &Home, branch: &BranchName) -> Result<(), StoreError> {
+    make_dir(&home.door_dir(branch), 0o755, None)
+}
+
+/// Makes the socket directory of the branch's server, which nobody else may enter: there any role may log in.
+pub fn make_server_socket_dir(home: &Home, id: &BranchId) -> Result<(), StoreError> {
+    make_dir(&home.servers_dir(), 0o700, None)?;
+    make_dir(&home.server_socket_dir(id), 0o700, None)
+}
+
+/// The format of the home; `None` if there is no such file. Newer ones are refused.
+pub(crate) fn read_format(home: &Home) -> Result<Option<u32>, StoreError> {
+    let path = home.format_file();
+    let text = match durable::read_bounded(&path, 100) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StoreError::io("read", &path, e)),
+    };
+    match text.trim().parse::<u32>() {
+        Ok(0) | Err(_) => Err(StoreError::FormatUnreadable(path)),
+        Ok(found) if found > FORMAT => Err(StoreError::FormatTooNew { path, found, known: FORMAT }),
+        Ok(found) => Ok(Some(found)),
+    }
+}
+
+/// Without a format file only an empty directory may become a home.
+fn refuse_foreign(home: &Home) -> Result<(), StoreError> {
+    let root = home.root();
+    let has_branches = fs::read_dir(home.branches_dir()).is_ok_and(|mut entries| entries.next().is_some());
+    if has_branches {
+        return Err(StoreError::FormatMissing(root.to_owned()));
+    }
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(StoreError::io("read", root, e)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|e| StoreError::io("read", root, e))?.file_name();
+        let name = name.to_string_lossy();
+        if !MAY_BE_THERE.contains(&&*name) && !name.starts_with(durable::TEMPORARY_PREFIX) {
+            return Err(StoreError::NotAHome(root.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Makes one directory, or corrects the mode and owner of one that is there. A link in its place is refused: root would
+/// give away what it leads to.
+pub(crate) fn make_dir(path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), StoreError> {
+    match fs::create_dir(path) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(StoreError::io("make", path, e)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+        rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => StoreError::NotOurs(path.to_owned()),
+        e => StoreError::io("open", path, e),
+    })?;
+    set_owner_and_mode(&dir, owner, mode).map_err(|e| StoreError::io("change owner and mode of", path, e))
+}
+
+/// Changes only what differs, so that a read-only home that is as it should be is no error here.
+pub(crate) fn set_owner_and_mode(file: &OwnedFd, owner: Option<Owner>, mode: u32) -> rustix::io::Result<()> {
+    let stat = rustix::fs::fstat(file)?;
+    if let Some(owner) = owner
+        && (stat.st_uid, stat.st_gid) != (owner.uid, owner.gid)
+    {
+        rustix::fs::fchown(file.as_fd(), Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
+    }
+    let wanted = Mode::from_raw_mode(mode as rustix::fs::RawMode);
+    if Mode::from_raw_mode(stat.st_mode) != wanted {
+        rustix::fs::fchmod(file, wanted)?;
+    }
+    Ok(())
+}
+
+/// Root makes the lock file for the owner, who could not open root's.
+fn make_lock_file(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> {
+    let path = home.lock_file();
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)) {
+        Ok(file) => {
+            set_owner_and_mode(&file, owner, 0o600).map_err(|e| StoreError::io("change the owner of", &path, e))
+        }
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(e) => Err(StoreError::io("make", &path, e)),
+    }
+}

@@ -1,0 +1,129 @@
+//! The one place where files are made, replaced and moved so that they are still so after a power cut.
+#![allow(clippy::disallowed_methods, reason = "the durable forms of these calls are built here")]
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// Names of files that are not yet in their place begin so; whoever finds one may delete it.
+pub const TEMPORARY_PREFIX: &str = ".nap-tmp-";
+
+/// Replaces `path` by a file of these bytes and this mode: after a crash the old one or the new one is there, whole.
+/// A file that root writes belongs to the owner of its directory, who must be able to replace it.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let dir = parent(path);
+    let permissions = Permissions::from_mode(mode);
+    let mut file =
+        tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions(permissions.clone()).tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    // Once more, because the umask took its part.
+    file.as_file().set_permissions(permissions)?;
+    if rustix::process::geteuid().is_root() {
+        let dir = fs::metadata(dir)?;
+        std::os::unix::fs::fchown(file.as_file(), Some(dir.uid()), Some(dir.gid()))?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    fsync_dir(dir)
+}
+
+/// Moves a file or directory within a file system, replacing a file that is there.
+pub fn rename_durable(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    fsync_parents(from, to)
+}
+
+/// Moves a file or directory to a name that must be free (`AlreadyExists` if it is not).
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        // Some file systems do not know the flag. All who rename hold the store's lock, so looking first will do.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            if to.symlink_metadata().is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)?;
+        }
+        Err(e) => return Err(e.into()),
+    }
+    fsync_parents(from, to)
+}
+
+/// Makes `link` a symbolic link to `target`, replacing a link that is there.
+pub fn replace_symlink(target: &Path, link: &Path) -> io::Result<()> {
+    let dir = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(parent(link))?;
+    let staged = dir.path().join("link");
+    std::os::unix::fs::symlink(target, &staged)?;
+    if rustix::process::geteuid().is_root() {
+        let owner = fs::metadata(parent(link))?;
+        std::os::unix::fs::lchown(&staged, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    rename_durable(&staged, link)
+}
+
+/// Makes the names in a directory durable.
+pub fn fsync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn fsync_parents(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (parent(from), parent(to));
+    fsync_dir(to)?;
+    if from == to { Ok(()) } else { fsync_dir(from) }
+}
+
+/// Makes a whole tree durable: one call for its file system where there is one (PostgreSQL's `syncfs` method does the
+/// same), which is far cheaper than a thousand fsyncs.
+#[cfg(target_os = "linux")]
+pub fn fsync_tree(dir: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(dir)?)?)
+}
+
+/// Makes a whole tree durable, file by file.
+#[cfg(not(target_os = "linux"))]
+pub fn fsync_tree(dir: &Path) -> io::Result<()> {
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                dirs.push(entry.path());
+            } else if kind.is_file() {
+                File::open(entry.path())?.sync_all()?;
+            }
+        }
+        fsync_dir(&dir)?;
+    }
+    Ok(())
+}
+
+/// Deletes a file or a tree; one that is not there is no error.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    let result = match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(e) => Err(e),
+    };
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Reads a file that should be small; a longer one is `InvalidData`.
+pub fn read_bounded(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {max_bytes} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

@@ -1,0 +1,156 @@
+//! What can go wrong with the tree, in words a user can act on.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nap_model::ids::{BranchName, Major};
+
+/// An error of the branch tree.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A branch of that name is there.
+    #[error("branch \"{0}\" exists already")]
+    Exists(BranchName),
+    /// No branch has that name.
+    #[error("there is no branch \"{name}\"{}", did_you_mean(.nearest))]
+    NoSuchBranch {
+        /// As it was asked for.
+        name: BranchName,
+        /// The names that look like it.
+        nearest: Vec<BranchName>,
+    },
+    /// It cannot go while others name it as their parent.
+    #[error("branch \"{name}\" has children: {}", list(.children))]
+    HasChildren {
+        /// The branch.
+        name: BranchName,
+        /// Who was branched from it.
+        children: Vec<BranchName>,
+    },
+    /// Its control file does not speak of a clean shutdown.
+    #[error("branch \"{0}\" is not asleep: its server runs or did not shut down cleanly")]
+    NotAsleep(BranchName),
+    /// No template of this major has been made.
+    #[error("there is no template for PostgreSQL {0}")]
+    NoTemplate(Major),
+    /// A tablespace, or a `pg_wal`, that lies elsewhere: two clusters would write to the same files.
+    #[error("{} leads out of the data directory, to {}", .link.display(), .target.display())]
+    LeadsOutside {
+        /// The link, relative to the data directory.
+        link: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// `ENOSPC` or `EDQUOT`.
+    #[error("no space is left for {}", .0.display())]
+    NoSpace(PathBuf),
+    /// `EROFS`
+    #[error("{} is on a read-only file system", .0.display())]
+    ReadOnly(PathBuf),
+    /// A `branch.toml` that cannot be used.
+    #[error("{}: {problem}", .path.display())]
+    BadRecord {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A setting that is not known, not allowed here, or of a wrong value.
+    #[error(transparent)]
+    BadSetting(#[from] nap_model::settings::BadSettings),
+    /// A known setting that only the home has.
+    #[error("{0} is a setting of the home, not of a branch")]
+    NotPerBranch(&'static str),
+    /// Files are there, and none of them says that this is a home.
+    #[error("{} is not empty and not a home", .0.display())]
+    NotAHome(PathBuf),
+    /// Nothing has been made here yet.
+    #[error("there is no home at {}", .0.display())]
+    NoHome(PathBuf),
+    /// Branches are there, but not the file that says how they are laid out.
+    #[error("{} has branches but no file \"format\"", .0.display())]
+    FormatMissing(PathBuf),
+    /// A later Napgres made it.
+    #[error("{} has format {found}; this Napgres knows formats up to {known}", .path.display())]
+    FormatTooNew {
+        /// The `format` file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+        /// What we know.
+        known: u32,
+    },
+    /// The `format` file holds no number.
+    #[error("{} does not hold a format number", .0.display())]
+    FormatUnreadable(PathBuf),
+    /// The place is taken by something that is not ours, and putting files there would not be safe.
+    #[error("{} is not a directory that belongs to us", .0.display())]
+    NotOurs(PathBuf),
+    /// What the caller does with a staged data directory went wrong.
+    #[error(transparent)]
+    Fill(Box<dyn Error + Send + Sync>),
+    /// Any other error of the operating system.
+    #[error("could not {what} {}", .path.display())]
+    Io {
+        /// The verb.
+        what: &'static str,
+        /// The object.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// Sorts an error of the operating system: no space and read-only have their own variants.
+    pub(crate) fn io(what: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace(path.to_owned()),
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path.to_owned()),
+            _ => Self::Io { what, path: path.to_owned(), source },
+        }
+    }
+
+    /// What to do about it, as one sentence.
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            Self::Exists(name) => {
+                format!("Choose another name, or remove it first: `nap rm {name}` deletes its data.").into()
+            }
+            Self::NoSuchBranch { name, .. } => {
+                format!("`nap ls` shows the branches; `nap branch {name}` makes it.").into()
+            }
+            Self::HasChildren { .. } => "Remove the children first.".into(),
+            Self::NotAsleep(name) => format!("Put it to sleep first: `nap sleep {name}`.").into(),
+            Self::LeadsOutside { .. } => {
+                "Tablespaces and a pg_wal outside the data directory cannot be cloned; move them back inside.".into()
+            }
+            Self::NoSpace(_) => {
+                "Free space on that file system, for instance with `nap rm` of branches no longer needed.".into()
+            }
+            Self::ReadOnly(_) => "Remount it read-write, or choose another home with --home.".into(),
+            Self::BadRecord { .. } => "Correct the file; nothing else of the branch is affected.".into(),
+            Self::NotAHome(_) => "Choose an empty or new directory with --home or NAP_HOME.".into(),
+            Self::NoHome(_) => "`nap up` makes it.".into(),
+            Self::FormatMissing(_) => {
+                "If nothing else is missing here, restore it: a file \"format\" that holds the line 1.".into()
+            }
+            Self::FormatTooNew { .. } => "Use the newer Napgres that made this home.".into(),
+            Self::FormatUnreadable(_) => "It should hold a single line: 1.".into(),
+            Self::NotOurs(_) => "Move it away, or choose another home with --home.".into(),
+            _ => return None,
+        })
+    }
+}
+
+fn list(names: &[BranchName]) -> String {
+    names.iter().map(BranchName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn did_you_mean(nearest: &[BranchName]) -> String {
+    let names: Vec<&str> = nearest.iter().map(BranchName::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(" (did you mean {}?)", names.join(" or ")) }
+}

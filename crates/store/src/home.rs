@@ -1,0 +1,190 @@
+//! Where everything of one daemon lies. Paths only: nothing here makes a file.
+
+use std::path::{Path, PathBuf};
+
+use nap_model::ids::{BranchId, BranchName, Major};
+
+use crate::run_dir;
+
+/// The directory that holds everything of one daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// The directory of one branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchDir {
+    /// `branches/NAME`
+    pub root: PathBuf,
+}
+
+impl Home {
+    /// The home at this path, made absolute.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root: std::path::absolute(&root).unwrap_or(root) }
+    }
+
+    /// The home that is meant: the flag, else `NAP_HOME`, else where this platform keeps such things.
+    pub fn locate(flag: Option<PathBuf>) -> Self {
+        let variable = || std::env::var_os("NAP_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        Self::at(flag.or_else(variable).unwrap_or_else(default_root))
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The settings.
+    pub fn nap_toml(&self) -> PathBuf {
+        self.root.join("nap.toml")
+    }
+
+    /// Holds the number of the layout.
+    pub fn format_file(&self) -> PathBuf {
+        self.root.join("format")
+    }
+
+    /// Locked by the daemon as long as it lives.
+    pub fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Where commands talk to the daemon. In a home too deep for a socket path it lies in the run directory.
+    pub fn control_socket(&self) -> PathBuf {
+        let socket = self.root.join("control.sock");
+        if run_dir::fits(&socket) { socket } else { self.run_dir().join(".control.sock") }
+    }
+
+    /// Passwords that were drawn for roles.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// The password that was drawn for this role. Bytes that could mean something in a path are escaped as in a URL.
+    pub fn password_file(&self, role: &str) -> PathBuf {
+        let mut name = String::new();
+        for byte in role.bytes() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+                name.push(char::from(byte));
+            } else {
+                name.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        self.secrets_dir().join(format!("{name}.password"))
+    }
+
+    /// The daemon's own logs.
+    pub fn log_dir(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// The daemon's log.
+    pub fn daemon_log(&self) -> PathBuf {
+        self.log_dir().join("nap.log")
+    }
+
+    /// The path by which sockets are named: `HOME/run`, or the short directory that `HOME/run` links to when the
+    /// home is too deep for socket paths.
+    pub fn run_dir(&self) -> PathBuf {
+        run_dir::resolve(self)
+    }
+
+    /// `HOME/run`, a directory or a link to one.
+    pub(crate) fn run_link(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// The branch's own socket directory, for clients.
+    pub fn door_dir(&self, branch: &BranchName) -> PathBuf {
+        self.run_dir().join(branch.as_str())
+    }
+
+    /// The socket in the branch's door; `None`: the name is too long for a socket path in this home.
+    pub fn door_socket(&self, branch: &BranchName, port: u16) -> Option<PathBuf> {
+        Some(self.door_dir(branch).join(format!(".s.PGSQL.{port}"))).filter(|path| run_dir::fits(path))
+    }
+
+    /// The parent of all servers' socket directories.
+    pub(crate) fn servers_dir(&self) -> PathBuf {
+        self.run_dir().join(".servers")
+    }
+
+    /// Where the branch's server has its socket. Only the daemon may enter.
+    pub fn server_socket_dir(&self, id: &BranchId) -> PathBuf {
+        self.servers_dir().join(id.as_str())
+    }
+
+    /// The parent of all templates.
+    pub fn templates_dir(&self) -> PathBuf {
+        self.root.join("templates")
+    }
+
+    /// The data directory that new roots of this major are cloned from.
+    pub fn template(&self, major: Major) -> PathBuf {
+        self.templates_dir().join(major.to_string())
+    }
+
+    /// What is half-made.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// What is being deleted.
+    pub fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    /// The parent of all branches.
+    pub fn branches_dir(&self) -> PathBuf {
+        self.root.join("branches")
+    }
+
+    /// The directory of this branch.
+    pub fn branch(&self, name: &BranchName) -> BranchDir {
+        BranchDir { root: self.branches_dir().join(name.as_str()) }
+    }
+}
+
+impl BranchDir {
+    /// PostgreSQL's data directory.
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// The server's logs.
+    pub fn log_dir(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// The server's log.
+    pub fn server_log(&self) -> PathBuf {
+        self.log_dir().join("postgres.log")
+    }
+
+    /// The branch's record.
+    pub fn record(&self) -> PathBuf {
+        self.root.join("branch.toml")
+    }
+
+    /// Roles and databases as they were at the last shutdown.
+    pub fn roles(&self) -> PathBuf {
+        self.root.join("roles")
+    }
+}
+
+const SYSTEM_HOME: &str = "/var/lib/napgres";
+
+fn default_root() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return SYSTEM_HOME.into();
+    }
+    let user = std::env::home_dir().filter(|home| home.is_absolute());
+    if cfg!(target_os = "macos") {
+        return user.map_or(SYSTEM_HOME.into(), |home| home.join("Library/Application Support/Napgres"));
+    }
+    // The XDG specification: a relative path is to be ignored.
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    data.or_else(|| user.map(|home| home.join(".local/share"))).map_or(SYSTEM_HOME.into(), |data| data.join("napgres"))
+}

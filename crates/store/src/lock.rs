@@ -1,0 +1,75 @@
+//! One daemon per home.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use crate::error::StoreError;
+use crate::home::Home;
+
+/// The right to be this home's daemon. The kernel takes it back when the process ends, however it ends; servers do not
+/// inherit it.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: File,
+}
+
+/// Why the lock was not got.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another daemon has it.
+    #[error("{} is in use by another daemon{}", .home.display(), pid_words(*.pid))]
+    Held {
+        /// The home.
+        home: PathBuf,
+        /// The holder's process, if it has written it already.
+        pid: Option<i32>,
+    },
+    /// The lock file cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn pid_words(pid: Option<i32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+impl HomeLock {
+    /// Takes the lock, or says who has it. Never waits.
+    pub fn acquire(home: &Home) -> Result<Self, LockError> {
+        let path = home.lock_file();
+        let failed = |what| {
+            let path = path.clone();
+            move |e: io::Error| LockError::Store(StoreError::io(what, &path, e))
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held { home: home.root().to_owned(), pid: read_pid(&mut file) });
+            }
+            Err(TryLockError::Error(e)) => return Err(failed("lock")(e)),
+        }
+        // Only for the message above: on a full disk the daemon still comes up.
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "could not write our process id into the lock file");
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+fn read_pid(file: &mut File) -> Option<i32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(20).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

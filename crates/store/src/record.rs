@@ -1,0 +1,90 @@
+//! `branch.toml`: what is known of a branch beside its data.
+
+use std::path::Path;
+
+use nap_model::ids::{BranchId, BranchName, Major};
+use nap_model::lsn::Lsn;
+use nap_model::settings::{self, BadSettings, BranchSettings};
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::edit;
+use crate::error::StoreError;
+use crate::home::BranchDir;
+
+/// Far more than a record with comments needs.
+const RECORD_MAX_BYTES: u64 = 1 << 20;
+
+/// The record of a branch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BranchRecord {
+    /// The same as the name of its directory.
+    pub name: BranchName,
+    /// Stays the same when the branch is renamed.
+    pub id: BranchId,
+    /// What it was branched from; a root has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<BranchName>,
+    /// Where in its parent's log it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branched_at: Option<Lsn>,
+    /// When it was made.
+    pub created: jiff::Timestamp,
+    /// The PostgreSQL that its data directory belongs to.
+    pub major: Major,
+    /// What it does otherwise than its home.
+    #[serde(default)]
+    pub settings: BranchSettings,
+}
+
+impl BranchRecord {
+    /// Reads the record of the branch in this directory.
+    pub fn load(dir: &BranchDir) -> Result<Self, StoreError> {
+        let path = dir.record();
+        let bytes = durable::read_bounded(&path, RECORD_MAX_BYTES).map_err(|e| StoreError::io("read", &path, e))?;
+        let text = String::from_utf8(bytes).map_err(|e| bad(&path, e))?;
+        let record = Self::parse(&text).map_err(|problem| bad(&path, problem))?;
+        if dir.root.file_name().is_none_or(|name| name != record.name.as_str()) {
+            return Err(bad(
+                &path,
+                format!("it names the branch \"{}\", which is not its directory's name", record.name),
+            ));
+        }
+        Ok(record)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())
+    }
+
+    /// Writes it into this directory, durably.
+    pub fn save(&self, dir: &BranchDir) -> Result<(), StoreError> {
+        let path = dir.record();
+        let text = toml::to_string(self).map_err(|e| bad(&path, e))?;
+        durable::write_atomic(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))
+    }
+}
+
+/// Changes one of the branch's own settings (`None`: the home's holds again), keeping the comments of the file.
+pub fn set_setting(dir: &BranchDir, name: &str, value: Option<&str>) -> Result<BranchRecord, StoreError> {
+    let spec = settings::known(name)?;
+    if !spec.per_branch {
+        return Err(StoreError::NotPerBranch(spec.name));
+    }
+    let current = BranchRecord::load(dir)?;
+    let path = dir.record();
+    let text = std::fs::read_to_string(&path).map_err(|e| StoreError::io("read", &path, e))?;
+    let (text, record) = edit::change(&text, Some("settings"), name, value, BranchRecord::parse)
+        .map_err(|problem| BadSettings::Value(format!("{name}: {problem}")))?;
+    // A value that smuggles in other keys would be caught here.
+    if (BranchRecord { settings: current.settings.clone(), ..record.clone() }) != current {
+        return Err(BadSettings::Value(format!("{name}: this is not a single value")).into());
+    }
+    durable::write_atomic(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))?;
+    Ok(record)
+}
+
+fn bad(path: &Path, problem: impl ToString) -> StoreError {
+    StoreError::BadRecord { path: path.to_owned(), problem: problem.to_string() }
+}

@@ -1,0 +1,30 @@
+//! What of a data directory belongs to its running server and not to its data: the lists of PostgreSQL's own base
+//! backup (`src/backend/backup/basebackup.c`, the same in 14 to 18).
+
+use std::path::Path;
+
+/// Directories that are kept, empty.
+const EMPTIED: [&str; 7] =
+    ["pg_stat_tmp", "pg_replslot", "pg_dynshmem", "pg_notify", "pg_serial", "pg_snapshots", "pg_subtrans"];
+
+/// Files left out wherever they lie.
+const LEFT_OUT: [&str; 7] = [
+    "postmaster.pid",
+    "postmaster.opts",
+    "postgresql.auto.conf.tmp",
+    "current_logfiles.tmp",
+    "backup_label",
+    "tablespace_map",
+    "backup_manifest",
+];
+
+/// Files and directories left out whose names begin so: the cache of system catalogs, and files of running queries.
+const LEFT_OUT_PREFIXES: [&str; 2] = ["pg_internal.init", "pgsql_tmp"];
+
+/// Whether the entry at this path, relative to the data directory, is left out of a clone.
+pub(crate) fn is_left_out(relative: &Path) -> bool {
+    let Some(name) = relative.file_name().map(|name| name.to_string_lossy()) else { return false };
+    let below_emptied =
+        relative.parent().is_some_and(|parent| EMPTIED.iter().any(|emptied| parent == Path::new(emptied)));
+    below_emptied || LEFT_OUT.contains(&&*name) || LEFT_OUT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}

@@ -1,0 +1,151 @@
+//! The tree of branches: what there is, and what an earlier daemon left half-done.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nap_model::ids::BranchName;
+use nap_model::nearest::nearest;
+
+use crate::create::read_format;
+use crate::durable;
+use crate::error::StoreError;
+use crate::home::{BranchDir, Home};
+use crate::record::BranchRecord;
+
+/// The branch tree of one home. Only the holder of its `HomeLock` opens it.
+#[derive(Debug)]
+pub struct Store {
+    home: Home,
+    /// Held while the tree changes: a parent may not go between a look at its children and the change.
+    changes: Mutex<()>,
+}
+
+/// A branch on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Branch {
+    /// What is known of it.
+    pub record: BranchRecord,
+    /// Where it lies.
+    pub dir: BranchDir,
+}
+
+/// A directory in `branches/` whose record cannot be used.
+#[derive(Debug)]
+pub struct BrokenBranch {
+    /// The directory's name, which may be no branch name.
+    pub name: String,
+    /// What is wrong.
+    pub error: StoreError,
+}
+
+/// All branches, by name.
+#[derive(Debug, Default)]
+pub struct Branches {
+    /// Those that can be used.
+    pub whole: Vec<Branch>,
+    /// Those that cannot, which is no reason to do without the others.
+    pub broken: Vec<BrokenBranch>,
+}
+
+impl Store {
+    /// Opens the tree of a home that `make_home` made. What was half-made goes; the trash is emptied by
+    /// `empty_trash`, which may take its time.
+    pub fn open(home: Home) -> Result<Self, StoreError> {
+        if read_format(&home)?.is_none() {
+            return Err(StoreError::NoHome(home.root().to_owned()));
+        }
+        let store = Self { home, changes: Mutex::new(()) };
+        store.sweep_staging()?;
+        Ok(store)
+    }
+
+    /// The home it lies in.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// All branches, sorted by name.
+    pub fn branches(&self) -> Result<Branches, StoreError> {
+        let mut branches = Branches::default();
+        for name in entries(&self.home.branches_dir())? {
+            let dir = BranchDir { root: self.home.branches_dir().join(&name) };
+            match BranchRecord::load(&dir) {
+                Ok(record) => branches.whole.push(Branch { record, dir }),
+                Err(error) => branches.broken.push(BrokenBranch { name, error }),
+            }
+        }
+        Ok(branches)
+    }
+
+    /// The branch of this name.
+    pub fn branch(&self, name: &BranchName) -> Result<Branch, StoreError> {
+        let dir = self.home.branch(name);
+        if !dir.root.is_dir() {
+            return Err(self.no_such_branch(name));
+        }
+        Ok(Branch { record: BranchRecord::load(&dir)?, dir })
+    }
+
+    /// Deletes what was thrown away, and says how many things went. What cannot be deleted stays for the next time.
+    pub fn empty_trash(&self) -> Result<usize, StoreError> {
+        let mut gone = 0;
+        for name in entries(&self.home.trash())? {
+            let path = self.home.trash().join(name);
+            match durable::remove_tree(&path) {
+                Ok(()) => gone += 1,
+                Err(error) => tracing::warn!(path = %path.display(), %error, "could not empty the trash"),
+            }
+        }
+        Ok(gone)
+    }
+
+    pub(crate) fn no_such_branch(&self, name: &BranchName) -> StoreError {
+        let known = entries(&self.home.branches_dir()).unwrap_or_default();
+        let nearest = nearest(name.as_str(), known.iter().map(String::as_str));
+        StoreError::NoSuchBranch {
+            name: name.clone(),
+            nearest: nearest.iter().filter_map(|n| n.parse().ok()).collect(),
+        }
+    }
+
+    pub(crate) fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        // It guards no data that a panic could have left half-changed.
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves something to the trash, so that it is gone at once and whole.
+    pub(crate) fn throw_away(&self, path: &Path) -> Result<std::path::PathBuf, StoreError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut number = 0;
+        loop {
+            let target = self.home.trash().join(format!("{name}.{number}"));
+            match durable::rename_new(path, &target) {
+                Ok(()) => return Ok(target),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(e) => return Err(StoreError::io("remove", path, e)),
+            }
+        }
+    }
+
+    /// By way of the trash, because an initdb that outlived its daemon may still be writing there.
+    fn sweep_staging(&self) -> Result<(), StoreError> {
+        for name in entries(&self.home.staging())? {
+            tracing::info!(name, "sweeping what an earlier daemon left half-made");
+            self.throw_away(&self.home.staging().join(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// The names in a directory, sorted.
+fn entries(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| StoreError::io("read", dir, e))? {
+        let entry = entry.map_err(|e| StoreError::io("read", dir, e))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
