@@ -1,5 +1,10 @@
 //! What the papers show is generated from the model's tables. `UPDATE_DOCS=1` writes it anew.
-#![allow(clippy::disallowed_methods, reason = "papers need not survive a power cut")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "papers need not survive a power cut"
+)]
 
 use std::path::{Path, PathBuf};
 
