@@ -4,6 +4,8 @@ mod scanner;
 
 pub use scanner::{Message, Scanner};
 
+// PostgreSQL counts the length word into these limits; as bounds for a body they let four bytes more through, no matter.
+
 /// The largest message before authentication, PostgreSQL's `PG_MAX_AUTH_TOKEN_LENGTH` (auth.h).
 pub const MAX_AUTH_TOKEN_LENGTH: usize = 65_535;
 /// The largest SASL message, PostgreSQL's `PG_MAX_SASL_MESSAGE_LENGTH` (sasl.h).

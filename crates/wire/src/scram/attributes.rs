@@ -73,7 +73,7 @@ pub(super) fn is_printable(value: &[u8]) -> bool {
 /// A byte of the client for an error's detail; nothing that could play tricks with a log.
 pub(super) fn printable(byte: Option<&u8>) -> String {
     match byte.copied().unwrap_or(0) {
-        byte if byte.is_ascii_graphic() => char::from(byte).to_string(),
+        byte if byte.is_ascii_graphic() => format!("'{}'", char::from(byte)),
         byte => format!("0x{byte:02x}"),
     }
 }

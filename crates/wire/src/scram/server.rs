@@ -81,14 +81,7 @@ impl ServerExchange {
     /// doomed verifier; both take the same time.
     pub fn finish(self, client_final: &[u8]) -> Result<Vec<u8>, ScramError> {
         check_message(client_final)?;
-        let answer = ClientFinal::parse(client_final)?;
-        if answer.channel_binding != self.channel_binding.as_bytes() {
-            return Err(if self.bound {
-                ScramError::ChannelBindingCheck
-            } else {
-                ScramError::UnexpectedChannelBinding
-            });
-        }
+        let answer = self.parse_final(client_final)?;
         if answer.nonce != self.nonce {
             return Err(ScramError::NonceMismatch);
         }
@@ -104,6 +97,33 @@ impl ServerExchange {
         }
         let server_signature = sign(&self.verifier.server_key, &auth_message);
         Ok(format!("v={}", BASE64_STANDARD.encode(server_signature)).into_bytes())
+    }
+
+    /// Reads client-final. PostgreSQL finds fault with the channel first, then with the form, then with the nonce.
+    fn parse_final<'a>(&self, message: &'a [u8]) -> Result<ClientFinal<'a>, ScramError> {
+        let mut attributes = Attributes::new(message);
+        if attributes.expect(b'c')? != self.channel_binding.as_bytes() {
+            return Err(match self.bound {
+                true => ScramError::ChannelBindingCheck,
+                false => ScramError::UnexpectedChannelBinding,
+            });
+        }
+        let nonce = attributes.expect(b'r')?;
+        // Extensions may stand before the proof; they are signed, and ignored.
+        let (proof, with_proof) = loop {
+            let with_proof = attributes.rest();
+            if let (b'p', value) = attributes.next()? {
+                break (value, with_proof);
+            }
+        };
+        let proof = BASE64_STANDARD.decode(proof).ok().and_then(|proof| proof.try_into().ok());
+        let proof = proof.ok_or_else(|| ScramError::malformed("Malformed proof in client-final-message."))?;
+        if !attributes.rest().is_empty() {
+            return Err(ScramError::malformed("Garbage found at the end of client-final-message."));
+        }
+        let before_proof = message.strip_suffix(with_proof).unwrap_or_default();
+        let without_proof = before_proof.strip_suffix(b",").unwrap_or(before_proof);
+        Ok(ClientFinal { nonce, proof, without_proof })
     }
 }
 
@@ -174,32 +194,8 @@ fn client_nonce(client_first_bare: &[u8]) -> Result<&[u8], ScramError> {
 }
 
 struct ClientFinal<'a> {
-    channel_binding: &'a [u8],
     nonce: &'a [u8],
     proof: Key,
     /// The message up to the comma before `p=`: what the proof is about.
     without_proof: &'a [u8],
-}
-
-impl<'a> ClientFinal<'a> {
-    fn parse(message: &'a [u8]) -> Result<Self, ScramError> {
-        let mut attributes = Attributes::new(message);
-        let channel_binding = attributes.expect(b'c')?;
-        let nonce = attributes.expect(b'r')?;
-        // Extensions may stand before the proof; they are signed, and ignored.
-        let (proof, with_proof) = loop {
-            let with_proof = attributes.rest();
-            if let (b'p', value) = attributes.next()? {
-                break (value, with_proof);
-            }
-        };
-        let proof = BASE64_STANDARD.decode(proof).ok().and_then(|proof| proof.try_into().ok());
-        let proof = proof.ok_or_else(|| ScramError::malformed("Malformed proof in client-final-message."))?;
-        if !attributes.rest().is_empty() {
-            return Err(ScramError::malformed("Garbage found at the end of client-final-message."));
-        }
-        let before_proof = message.strip_suffix(with_proof).unwrap_or_default();
-        let without_proof = before_proof.strip_suffix(b",").unwrap_or(before_proof);
-        Ok(Self { channel_binding, nonce, proof, without_proof })
-    }
 }
