@@ -30,7 +30,7 @@ fn a_frame_needs_all_its_bytes() {
 
 #[test]
 fn lengths_are_judged_before_the_body_is_there() {
-    let header = |length: u32| [&[b'Q'], length.to_be_bytes().as_slice()].concat();
+    let header = |length: u32| [b"Q", length.to_be_bytes().as_slice()].concat();
     for length in [0, 3, 104, u32::MAX] {
         let error = parse_frame(&header(length), 99).unwrap_err();
         assert_eq!(error, FrameError { tag: b'Q', length });
@@ -75,7 +75,7 @@ fn a_long_body_is_jumped_over() {
     let mut scanner = Scanner::new();
     let length = 4 + 1000 * piece.len() as u32;
     let mut count = 0;
-    scanner.feed(&[&[b'D'], length.to_be_bytes().as_slice()].concat(), |_| count += 1).unwrap();
+    scanner.feed(&[b"D", length.to_be_bytes().as_slice()].concat(), |_| count += 1).unwrap();
     for _ in 0..1000 {
         assert!(!scanner.at_boundary());
         scanner.feed(&piece, |_| count += 1).unwrap();
