@@ -98,11 +98,13 @@ impl Store {
             if !children.is_empty() {
                 return Err(StoreError::HasChildren { name: name.clone(), children });
             }
+            let thrown_away = self.throw_away(&dir.root)?;
+            // Sockets are made anew at each start; what stays of them harms nobody.
+            let _ = durable::remove_tree(&self.home().door_dir(name));
             if let Some(branch) = all.iter().find(|b| b.record.name == *name) {
                 let _ = durable::remove_tree(&self.home().server_socket_dir(&branch.record.id));
             }
-            let _ = durable::remove_tree(&self.home().door_dir(name));
-            self.throw_away(&dir.root)?
+            thrown_away
         };
         fault::point("thrown away");
         if let Err(error) = durable::remove_tree(&thrown_away) {

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use crate::fault;
+
 /// Names of files that are not yet in their place begin so; whoever finds one may delete it.
 pub const TEMPORARY_PREFIX: &str = ".nap-tmp-";
 
@@ -24,6 +26,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         std::os::unix::fs::fchown(file.as_file(), Some(dir.uid()), Some(dir.gid()))?;
     }
     file.as_file().sync_all()?;
+    fault::point("written");
     file.persist(path).map_err(|e| e.error)?;
     fsync_dir(dir)
 }

@@ -3,7 +3,7 @@
 use toml_edit::{DocumentMut, Item, Table, Value};
 
 /// The text with `name` set to `value` (`None`: taken out), in `table` or at the top, and what `parse` makes of it.
-/// People type `sleep_after=5m` and `port=5433`: a value is taken as TOML if that gives a text that parses, else as a
+/// People type `sleep_after=5min` and `port=5433`: a value is taken as TOML if that gives a text that parses, else as a
 /// string.
 pub(crate) fn change<T>(
     text: &str,

@@ -12,7 +12,11 @@ pub mod durable;
 mod edit;
 pub mod error;
 mod fault;
+#[cfg(test)]
+mod fixture;
 pub mod home;
+#[cfg(test)]
+mod kill_tests;
 pub mod lock;
 pub mod record;
 pub mod roles;

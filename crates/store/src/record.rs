@@ -88,3 +88,48 @@ pub fn set_setting(dir: &BranchDir, name: &str, value: Option<&str>) -> Result<B
 fn bad(path: &Path, problem: impl ToString) -> StoreError {
     StoreError::BadRecord { path: path.to_owned(), problem: problem.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nap_model::span::Span;
+    use proptest::prelude::*;
+
+    fn name() -> impl Strategy<Value = BranchName> {
+        "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|text| text.parse().unwrap())
+    }
+
+    prop_compose! {
+        fn record()(
+            name in name(),
+            id: [u8; 4],
+            parent in proptest::option::of(name()),
+            lsn: Option<u64>,
+            nanoseconds in 0..4_000_000_000_000_000_000_i128,
+            major in 14..30_u16,
+            seconds in proptest::option::of(0..1_000_000_u64),
+        ) -> BranchRecord {
+            BranchRecord {
+                name,
+                id: BranchId::from_bytes(id),
+                parent,
+                branched_at: lsn.map(Lsn),
+                created: jiff::Timestamp::from_nanosecond(nanoseconds).unwrap(),
+                major: Major(major),
+                settings: BranchSettings { sleep_after: seconds.map(Span::seconds) },
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(record in record()) {
+            prop_assert_eq!(BranchRecord::parse(&toml::to_string(&record).unwrap()), Ok(record));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,300}") {
+            let _ = BranchRecord::parse(&text);
+        }
+    }
+}

@@ -58,6 +58,7 @@ impl Store {
         }
         let store = Self { home, changes: Mutex::new(()) };
         store.sweep_staging()?;
+        store.sweep_temporaries();
         Ok(store)
     }
 
@@ -137,9 +138,27 @@ impl Store {
         }
         Ok(())
     }
+
+    /// Files that were about to replace others when an earlier daemon was killed. They do no harm but for their space.
+    fn sweep_temporaries(&self) {
+        let home = &self.home;
+        let mut dirs = vec![home.root().to_owned(), home.secrets_dir()];
+        dirs.extend(
+            entries(&home.branches_dir()).unwrap_or_default().iter().map(|name| home.branches_dir().join(name)),
+        );
+        for dir in dirs {
+            let names = entries(&dir).unwrap_or_default();
+            for name in names.iter().filter(|name| name.starts_with(durable::TEMPORARY_PREFIX)) {
+                if let Err(error) = durable::remove_tree(&dir.join(name)) {
+                    tracing::warn!(dir = %dir.display(), name, %error, "could not remove a left-over file");
+                }
+            }
+        }
+    }
 }
 
 /// The names in a directory, sorted.
+
 fn entries(dir: &Path) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| StoreError::io("read", dir, e))? {

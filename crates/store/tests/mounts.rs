@@ -1,0 +1,149 @@
+//! What file systems do: reflinks, no space, read-only. Real mounts, so only for root; others pass without a look.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nap_store::clone::clone_by;
+use nap_store::{CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink};
+
+#[path = "../src/fixture.rs"]
+mod fixture;
+use fixture::{KEPT, MAJOR, count, home_with_template, id, name, no_fill};
+
+/// A file system that goes when the test does.
+struct Mount {
+    dir: tempfile::TempDir,
+}
+
+fn run(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+impl Mount {
+    /// `None`: this machine (or user) cannot.
+    fn new(how: &[&str], what: &str) -> Option<Self> {
+        let mount = Self { dir: tempfile::tempdir().unwrap() };
+        fs::create_dir(mount.at()).unwrap();
+        let target = mount.at();
+        let arguments = [how, &[what, target.to_str().unwrap()]].concat();
+        (rustix::process::geteuid().is_root() && run("mount", &arguments)).then_some(mount)
+    }
+
+    fn tmpfs(size: &str) -> Option<Self> {
+        Self::new(&["-t", "tmpfs", "-o", &format!("size={size}")], "tmpfs")
+    }
+
+    /// A file system in a sparse file. The file goes with `image`.
+    fn image(image: &Path, megabytes: u64, make: &[&str]) -> Option<Self> {
+        fs::File::create(image).unwrap().set_len(megabytes << 20).unwrap();
+        let file = image.to_str().unwrap();
+        run(make[0], &[&make[1..], &[file]].concat()).then(|| Self::new(&["-o", "loop"], file))?
+    }
+
+    fn at(&self) -> PathBuf {
+        self.dir.path().join("mnt")
+    }
+
+    fn remount(&self, how: &str) {
+        assert!(run("mount", &["-o", &format!("remount,{how}"), self.at().to_str().unwrap()]));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = run("umount", &[self.at().to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn xfs_shares_blocks() {
+    let files = tempfile::tempdir().unwrap();
+    let image = files.path().join("xfs");
+    let Some(mount) = Mount::image(&image, 400, &["mkfs.xfs", "-q", "-m", "reflink=1"]) else {
+        return eprintln!("skipped: no XFS can be mounted here");
+    };
+    assert!(probe_reflink(&mount.at()));
+    assert_eq!(count(&mount.at()), 0, "the probe leaves nothing");
+    let store = home_with_template(&mount.at().join("home"));
+    let made =
+        store.create_root(&name("main"), id(1), MAJOR, |data| fs::write(data.join("big"), vec![9; 64 << 20])).unwrap();
+    assert_eq!(made.cloned.method, CloneMethod::Reflink);
+    let free = || nap_store::space::space(&mount.at()).unwrap().free_bytes;
+    let before = free();
+    let clone = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    assert_eq!(clone.cloned.method, CloneMethod::Reflink);
+    assert!(clone.cloned.bytes > 64 << 20);
+    assert!(before - free() < 8 << 20, "64 MB were copied");
+
+    // They part at the first write.
+    fs::write(clone.branch.dir.data().join("PG_VERSION"), "18\n").unwrap();
+    assert_eq!(fs::read(made.branch.dir.data().join("PG_VERSION")).unwrap(), b"17\n");
+
+    // What cannot be reflinked is never done otherwise in silence.
+    let other = tempfile::tempdir().unwrap();
+    assert!(clone_by(&clone.branch.dir.data(), other.path(), CloneMethod::Reflink).is_err());
+}
+
+#[test]
+fn ext4_copies_and_says_so() {
+    let files = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::image(&files.path().join("ext4"), 64, &["mkfs.ext4", "-q"]) else {
+        return eprintln!("skipped: no ext4 can be mounted here");
+    };
+    assert!(!probe_reflink(&mount.at()));
+    let store = home_with_template(&mount.at().join("home"));
+    let made = store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap();
+    assert_eq!(made.cloned.method, CloneMethod::Copy);
+    for file in KEPT {
+        assert!(made.branch.dir.data().join(file).is_file(), "{file}");
+    }
+    full_disk(&store, 40 << 20);
+}
+
+#[test]
+fn a_full_tmpfs_leaves_nothing_half_made() {
+    let Some(mount) = Mount::tmpfs("4m") else { return eprintln!("skipped: no tmpfs can be mounted here") };
+    let store = home_with_template(&mount.at().join("home"));
+    store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap();
+    full_disk(&store, 2 << 20);
+}
+
+/// A branch with a file that fits once but not twice.
+fn full_disk(store: &Store, bytes: usize) {
+    let main = store.branch(&name("main")).unwrap();
+    fs::write(main.dir.data().join("big"), vec![9; bytes]).unwrap();
+    let error = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap_err();
+    assert!(matches!(error, StoreError::NoSpace(_)), "{error:?}");
+    assert!(error.hint().is_some());
+    assert_eq!(count(&store.home().staging()), 0);
+    assert_eq!(store.branches().unwrap().whole.len(), 1);
+    // And there is a way out.
+    fs::remove_file(main.dir.data().join("big")).unwrap();
+    store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+}
+
+#[test]
+fn a_read_only_home_is_named_as_such() {
+    let Some(mount) = Mount::tmpfs("8m") else { return eprintln!("skipped: no tmpfs can be mounted here") };
+    let root = mount.at().join("home");
+    let store = home_with_template(&root);
+    store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap();
+    mount.remount("ro");
+    let home = Home::at(root);
+    make_home(&home, None).unwrap();
+    let Err(LockError::Store(StoreError::ReadOnly(_))) = HomeLock::acquire(&home) else { panic!("locked") };
+    let failures = [
+        store.create_root(&name("two"), id(2), MAJOR, no_fill).unwrap_err(),
+        store.clone_branch(&name("main"), &name("two"), id(2), None).unwrap_err(),
+        store.remove(&name("main")).unwrap_err(),
+        make_home(&Home::at(mount.at().join("new")), None).unwrap_err(),
+    ];
+    for error in failures {
+        assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
+    }
+    assert!(nap_store::space::space(&mount.at()).unwrap().read_only);
+    mount.remount("rw");
+    store.remove(&name("main")).unwrap();
+}
