@@ -64,7 +64,7 @@ pub enum Reason {
     RolesStale,
     /// It did not shut down cleanly: it recovers now, so that no client has to wait for that.
     NeedsRecovery,
-    /// The pause after a failed start is over, and somebody still waits.
+    /// The pause after a failed start is over, and its roles are not known, so nobody could be let in to wake it.
     PauseOver,
     /// An earlier daemon left it, starting.
     AdoptedStarting,
@@ -76,6 +76,8 @@ pub enum Reason {
     StartFailed,
     /// A server that Napgres did not start runs on the data directory.
     ForeignServer,
+    /// It was still queueing for a place when the last client that waited for it had gone.
+    NobodyWaits,
     /// Nobody has used it for `sleep_after`.
     Idle,
     /// `nap sleep`, or another command that needs a sleeping server.
@@ -129,8 +131,9 @@ pub const TRANSITIONS: &[Transition] = {
         row(Waking, R::Ready, Awake, "ready for connections"),
         row(Waking, R::StartFailed, Failed, "did not start"),
         row(Waking, R::ForeignServer, Failed, "a server that Napgres did not start holds the data directory"),
+        row(Waking, R::NobodyWaits, Asleep, "nobody waits for it any more"),
         row(Waking, R::DaemonStops, Stopping, "the daemon ends"),
-        row(Failed, R::PauseOver, Waking, "trying again"),
+        row(Failed, R::PauseOver, Waking, "the pause is over: trying again"),
         row(Failed, R::ClientArrived, Waking, "a client arrived: trying again"),
         row(Failed, R::AskedToWake, Waking, "asked to wake: trying again"),
         row(Failed, R::AskedToSleep, Asleep, "asked to sleep: no more tries"),
@@ -144,6 +147,7 @@ pub const TRANSITIONS: &[Transition] = {
         row(Settling, R::ClientArrived, Awake, "a client arrived: stays awake"),
         row(Settling, R::GuardStands, Awake, "a guard stands: stays awake"),
         row(Settling, R::Settled, Stopping, "settled"),
+        row(Settling, R::AskedToRestart, Stopping, "asked to restart"),
         row(Settling, R::DaemonStops, Stopping, "the daemon ends"),
         row(Settling, R::StoppedByOther, Asleep, "shut down by somebody else"),
         row(Settling, R::Crashed, Asleep, "crashed"),

@@ -1,1 +1,21 @@
-//! nap-server
+//! One PostgreSQL server per branch: find installations, spawn, know when it is ready, look into it, stop it, and
+//! the task that owns each server's state.
+//!
+//! This room knows paths it is given and the nouns of `nap-model`. It does not know the branch store, the gateway,
+//! or any client.
+
+pub mod admin;
+pub mod children;
+pub mod error;
+pub mod exit_watch;
+pub mod fleet;
+pub mod handle;
+pub mod initdb;
+pub mod install;
+pub mod keeper;
+mod launch;
+mod owner;
+pub mod procfs;
+mod ready;
+pub mod slots;
+mod takeover;

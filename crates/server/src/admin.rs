@@ -1,0 +1,249 @@
+//! The daemon's own look into a running server: roles and databases, what keeps it from sleeping, CHECKPOINT.
+//!
+//! One connection per server serves all questions, and closes itself a moment after the last one: as long as it is
+//! open it stands in the way of DROP DATABASE and CREATE DATABASE … TEMPLATE for the database it is in, and PostgreSQL
+//! waits five seconds for such a connection to go away.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
+use nap_model::guard::Observation;
+use nap_model::ids::{BranchName, Major};
+use nap_model::lsn::Lsn;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Config, NoTls};
+
+mod queries;
+
+/// How long the connection stays open after its last question.
+const KEEP_OPEN: Duration = Duration::from_secs(1);
+/// How long a question may take before the server counts as one that does not answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The pause between tries while the server refuses connections because it recovers from a crash of a backend.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// PostgreSQL said no, or the connection broke.
+    #[error("{}", with_cause(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// No answer in time.
+    #[error("no answer within {} s", ANSWER_WITHIN.as_secs())]
+    Late,
+    /// An answer that makes no sense.
+    #[error("an answer that cannot be read: {0}")]
+    Nonsense(String),
+}
+
+impl AdminError {
+    /// Whether the connection is gone, rather than the question refused.
+    pub fn is_broken_connection(&self) -> bool {
+        matches!(self, AdminError::Postgres(error) if error.as_db_error().is_none())
+    }
+}
+
+fn with_cause(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |db| format!("{}: {}", db.severity(), db.message()))
+}
+
+/// What the roles of a running server are, and where its WAL stood before they were read.
+#[derive(Debug)]
+pub struct Roles {
+    /// The insert position before the reading.
+    pub before: Lsn,
+    /// Read after it; `checkpoint` is not filled in yet.
+    pub snapshot: AccessSnapshot,
+}
+
+/// Asks one server.
+pub struct Admin {
+    branch: BranchName,
+    major: Major,
+    socket_dir: PathBuf,
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    client: Arc<Client>,
+    last_used: Instant,
+}
+
+impl Admin {
+    /// For the server with this private socket. Nothing is connected yet.
+    pub fn new(branch: BranchName, major: Major, socket_dir: PathBuf) -> Arc<Self> {
+        Arc::new(Self { branch, major, socket_dir, open: Mutex::new(None) })
+    }
+
+    /// What is to be known about a login, read now.
+    pub async fn facts(self: &Arc<Self>, role: &str, database: &str) -> Result<AccessFacts, AdminError> {
+        let ask = async {
+            let client = self.client().await?;
+            let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+                [(&role, Type::TEXT), (&database, Type::TEXT)];
+            let rows = client.query_typed(queries::FACTS, &parameters).await?;
+            let row = rows.first().ok_or_else(|| AdminError::Nonsense("no row of facts".into()))?;
+            let role = match row.try_get::<_, Option<String>>(0)? {
+                None => None,
+                Some(name) => Some(Role {
+                    name,
+                    can_login: row.try_get(1)?,
+                    verifier: row.try_get(2)?,
+                    valid_until_us: row.try_get(3)?,
+                }),
+            };
+            let database = match row.try_get::<_, Option<String>>(4)? {
+                None => None,
+                Some(name) => Some(Database { name, allows_connections: row.try_get(5)? }),
+            };
+            Ok(AccessFacts { role, database })
+        };
+        within(ask).await
+    }
+
+    /// What keeps the server from sleeping, but for the gateway's sessions.
+    pub async fn observe(self: &Arc<Self>) -> Result<Observation, AdminError> {
+        let ask = async {
+            let client = self.client().await?;
+            let rows = client.query_typed(queries::OBSERVE, &[]).await?;
+            let row = rows.first().ok_or_else(|| AdminError::Nonsense("no row of observations".into()))?;
+            let count = |at: usize| -> Result<u32, AdminError> {
+                Ok(u32::try_from(row.try_get::<_, i64>(at)?).unwrap_or(u32::MAX))
+            };
+            Ok(Observation {
+                other_client_backends: count(0)?,
+                wal_senders: count(1)?,
+                base_backups: count(2)?,
+                maintenance: count(3)?,
+                subscriptions: count(4)?,
+            })
+        };
+        within(ask).await
+    }
+
+    /// Brings forward what a shutdown would have to do, and reads all roles and databases last.
+    ///
+    /// The first reading only makes hint bits settle: on a cluster with checksums they would be logged, and the WAL
+    /// after `before` must tell whether anything was changed since (see `owner::settle`).
+    pub async fn settle(self: &Arc<Self>) -> Result<Roles, AdminError> {
+        let client = within(self.client()).await?;
+        within(async { Ok(read_roles(&client).await?) }).await?;
+        // A checkpoint may have gigabytes to write; it is bounded by the patience of who asked, not here.
+        client.batch_execute("CHECKPOINT").await?;
+        within(async {
+            client.batch_execute(queries::SWITCH_WAL_IF_ARCHIVED).await?;
+            read_roles(&client).await
+        })
+        .await
+    }
+
+    /// Closes the connection now: a server that shuts down must not find it.
+    pub async fn close(&self) {
+        self.open.lock().await.take();
+    }
+
+    async fn client(self: &Arc<Self>) -> Result<Arc<Client>, AdminError> {
+        let mut open = self.open.lock().await;
+        if let Some(open) = open.as_mut().filter(|open| !open.client.is_closed()) {
+            open.last_used = Instant::now();
+            return Ok(open.client.clone());
+        }
+        let client = Arc::new(self.connect().await?);
+        *open = Some(Open { client: client.clone(), last_used: Instant::now() });
+        tokio::spawn(self.clone().close_when_unused());
+        Ok(client)
+    }
+
+    async fn close_when_unused(self: Arc<Self>) {
+        let mut look_at = Instant::now() + KEEP_OPEN;
+        loop {
+            tokio::time::sleep_until(look_at).await;
+            let mut open = self.open.lock().await;
+            match open.as_ref() {
+                Some(open) if !open.client.is_closed() && open.last_used + KEEP_OPEN > Instant::now() => {
+                    look_at = open.last_used + KEEP_OPEN;
+                }
+                _ => {
+                    open.take();
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Client, AdminError> {
+        let databases = ["postgres", "template1"];
+        let mut at = 0;
+        loop {
+            let Some(database) = databases.get(at) else {
+                return Err(AdminError::Nonsense("it has neither a database postgres nor template1".into()));
+            };
+            match self.config(database).connect(NoTls).await {
+                Ok((client, connection)) => {
+                    let branch = self.branch.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%branch, %error, "the daemon's own connection ended");
+                        }
+                    });
+                    return Ok(client);
+                }
+                Err(error) => match error.code().map(|code| code.code()) {
+                    Some("57P03") => tokio::time::sleep(RETRY_AFTER).await,
+                    Some("3D000" | "55000") => at += 1,
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+    }
+
+    fn config(&self, database: &str) -> Config {
+        // What a role or database sets for itself must not change what these questions mean; options given at
+        // connection time win over both.
+        let mut options = "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 -c role=none \
+                           -c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed"
+            .to_owned();
+        if self.major >= Major(17) {
+            options.push_str(" -c event_triggers=off");
+        }
+        let mut config = Config::new();
+        config
+            .host_path(&self.socket_dir)
+            .port(crate::launch::SOCKET_PORT)
+            .user(crate::initdb::BOOTSTRAP_SUPERUSER)
+            .dbname(database)
+            .application_name(queries::APPLICATION_NAME)
+            .options(&options);
+        config
+    }
+}
+
+async fn read_roles(client: &Client) -> Result<Roles, AdminError> {
+    let rows = client.query_typed(queries::POSITION, &[]).await?;
+    let row = rows.first().ok_or_else(|| AdminError::Nonsense("no position".into()))?;
+    let before = row.try_get::<_, String>(0)?.parse().map_err(|_| AdminError::Nonsense("no LSN".into()))?;
+    let system_identifier =
+        row.try_get::<_, String>(1)?.parse().map_err(|_| AdminError::Nonsense("no identifier".into()))?;
+    let mut roles = Vec::new();
+    for row in client.query_typed(queries::ROLES, &[]).await? {
+        roles.push(Role {
+            name: row.try_get(0)?,
+            can_login: row.try_get(1)?,
+            verifier: row.try_get(2)?,
+            valid_until_us: row.try_get(3)?,
+        });
+    }
+    let mut databases = Vec::new();
+    for row in client.query_typed(queries::DATABASES, &[]).await? {
+        databases.push(Database { name: row.try_get(0)?, allows_connections: row.try_get(1)? });
+    }
+    Ok(Roles { before, snapshot: AccessSnapshot { system_identifier, checkpoint: before, roles, databases } })
+}
+
+async fn within<T>(ask: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
+    tokio::time::timeout(ANSWER_WITHIN, ask).await.unwrap_or(Err(AdminError::Late))
+}

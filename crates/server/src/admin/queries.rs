@@ -1,0 +1,48 @@
+//! What is asked, with every name qualified: a search_path of ill will must change nothing.
+
+/// Whose connection it is, in pg_stat_activity.
+pub(super) const APPLICATION_NAME: &str = "nap";
+
+/// VALID UNTIL in microseconds since 1970; `infinity` is none at all, `-infinity` long ago.
+macro_rules! role_columns {
+    () => {
+        "r.rolname::pg_catalog.text, r.rolcanlogin, r.rolpassword, \
+         CASE WHEN r.rolvaliduntil = 'infinity' THEN NULL WHEN r.rolvaliduntil = '-infinity' THEN 0 \
+              ELSE pg_catalog.floor(EXTRACT(EPOCH FROM r.rolvaliduntil) * 1000000)::pg_catalog.int8 END"
+    };
+}
+
+/// One row always: columns of the role (or nulls), columns of the database (or nulls).
+pub(super) const FACTS: &str = concat!(
+    "SELECT ",
+    role_columns!(),
+    ", d.datname::pg_catalog.text, d.datallowconn \
+     FROM (SELECT 1) AS one \
+     LEFT JOIN pg_catalog.pg_authid r ON r.rolname = $1::pg_catalog.text::pg_catalog.name \
+     LEFT JOIN pg_catalog.pg_database d ON d.datname = $2::pg_catalog.text::pg_catalog.name"
+);
+
+pub(super) const ROLES: &str = concat!("SELECT ", role_columns!(), " FROM pg_catalog.pg_authid r ORDER BY 1");
+
+pub(super) const DATABASES: &str =
+    "SELECT datname::pg_catalog.text, datallowconn FROM pg_catalog.pg_database ORDER BY 1";
+
+pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, \
+     (SELECT system_identifier FROM pg_catalog.pg_control_system())::pg_catalog.text";
+
+/// With archiving, a shutdown would switch to a new segment and so move the shutdown checkpoint; done now, there is
+/// nothing left to switch.
+pub(super) const SWITCH_WAL_IF_ARCHIVED: &str = "SELECT pg_catalog.pg_switch_wal() \
+     WHERE pg_catalog.current_setting('archive_mode') <> 'off'";
+
+/// All client backends but our own count here; how many of them are the gateway's, the leases tell.
+pub(super) const OBSERVE: &str = "SELECT \
+     count(*) FILTER (WHERE backend_type = 'client backend'), \
+     count(*) FILTER (WHERE backend_type = 'walsender'), \
+     (SELECT count(*) FROM pg_catalog.pg_stat_progress_basebackup), \
+     (SELECT count(*) FROM pg_catalog.pg_stat_progress_vacuum) \
+       + (SELECT count(*) FROM pg_catalog.pg_stat_progress_analyze) \
+       + (SELECT count(*) FROM pg_catalog.pg_stat_progress_cluster) \
+       + (SELECT count(*) FROM pg_catalog.pg_stat_progress_create_index), \
+     (SELECT count(*) FROM pg_catalog.pg_stat_subscription WHERE pid IS NOT NULL) \
+     FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()";

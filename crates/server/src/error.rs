@@ -1,0 +1,146 @@
+//! Why a server cannot be had now.
+
+use std::borrow::Cow;
+
+use nap_model::client_error::{ClientError, sqlstate};
+use nap_model::guard::Guard;
+use nap_model::ids::{BranchName, Major};
+
+/// Why a server did not wake.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WakeError {
+    /// The postmaster ended before it was ready; the end of its log is in `log_end`.
+    #[error("the server of branch \"{branch}\" did not start: {problem}")]
+    DidNotStart {
+        /// Which branch.
+        branch: BranchName,
+        /// In a few words.
+        problem: String,
+        /// The last lines of the server's log since it was spawned.
+        log_end: String,
+    },
+    /// It still starts (recovers, or waits for a place), but the client's time is over.
+    #[error("the server of branch \"{branch}\" was not ready in time")]
+    Late {
+        /// Which branch.
+        branch: BranchName,
+        /// The last lines of the server's log since it was spawned.
+        log_end: String,
+    },
+    /// All places of `max_awake` are taken by servers in use.
+    #[error("too many servers are awake: branch \"{branch}\" found no place in time")]
+    NoPlace {
+        /// Which branch.
+        branch: BranchName,
+    },
+    /// Somebody runs a server of their own on this data directory.
+    #[error("the data directory of branch \"{branch}\" is in use by a server that Napgres did not start (PID {pid})")]
+    Foreign {
+        /// Which branch.
+        branch: BranchName,
+        /// That server's postmaster.
+        pid: i32,
+    },
+    /// The branch's major is not there (any more).
+    #[error("PostgreSQL {major}, which branch \"{branch}\" needs, is not installed")]
+    NotInstalled {
+        /// Which branch.
+        branch: BranchName,
+        /// Its major.
+        major: Major,
+        /// The command that installs it here.
+        cure: String,
+    },
+    /// The daemon ends, or the branch is being removed.
+    #[error("branch \"{branch}\" is being shut down")]
+    Ending {
+        /// Which branch.
+        branch: BranchName,
+    },
+}
+
+impl ClientError for WakeError {
+    fn sqlstate(&self) -> &'static str {
+        match self {
+            WakeError::DidNotStart { .. } | WakeError::Late { .. } | WakeError::NotInstalled { .. } => {
+                sqlstate::SYSTEM_ERROR
+            }
+            WakeError::NoPlace { .. } => sqlstate::TOO_MANY_CONNECTIONS,
+            WakeError::Foreign { .. } => sqlstate::OBJECT_IN_USE,
+            WakeError::Ending { .. } => sqlstate::ADMIN_SHUTDOWN,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            WakeError::DidNotStart { log_end, .. } | WakeError::Late { log_end, .. } if !log_end.is_empty() => {
+                Some(format!("The end of the server's log:\n{log_end}"))
+            }
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
+            WakeError::DidNotStart { branch, .. } => {
+                format!("`nap logs {branch}` shows more. It is tried again when the next client connects.").into()
+            }
+            WakeError::Late { branch, .. } => format!(
+                "It goes on starting. `nap logs {branch}` shows how far it is; wake_timeout sets how long clients wait."
+            )
+            .into(),
+            WakeError::NoPlace { .. } => {
+                "Raise max_awake (`nap config set max_awake=N`), or disconnect clients of other branches.".into()
+            }
+            WakeError::Foreign { .. } => "Stop that server (pg_ctl stop), then connect again.".into(),
+            WakeError::NotInstalled { cure, .. } => format!("Install it: {cure}").into(),
+            WakeError::Ending { .. } => return None,
+        })
+    }
+}
+
+/// Why what is known of roles and databases cannot be told. Clients that are not authenticated yet see this, so it
+/// says nothing of the cause.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the roles of branch \"{branch}\" cannot be read now")]
+pub struct AccessError {
+    /// Which branch.
+    pub branch: BranchName,
+    /// For the daemon's log only.
+    pub cause: String,
+}
+
+impl ClientError for AccessError {
+    fn sqlstate(&self) -> &'static str {
+        sqlstate::SYSTEM_ERROR
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(format!("`nap ls` and `nap logs {}` show why.", self.branch).into())
+    }
+}
+
+/// Why a server was not put to sleep.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SleepError {
+    /// Guards stand.
+    #[error("branch \"{branch}\" is in use: {}", list(.guards))]
+    Guarded {
+        /// Which branch.
+        branch: BranchName,
+        /// What stands in the way.
+        guards: Vec<Guard>,
+    },
+    /// It could not be looked into, or did not stop as it should.
+    #[error("the server of branch \"{branch}\" could not be put to sleep: {problem}")]
+    Failed {
+        /// Which branch.
+        branch: BranchName,
+        /// In a few words.
+        problem: String,
+    },
+}
+
+fn list(guards: &[Guard]) -> String {
+    guards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

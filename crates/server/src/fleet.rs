@@ -1,0 +1,163 @@
+//! All servers of a home.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use nap_model::ids::{BranchName, Major};
+use nap_model::state::{Reason, State};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::children::Children;
+use crate::handle::ServerHandle;
+use crate::install::Install;
+use crate::keeper::Keeper;
+use crate::owner::Owner;
+use crate::slots::Slots;
+
+pub use crate::launch::{OURS, Ours, Places};
+
+/// How long the fleet waits before it asks again servers that would not make room.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is needed to run one branch's server.
+pub struct ServerSpec {
+    /// The branch.
+    pub branch: BranchName,
+    /// Its PostgreSQL major.
+    pub major: Major,
+    /// Where its things are.
+    pub places: Places,
+    /// What keeps its roles and log.
+    pub keeper: Arc<dyn Keeper>,
+    /// How it is to behave; may change at any time.
+    pub policy: watch::Receiver<Policy>,
+}
+
+/// How a server is to behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long after its last session it goes to sleep; `None`: never of itself.
+    pub sleep_after: Option<Duration>,
+    /// How long a fast shutdown may take before it becomes an immediate one.
+    pub shutdown_timeout: Duration,
+}
+
+/// Finds the installation of a major, looking again each time it is missing.
+pub type FindInstall = dyn Fn(Major) -> Result<Install, String> + Send + Sync;
+
+/// What all servers share.
+pub(crate) struct Shared {
+    pub(crate) children: Children,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) find_install: Box<FindInstall>,
+}
+
+/// The servers, by branch.
+pub struct Fleet {
+    shared: Arc<Shared>,
+    servers: RwLock<BTreeMap<BranchName, ServerHandle>>,
+}
+
+impl Fleet {
+    /// An empty fleet with room for `max_awake` running servers. `find_install` gives an installation, or the command
+    /// that would install it.
+    pub fn start(children: Children, max_awake: u32, find_install: Box<FindInstall>) -> Arc<Self> {
+        let shared = Arc::new(Shared { children, slots: Slots::new(max_awake), find_install });
+        let fleet = Arc::new(Self { shared, servers: RwLock::default() });
+        tokio::spawn(make_room(Arc::downgrade(&fleet), fleet.shared.slots.clone()));
+        fleet
+    }
+
+    /// Takes a branch's server on. If an earlier daemon left it running it is adopted; if it crashed it recovers now.
+    pub fn add(&self, spec: ServerSpec) -> ServerHandle {
+        let branch = spec.branch.clone();
+        let handle = Owner::start(spec, self.shared.clone());
+        self.servers.write().unwrap_or_else(PoisonError::into_inner).insert(branch, handle.clone());
+        handle
+    }
+
+    /// Forgets a branch whose server has been ended.
+    pub fn remove(&self, branch: &BranchName) -> Option<ServerHandle> {
+        self.servers.write().unwrap_or_else(PoisonError::into_inner).remove(branch)
+    }
+
+    /// One server.
+    pub fn get(&self, branch: &BranchName) -> Option<ServerHandle> {
+        self.servers.read().unwrap_or_else(PoisonError::into_inner).get(branch).cloned()
+    }
+
+    /// All servers.
+    pub fn all(&self) -> Vec<(BranchName, ServerHandle)> {
+        let servers = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        servers.iter().map(|(name, handle)| (name.clone(), handle.clone())).collect()
+    }
+
+    /// Another `max_awake`.
+    pub fn resize(&self, max_awake: u32) {
+        self.shared.slots.resize(max_awake);
+    }
+
+    /// Stops all servers and returns those that did not end by the deadline.
+    pub async fn end(&self, deadline: Instant) -> Vec<BranchName> {
+        let all = self.all();
+        let ends: Vec<_> =
+            all.into_iter().map(|(branch, handle)| (branch, tokio::spawn(async move { handle.end().await }))).collect();
+        let mut late = Vec::new();
+        for (branch, end) in ends {
+            if tokio::time::timeout_at(deadline, end).await.is_err() {
+                late.push(branch);
+            }
+        }
+        late
+    }
+
+    /// The servers that nobody uses, the longest idle first.
+    fn idle_longest_first(&self) -> Vec<ServerHandle> {
+        let mut idle: Vec<(Instant, ServerHandle)> = self
+            .all()
+            .into_iter()
+            .filter(|(_, handle)| handle.status.borrow().state == State::Awake)
+            .filter_map(|(_, handle)| {
+                let since = *handle.idle_since.borrow();
+                since.map(|since| (since, handle))
+            })
+            .collect();
+        idle.sort_by_key(|(since, _)| *since);
+        idle.into_iter().map(|(_, handle)| handle).collect()
+    }
+}
+
+/// While wakes queue for places, puts idle servers to sleep, the longest idle first.
+async fn make_room(fleet: std::sync::Weak<Fleet>, slots: Arc<Slots>) {
+    loop {
+        slots.changed().await;
+        while slots.queued() > 0 {
+            let Some(idle) = fleet.upgrade().map(|fleet| fleet.idle_longest_first()) else { return };
+            let queued = slots.queued();
+            for server in idle {
+                if server.sleep_because(Reason::RoomNeeded).await.is_ok() {
+                    break;
+                }
+            }
+            // If room was made the queue moves; if not, either a server becomes idle, which nudges, or a guard falls,
+            // which nobody tells.
+            let ask_again = Instant::now() + ASK_AGAIN;
+            while slots.queued() >= queued && tokio::time::timeout_at(ask_again, slots.changed()).await.is_ok() {
+                if fleet.upgrade().is_some_and(|fleet| !fleet.idle_longest_first().is_empty()) {
+                    break;
+                }
+            }
+        }
+        if fleet.strong_count() == 0 {
+            return;
+        }
+    }
+}
+
+/// Where the private socket of a server is.
+pub(crate) fn socket(places: &Places) -> PathBuf {
+    places.socket_dir.join(crate::launch::SOCKET_NAME)
+}

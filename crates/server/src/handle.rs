@@ -1,0 +1,161 @@
+//! How everybody else speaks to the task that owns a server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nap_model::access::AccessFacts;
+use nap_model::guard::Guard;
+use nap_model::ids::BranchName;
+use nap_model::state::Reason;
+use nap_model::status::ServerStatus;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::error::{AccessError, SleepError, WakeError};
+
+/// What the owner of a server is asked.
+pub(crate) enum Command {
+    /// Somebody wants the server awake for as long as the lease lives.
+    Acquire { reply: oneshot::Sender<Result<Lease, WakeError>> },
+    /// A lease was dropped.
+    Released,
+    /// What is to be known about a login.
+    Access { role: String, database: String, reply: oneshot::Sender<Result<AccessFacts, AccessError>> },
+    /// Sleep, if no guard stands.
+    Sleep { why: Reason, reply: oneshot::Sender<Result<(), SleepError>> },
+    /// Stop and start, sessions or not; a sleeping server goes on sleeping.
+    Restart { reply: oneshot::Sender<Result<(), WakeError>> },
+    /// Sleep, and stay asleep for as long as the hold lives.
+    HoldAsleep { reply: oneshot::Sender<Result<AsleepHold, SleepError>> },
+    /// A hold was dropped.
+    Unhold,
+    /// Look now at what keeps it awake.
+    Look { reply: oneshot::Sender<Vec<Guard>> },
+    /// Stop for good.
+    End { reply: oneshot::Sender<()> },
+}
+
+/// The right to a running server. As long as one lives the server does not sleep of itself.
+#[derive(Debug)]
+pub struct Lease {
+    socket: PathBuf,
+    owner: mpsc::UnboundedSender<Command>,
+}
+
+impl Lease {
+    pub(crate) fn new(socket: PathBuf, owner: mpsc::UnboundedSender<Command>) -> Self {
+        Self { socket, owner }
+    }
+
+    /// The server's private socket.
+    pub fn socket(&self) -> &PathBuf {
+        &self.socket
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let _ = self.owner.send(Command::Released);
+    }
+}
+
+/// A server that sleeps and must not wake now: clients wait until this is dropped.
+#[derive(Debug)]
+pub struct AsleepHold {
+    owner: mpsc::UnboundedSender<Command>,
+}
+
+impl AsleepHold {
+    pub(crate) fn new(owner: mpsc::UnboundedSender<Command>) -> Self {
+        Self { owner }
+    }
+}
+
+impl Drop for AsleepHold {
+    fn drop(&mut self) {
+        let _ = self.owner.send(Command::Unhold);
+    }
+}
+
+/// One branch's server, from outside.
+#[derive(Clone)]
+pub struct ServerHandle {
+    pub(crate) branch: BranchName,
+    pub(crate) owner: mpsc::UnboundedSender<Command>,
+    pub(crate) status: watch::Receiver<ServerStatus>,
+    pub(crate) idle_since: watch::Receiver<Option<Instant>>,
+    pub(crate) log_end: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl ServerHandle {
+    /// Its state, as of now.
+    pub fn status(&self) -> ServerStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Its state, to be watched.
+    pub fn watch(&self) -> watch::Receiver<ServerStatus> {
+        self.status.clone()
+    }
+
+    /// The server, awake: woken if need be, by one start for all who ask.
+    pub async fn awake(&self, deadline: Instant) -> Result<Lease, WakeError> {
+        let (reply, answer) = oneshot::channel();
+        let ending = || WakeError::Ending { branch: self.branch.clone() };
+        self.owner.send(Command::Acquire { reply }).map_err(|_| ending())?;
+        match tokio::time::timeout_at(deadline, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(ending())),
+            Err(_) if self.status.borrow().pid.is_none() => Err(WakeError::NoPlace { branch: self.branch.clone() }),
+            Err(_) => Err(WakeError::Late { branch: self.branch.clone(), log_end: (self.log_end)() }),
+        }
+    }
+
+    /// What is to be known about a login: fresh from a running server, from what was kept of a sleeping one.
+    pub async fn access(&self, role: &str, database: &str) -> Result<AccessFacts, AccessError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || AccessError { branch: self.branch.clone(), cause: "the server's owner has ended".into() };
+        let command = Command::Access { role: role.to_owned(), database: database.to_owned(), reply };
+        self.owner.send(command).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Puts it to sleep unless guards stand. Returns when it sleeps.
+    pub async fn sleep(&self) -> Result<(), SleepError> {
+        self.sleep_because(Reason::AskedToSleep).await
+    }
+
+    pub(crate) async fn sleep_because(&self, why: Reason) -> Result<(), SleepError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::Sleep { why, reply });
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    /// Puts it to sleep unless guards stand, and keeps it asleep.
+    pub async fn hold_asleep(&self) -> Result<AsleepHold, SleepError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::HoldAsleep { reply });
+        let gone = SleepError::Failed { branch: self.branch.clone(), problem: "the daemon ends".into() };
+        answer.await.unwrap_or(Err(gone))
+    }
+
+    /// Stops it with all its sessions and starts it again; a sleeping server is left asleep.
+    pub async fn restart(&self) -> Result<(), WakeError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::Restart { reply });
+        answer.await.unwrap_or_else(|_| Err(WakeError::Ending { branch: self.branch.clone() }))
+    }
+
+    /// What keeps it awake now.
+    pub async fn guards(&self) -> Vec<Guard> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::Look { reply });
+        answer.await.unwrap_or_default()
+    }
+
+    /// Stops it for good. Returns when no process of it is left.
+    pub async fn end(&self) {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::End { reply });
+        let _ = answer.await;
+    }
+}

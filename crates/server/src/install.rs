@@ -1,0 +1,137 @@
+//! PostgreSQL installations: where they are, which majors, and what to run where there is none.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nap_model::ids::Major;
+
+mod places;
+pub use places::how_to_install;
+
+/// The programs of one PostgreSQL version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Install {
+    /// The directory with `postgres` and `initdb`.
+    pub bin: PathBuf,
+    /// The major version.
+    pub major: Major,
+    /// As the server names it: `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+}
+
+impl Install {
+    /// The path of one of its programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// Asks the `postgres` in this directory for its version; `None` if this is no usable installation. `run` runs a
+    /// command and gives its output, because the daemon may not wait for children on its own.
+    pub fn probe(bin: &Path, run: Runner<'_>) -> Option<Self> {
+        if !bin.join("initdb").is_file() || !bin.join("postgres").is_file() {
+            return None;
+        }
+        let printed = run(Command::new(bin.join("postgres")).arg("--version"))?;
+        let version = parse_version(&printed)?;
+        let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+        let major = digits.parse().ok()?;
+        Some(Self { bin: bin.to_owned(), major, version: version.to_owned() })
+    }
+}
+
+/// Runs a command and gives its standard output, or nothing if it failed.
+pub type Runner<'a> = &'a dyn Fn(&mut Command) -> Option<String>;
+
+/// The runner for processes that have no reaper of their own.
+pub fn run_directly(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// `postgres (PostgreSQL) 15.18 (Debian …)` → `15.18 (Debian …)`.
+fn parse_version(printed: &str) -> Option<&str> {
+    printed.trim().strip_prefix("postgres (PostgreSQL) ")
+}
+
+/// All installations of majors that Napgres runs, one per major, by major. `setting` is `postgres_bin`; what it names
+/// comes first, then `pg_config` on the PATH, then the places of the packages.
+pub fn find_all(setting: Option<&Path>, run: Runner<'_>) -> BTreeMap<Major, Install> {
+    let mut found = BTreeMap::new();
+    for bin in setting.map(Path::to_owned).into_iter().chain(places::candidates(run)) {
+        if let Some(install) = Install::probe(&bin, run).filter(|install| install.major >= Major::OLDEST) {
+            found.entry(install.major).or_insert(install);
+        }
+    }
+    found
+}
+
+/// Which of `found` new clusters get: the wanted major, else the one that `setting` names, else the newest.
+pub fn choose<'a>(
+    found: &'a BTreeMap<Major, Install>,
+    wanted: Option<Major>,
+    setting: Option<&Path>,
+) -> Result<&'a Install, NoInstall> {
+    if let Some(major) = wanted {
+        return found.get(&major).ok_or(NoInstall { wanted: Some(major), found: found.keys().copied().collect() });
+    }
+    let set = setting.and_then(|bin| found.values().find(|install| install.bin == bin));
+    set.or_else(|| found.values().next_back()).ok_or(NoInstall { wanted: None, found: Vec::new() })
+}
+
+/// There is no PostgreSQL to use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct NoInstall {
+    /// The major that was asked for, if one was.
+    pub wanted: Option<Major>,
+    /// The majors that are there.
+    pub found: Vec<Major>,
+}
+
+impl NoInstall {
+    fn text(&self) -> String {
+        let Some(major) = self.wanted else {
+            return format!("no PostgreSQL {} or newer was found on this machine", Major::OLDEST);
+        };
+        if self.found.is_empty() {
+            return format!("PostgreSQL {major} is not installed");
+        }
+        let found: Vec<String> = self.found.iter().map(ToString::to_string).collect();
+        format!("PostgreSQL {major} is not installed; found: {}", found.join(", "))
+    }
+
+    /// The command that mends it.
+    pub fn hint(&self) -> String {
+        format!("install it with `{}`, or say where it is: postgres_bin in nap.toml", how_to_install(self.wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn install(major: u16, bin: &str) -> (Major, Install) {
+        (Major(major), Install { bin: bin.into(), major: Major(major), version: major.to_string() })
+    }
+
+    #[test]
+    fn versions_of_packages_and_betas_are_read() {
+        assert_eq!(
+            parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
+            Some("15.18 (Debian 15.18-0+deb12u1)")
+        );
+        assert_eq!(parse_version("postgres (PostgreSQL) 18beta1\n"), Some("18beta1"));
+        assert_eq!(parse_version("mysqld 8"), None);
+    }
+
+    #[test]
+    fn the_newest_wins_but_for_what_was_asked_or_set() {
+        let found = BTreeMap::from([install(15, "/a"), install(17, "/b")]);
+        assert_eq!(choose(&found, None, None).unwrap().major, Major(17));
+        assert_eq!(choose(&found, None, Some(Path::new("/a"))).unwrap().major, Major(15));
+        assert_eq!(choose(&found, Some(Major(15)), None).unwrap().major, Major(15));
+        let none = choose(&found, Some(Major(16)), None).unwrap_err();
+        assert_eq!(none.to_string(), "PostgreSQL 16 is not installed; found: 15, 17");
+    }
+}

@@ -1,0 +1,335 @@
+//! The one task that owns a server's state. It moves only along the table in `nap_model::state`; everybody else asks
+//! it through a queue of commands and watches the numbered copies it publishes.
+//!
+//! What takes time (queueing for a place, starting, settling, stopping) runs as one `job` beside the queue, so that a
+//! command is never kept waiting: a client that arrives while the server settles turns it round.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nap_model::guard::{Guard, Observation, guards};
+use nap_model::state::{Reason, State, transition};
+use nap_model::status::ServerStatus;
+use rustix::process::Signal;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::admin::{Admin, Roles};
+use crate::error::{AccessError, SleepError, WakeError};
+use crate::exit_watch::ExitWatch;
+use crate::fleet::{Policy, ServerSpec, Shared};
+use crate::handle::{AsleepHold, Command, Lease, ServerHandle};
+use crate::slots::Slot;
+
+mod access;
+mod commands;
+mod log_end;
+mod start;
+mod stop;
+
+use access::KnownRoles;
+
+/// After this many failed starts in a row the pause between them grows no more.
+const PAUSE_DOUBLINGS_MAX: u32 = 8;
+/// The pause after the first failed start.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// A server that ran this long counts as one that starts well.
+const RAN_WELL: Duration = Duration::from_secs(10);
+/// How long a server that a guard keeps awake waits for the next look, at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What a job ended with.
+enum Done {
+    /// A place among `max_awake`.
+    Placed(Slot),
+    /// Spawned or adopted, or not.
+    Launched(Result<start::Launched, WakeError>),
+    /// Takes connections.
+    Ready,
+    /// May stop, or not.
+    Settled(stop::Settled),
+    /// The roles were read before a stop that did not settle.
+    Gathered(Option<Roles>),
+}
+
+type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// The processes of a running server.
+struct Running {
+    watch: ExitWatch,
+    /// Held for as long as there are processes.
+    _slot: Slot,
+    /// When it became ready.
+    ready_at: Option<Instant>,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Queues {
+    acquire: Vec<oneshot::Sender<Result<Lease, WakeError>>>,
+    restart: Vec<oneshot::Sender<Result<(), WakeError>>>,
+    access: Vec<access::Question>,
+    sleep: Vec<oneshot::Sender<Result<(), SleepError>>>,
+    hold: Vec<oneshot::Sender<Result<AsleepHold, SleepError>>>,
+    end: Vec<oneshot::Sender<()>>,
+}
+
+pub(crate) struct Owner {
+    spec: ServerSpec,
+    shared: Arc<Shared>,
+    admin: Arc<Admin>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    outbox: mpsc::UnboundedSender<Command>,
+    status: watch::Sender<ServerStatus>,
+    idle_since: watch::Sender<Option<Instant>>,
+    state: State,
+    job: Option<Job>,
+    running: Option<Running>,
+    queues: Queues,
+    leases: u32,
+    held: bool,
+    /// What is known of the roles while no server can be asked.
+    roles: KnownRoles,
+    /// Read when the server settled; kept on disk once it has stopped at the place in the WAL they belong to.
+    settled_roles: Option<Roles>,
+    last_seen: Observation,
+    failures: u32,
+    /// No start before this.
+    not_before: Option<Instant>,
+    /// When to settle (awake), or to try again (failed).
+    timer: Option<Instant>,
+    log_mark: Arc<log_end::LogMark>,
+}
+
+impl Owner {
+    /// Starts the task.
+    pub(crate) fn start(spec: ServerSpec, shared: Arc<Shared>) -> ServerHandle {
+        let (outbox, inbox) = mpsc::unbounded_channel();
+        let (status, watched) = watch::channel(ServerStatus::asleep(jiff::Timestamp::now().as_millisecond()));
+        let (idle_since, idle_watched) = watch::channel(None);
+        let log_mark = Arc::new(log_end::LogMark::new(spec.places.log.clone()));
+        let mark = log_mark.clone();
+        let handle = ServerHandle {
+            branch: spec.branch.clone(),
+            owner: outbox.clone(),
+            status: watched,
+            idle_since: idle_watched,
+            log_end: Arc::new(move || mark.end()),
+        };
+        let admin = Admin::new(spec.branch.clone(), spec.major, spec.places.socket_dir.clone());
+        let owner = Self {
+            spec,
+            shared,
+            admin,
+            inbox,
+            outbox,
+            status,
+            idle_since,
+            state: State::Asleep,
+            job: None,
+            running: None,
+            queues: Queues::default(),
+            leases: 0,
+            held: false,
+            roles: KnownRoles::default(),
+            settled_roles: None,
+            last_seen: Observation::default(),
+            failures: 0,
+            not_before: None,
+            timer: None,
+            log_mark,
+        };
+        tokio::spawn(owner.run());
+        handle
+    }
+
+    async fn run(mut self) {
+        self.look_what_is_there();
+        let mut policy = self.spec.policy.clone();
+        loop {
+            tokio::select! {
+                command = self.inbox.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                done = run_job(&mut self.job) => {
+                    self.job = None;
+                    self.on_done(done);
+                }
+                () = ended(&self.running) => self.on_exit(),
+                () = due(self.timer) => self.on_timer(),
+                Ok(()) = policy.changed() => self.set_idle_timer(),
+            }
+            if self.state == State::Asleep && self.job.is_none() && !self.queues.end.is_empty() {
+                self.finish();
+                return;
+            }
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Placed(slot) => self.on_placed(slot),
+            Done::Launched(launched) => self.on_launched(launched),
+            Done::Ready => self.on_ready(),
+            Done::Settled(settled) => self.on_settled(settled),
+            Done::Gathered(roles) => {
+                self.settled_roles = roles;
+                self.stop_processes();
+            }
+        }
+    }
+
+    fn on_timer(&mut self) {
+        self.timer = None;
+        match self.state {
+            State::Awake if self.leases == 0 => self.settle(Reason::Idle),
+            State::Failed => self.begin_wake(Reason::PauseOver),
+            _ => {}
+        }
+    }
+
+    /// The postmaster has ended: whether that was to be expected depends on where we are.
+    fn on_exit(&mut self) {
+        self.job = None;
+        let clean = self.control().is_some_and(|control| control.clean);
+        match self.state {
+            State::Waking => {
+                self.running = None;
+                let problem = "it ended while it started".to_owned();
+                self.fail(WakeError::DidNotStart { branch: self.branch(), problem, log_end: self.log_mark.end() });
+            }
+            State::Stopping => self.stopped(if clean { Reason::Stopped } else { Reason::Crashed }),
+            State::Awake | State::Settling if clean => self.stopped(Reason::StoppedByOther),
+            State::Awake | State::Settling => {
+                let ran_well =
+                    self.running.as_ref().and_then(|r| r.ready_at).is_some_and(|at| at.elapsed() >= RAN_WELL);
+                self.failures = if ran_well { 0 } else { self.failures + 1 };
+                self.not_before = Some(Instant::now() + self.pause()).filter(|_| self.failures > 1);
+                self.stopped(Reason::Crashed);
+            }
+            State::Asleep | State::Failed => self.running = None,
+        }
+    }
+
+    /// Moves along the table. A step that is not in it is a slip of this task; it is logged, and not made.
+    fn go(&mut self, reason: Reason) -> bool {
+        match transition(self.state, reason) {
+            Ok(row) => {
+                self.state = row.to;
+                tracing::info!(branch = %self.spec.branch, from = %row.from, to = %row.to, "{}", row.says);
+                self.status.send_modify(|status| {
+                    status.state = row.to;
+                    status.reason = Some(reason);
+                    status.since_unix_ms = jiff::Timestamp::now().as_millisecond();
+                });
+                self.publish();
+                true
+            }
+            Err(slip) => {
+                tracing::error!(branch = %self.spec.branch, %slip, "refused");
+                false
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        self.queues.acquire.retain(|waiter| !waiter.is_closed());
+        let guards = self.guards(true);
+        let (sessions, waiting) = (self.leases, self.queues.acquire.len() as u32);
+        let pid = self.running.as_ref().map(|running| running.watch.pid());
+        self.status.send_modify(|status| {
+            status.sequence += 1;
+            status.sessions = sessions;
+            status.waiting = waiting;
+            status.pid = pid;
+            status.guards = guards;
+        });
+    }
+
+    /// What keeps it awake, by what is known without asking it.
+    fn guards(&self, of_itself: bool) -> Vec<Guard> {
+        if !matches!(self.state, State::Awake | State::Settling) {
+            return Vec::new();
+        }
+        guards(self.leases, self.policy().sleep_after.is_none(), of_itself, &self.last_seen)
+    }
+
+    fn policy(&self) -> Policy {
+        *self.spec.policy.borrow()
+    }
+
+    fn branch(&self) -> nap_model::ids::BranchName {
+        self.spec.branch.clone()
+    }
+
+    fn ending(&self) -> bool {
+        !self.queues.end.is_empty()
+    }
+
+    /// Starts the idle clock if nothing holds the server, stops it if something does.
+    fn set_idle_timer(&mut self) {
+        if self.state != State::Awake {
+            return;
+        }
+        let idle = self.leases == 0;
+        let since = *self.idle_since.borrow();
+        let since = idle.then(|| since.unwrap_or_else(Instant::now));
+        self.idle_since.send_replace(since);
+        self.timer = since.zip(self.policy().sleep_after).map(|(since, span)| since + span);
+        if idle {
+            self.shared.slots.nudge();
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        PAUSE_FIRST * 2_u32.pow(self.failures.saturating_sub(1).min(PAUSE_DOUBLINGS_MAX))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(running) = &self.running {
+            // An error means that it has ended, which is reported by itself.
+            let _ = running.watch.signal(signal);
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        crate::fleet::socket(&self.spec.places)
+    }
+
+    fn finish(&mut self) {
+        for waiter in self.queues.acquire.drain(..) {
+            let _ = waiter.send(Err(WakeError::Ending { branch: self.spec.branch.clone() }));
+        }
+        for question in self.queues.access.drain(..) {
+            question.refuse(AccessError { branch: self.spec.branch.clone(), cause: "the daemon ends".into() });
+        }
+        for waiter in self.queues.end.drain(..) {
+            let _ = waiter.send(());
+        }
+    }
+}
+
+async fn run_job(job: &mut Option<Job>) -> Done {
+    match job {
+        Some(job) => job.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ended(running: &Option<Running>) {
+    match running {
+        Some(running) => running.watch.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn due(timer: Option<Instant>) {
+    match timer {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

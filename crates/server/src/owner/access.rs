@@ -1,0 +1,151 @@
+//! What is to be known about a login, without waking a server for it.
+//!
+//! While a server runs it is asked. While it sleeps, what was read when it settled is valid exactly as long as the
+//! control file names the checkpoint it was kept with: any other means that somebody else ran the server.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use nap_model::access::{AccessFacts, AccessSnapshot};
+use nap_model::pg_control::PgControl;
+use nap_model::state::{Reason, State};
+use tokio::sync::oneshot;
+
+use super::Owner;
+use crate::admin::{Admin, Roles};
+use crate::error::AccessError;
+
+/// How far a shutdown checkpoint may stand behind the place where the WAL stood before the roles were read: alignment
+/// and a page's long header (`SizeOfXLogLongPHD`, 40 bytes) come between. Whatever changes a role writes more.
+const NOTHING_WRITTEN_BYTES: u64 = 40;
+
+/// A login that is asked about.
+pub(super) struct Question {
+    pub(super) role: String,
+    pub(super) database: String,
+    pub(super) reply: oneshot::Sender<Result<AccessFacts, AccessError>>,
+}
+
+impl Question {
+    pub(super) fn refuse(self, error: AccessError) {
+        let _ = self.reply.send(Err(error));
+    }
+
+    fn answer(self, snapshot: &AccessSnapshot) {
+        let facts = snapshot.facts(&self.role, &self.database);
+        let _ = self.reply.send(Ok(facts));
+    }
+}
+
+/// What is known of the roles while no server can be asked.
+#[derive(Default)]
+pub(super) struct KnownRoles {
+    snapshot: Option<Arc<AccessSnapshot>>,
+    /// Whether `snapshot` was valid when the server began to wake; nobody has been let in since.
+    valid_for_wake: bool,
+}
+
+impl Owner {
+    /// The head of the control file; `None` if it cannot be read.
+    pub(super) fn control(&self) -> Option<PgControl> {
+        let mut bytes = [0; PgControl::BYTES];
+        let path = self.spec.places.data.join("global/pg_control");
+        File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).ok()?;
+        PgControl::parse(&bytes).ok()
+    }
+
+    /// The kept roles, if they are still those of the cluster.
+    pub(super) fn valid_roles(&mut self) -> Option<Arc<AccessSnapshot>> {
+        let control = self.control().filter(|control| control.clean)?;
+        if self.roles.snapshot.is_none() {
+            self.roles.snapshot = self.spec.keeper.load_access().map(Arc::new);
+        }
+        self.roles.snapshot.clone().filter(|snapshot| {
+            snapshot.checkpoint == control.checkpoint && snapshot.system_identifier == control.system_identifier
+        })
+    }
+
+    /// Called when a wake begins.
+    pub(super) fn remember_roles_for_wake(&mut self) {
+        self.roles.valid_for_wake = self.valid_roles().is_some();
+    }
+
+    /// Called when the server takes connections: from now on it is asked.
+    pub(super) fn forget_roles(&mut self) {
+        self.roles = KnownRoles::default();
+    }
+
+    pub(super) fn on_question(&mut self, question: Question) {
+        if self.ending() {
+            return question.refuse(self.no_access("the daemon ends"));
+        }
+        match self.state {
+            State::Awake | State::Settling => self.ask_server(question),
+            State::Waking => match self.roles.snapshot.clone().filter(|_| self.roles.valid_for_wake) {
+                Some(snapshot) => question.answer(&snapshot),
+                None => self.queues.access.push(question),
+            },
+            State::Stopping => self.queues.access.push(question),
+            State::Asleep => match self.valid_roles() {
+                Some(snapshot) => question.answer(&snapshot),
+                None => {
+                    self.queues.access.push(question);
+                    self.begin_wake(Reason::RolesStale);
+                }
+            },
+            State::Failed => match self.valid_roles() {
+                Some(snapshot) => question.answer(&snapshot),
+                None => question.refuse(self.no_access("its server does not start")),
+            },
+        }
+    }
+
+    /// Takes up what had to wait for another state.
+    pub(super) fn on_questions(&mut self) {
+        for question in std::mem::take(&mut self.queues.access) {
+            self.on_question(question);
+        }
+    }
+
+    pub(super) fn no_access(&self, cause: &str) -> AccessError {
+        AccessError { branch: self.branch(), cause: cause.to_owned() }
+    }
+
+    fn ask_server(&self, question: Question) {
+        let (admin, branch) = (self.admin.clone(), self.branch());
+        tokio::spawn(async move {
+            let answer = ask_twice(&admin, &question).await.map_err(|error| {
+                tracing::warn!(%branch, %error, "the server does not tell its roles");
+                AccessError { branch, cause: error.to_string() }
+            });
+            let _ = question.reply.send(answer);
+        });
+    }
+
+    /// Keeps the roles that were read when the server settled, if it has stopped with nothing written since.
+    pub(super) fn keep_roles(&mut self) {
+        let Some(Roles { before, mut snapshot }) = self.settled_roles.take() else { return };
+        let Some(control) = self.control().filter(|control| control.clean) else { return };
+        let written = control.checkpoint.0.checked_sub(before.0);
+        if written.is_none_or(|bytes| bytes > NOTHING_WRITTEN_BYTES) {
+            tracing::info!(branch = %self.spec.branch, ?written, "something was written while it shut down: its roles are read anew at the next login");
+            return;
+        }
+        snapshot.checkpoint = control.checkpoint;
+        if let Err(error) = self.spec.keeper.save_access(&snapshot) {
+            tracing::warn!(branch = %self.spec.branch, %error, "cannot keep its roles; they are read anew at the next login");
+        }
+    }
+}
+
+/// The kept connection may have died unnoticed a moment ago, so a broken one is tried once more with a new one.
+async fn ask_twice(admin: &Arc<Admin>, question: &Question) -> Result<AccessFacts, crate::admin::AdminError> {
+    match admin.facts(&question.role, &question.database).await {
+        Err(error) if error.is_broken_connection() => {
+            admin.close().await;
+            admin.facts(&question.role, &question.database).await
+        }
+        answer => answer,
+    }
+}

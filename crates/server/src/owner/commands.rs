@@ -1,0 +1,126 @@
+//! What the owner does when it is asked.
+
+use nap_model::guard::guards;
+use nap_model::state::{Reason, State};
+use tokio::sync::oneshot;
+
+use super::Owner;
+use super::access::Question;
+use crate::error::{SleepError, WakeError};
+use crate::handle::{Command, Lease};
+
+impl Owner {
+    pub(super) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Acquire { reply } => self.on_acquire(reply),
+            Command::Released => self.on_released(),
+            Command::Access { role, database, reply } => self.on_question(Question { role, database, reply }),
+            Command::Sleep { why, reply } => self.on_sleep(why, reply),
+            Command::Restart { reply } => self.on_restart(reply),
+            Command::HoldAsleep { reply } => {
+                self.queues.hold.push(reply);
+                self.take_up_sleep_requests();
+            }
+            Command::Unhold => {
+                self.held = false;
+                if self.state == State::Asleep {
+                    self.after_sleep();
+                }
+            }
+            Command::Look { reply } => self.look(reply),
+            Command::End { reply } => self.on_end(reply),
+        }
+    }
+
+    fn on_acquire(&mut self, reply: oneshot::Sender<Result<Lease, WakeError>>) {
+        if self.ending() {
+            let _ = reply.send(Err(WakeError::Ending { branch: self.branch() }));
+            return;
+        }
+        match self.state {
+            State::Awake => self.grant(reply),
+            State::Settling => {
+                self.job = None;
+                self.go(Reason::ClientArrived);
+                self.grant(reply);
+                let (branch, standing) = (self.branch(), self.guards(false));
+                self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
+            }
+            State::Asleep | State::Failed => {
+                self.queues.acquire.push(reply);
+                self.begin_wake(Reason::ClientArrived);
+            }
+            State::Waking | State::Stopping => self.queues.acquire.push(reply),
+        }
+        self.publish();
+    }
+
+    pub(super) fn grant(&mut self, reply: oneshot::Sender<Result<Lease, WakeError>>) {
+        self.leases += 1;
+        self.timer = None;
+        self.idle_since.send_replace(None);
+        // If nobody is there to take it the lease is dropped, and so given back, here.
+        let _ = reply.send(Ok(Lease::new(self.socket(), self.outbox.clone())));
+    }
+
+    fn on_released(&mut self) {
+        self.leases = self.leases.saturating_sub(1);
+        if self.leases == 0 {
+            self.set_idle_timer();
+        }
+        self.publish();
+    }
+
+    fn on_sleep(&mut self, why: Reason, reply: oneshot::Sender<Result<(), SleepError>>) {
+        if self.state == State::Awake && self.leases == 0 && why == Reason::RoomNeeded {
+            self.queues.sleep.push(reply);
+            return self.settle(why);
+        }
+        self.queues.sleep.push(reply);
+        self.take_up_sleep_requests();
+    }
+
+    fn on_restart(&mut self, reply: oneshot::Sender<Result<(), WakeError>>) {
+        match self.state {
+            State::Asleep => {
+                let _ = reply.send(Ok(()));
+            }
+            State::Failed => {
+                self.queues.restart.push(reply);
+                self.not_before = None;
+                self.begin_wake(Reason::AskedToWake);
+            }
+            State::Awake | State::Settling => {
+                self.queues.restart.push(reply);
+                self.begin_stop(Reason::AskedToRestart);
+            }
+            // It is being started or stopped: what is to be applied is read when it starts.
+            State::Waking | State::Stopping => self.queues.restart.push(reply),
+        }
+    }
+
+    fn look(&mut self, reply: oneshot::Sender<Vec<nap_model::guard::Guard>>) {
+        if !matches!(self.state, State::Awake | State::Settling) {
+            let _ = reply.send(Vec::new());
+            return;
+        }
+        let (admin, leases, never) = (self.admin.clone(), self.leases, self.policy().sleep_after.is_none());
+        tokio::spawn(async move {
+            let mut seen = admin.observe().await.unwrap_or_default();
+            // The gateway's sessions have client backends too.
+            seen.other_client_backends = seen.other_client_backends.saturating_sub(leases);
+            let _ = reply.send(guards(leases, never, true, &seen));
+        });
+    }
+
+    fn on_end(&mut self, reply: oneshot::Sender<()>) {
+        self.queues.end.push(reply);
+        match self.state {
+            State::Asleep | State::Stopping => {}
+            State::Failed => {
+                self.go(Reason::AskedToSleep);
+            }
+            State::Waking | State::Awake | State::Settling => self.begin_stop(Reason::DaemonStops),
+        }
+    }
+}

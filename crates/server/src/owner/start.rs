@@ -1,0 +1,210 @@
+//! From asleep to awake: queue for a place, look what is there, spawn, wait until ready.
+
+use nap_model::postmaster_pid::Progress;
+use nap_model::state::{Reason, State};
+use tokio::time::Instant;
+
+use super::{Done, Owner, Running};
+use crate::error::WakeError;
+use crate::exit_watch::ExitWatch;
+use crate::fleet::{ServerSpec, Shared};
+use crate::ready::{self, Notifications};
+use crate::slots::Slot;
+use crate::takeover::{self, Found};
+
+/// A server that was spawned or taken over.
+pub(super) struct Launched {
+    watch: ExitWatch,
+    slot: Slot,
+    notifications: Notifications,
+}
+
+impl Owner {
+    /// At the daemon's start: adopts what an earlier daemon left, recovers what crashed, reads roles that are not known.
+    pub(super) fn look_what_is_there(&mut self) {
+        let places = &self.spec.places;
+        if let Found::Ours { watch, progress } = takeover::look(&places.data, &places.socket_dir) {
+            let notifications = Notifications::bind(&places.socket_dir);
+            match notifications {
+                Ok(notifications) => return self.adopt(watch, progress, notifications),
+                Err(error) => tracing::error!(branch = %self.spec.branch, %error, "cannot watch a running server"),
+            }
+        }
+        if self.valid_roles().is_none() {
+            let clean = self.control().is_some_and(|control| control.clean);
+            self.begin_wake(if clean { Reason::RolesStale } else { Reason::NeedsRecovery });
+        }
+    }
+
+    fn adopt(&mut self, watch: ExitWatch, progress: Progress, notifications: Notifications) {
+        let slot = self.shared.slots.take_over();
+        if progress == Progress::Stopping {
+            self.running = Some(Running { watch, _slot: slot, ready_at: None });
+            self.go(Reason::AdoptedStopping);
+            return self.stop_processes();
+        }
+        self.go(Reason::AdoptedStarting);
+        self.on_launched(Ok(Launched { watch, slot, notifications }));
+    }
+
+    pub(super) fn begin_wake(&mut self, reason: Reason) {
+        if self.held || !self.go(reason) {
+            return;
+        }
+        self.timer = None;
+        self.remember_roles_for_wake();
+        let (slots, not_before) = (self.shared.slots.clone(), self.not_before.take());
+        self.job = Some(Box::pin(async move {
+            if let Some(at) = not_before {
+                tokio::time::sleep_until(at).await;
+            }
+            Done::Placed(slots.take().await)
+        }));
+    }
+
+    pub(super) fn on_placed(&mut self, slot: Slot) {
+        self.publish();
+        let wanted = !self.queues.acquire.is_empty() || !self.queues.restart.is_empty();
+        let by_client = self.status.borrow().reason == Some(Reason::ClientArrived);
+        if by_client && !wanted {
+            drop(slot);
+            self.go(Reason::NobodyWaits);
+            return self.after_sleep();
+        }
+        self.log_mark.set();
+        self.job = Some(Box::pin(launch(self.shared.clone(), Target::of(&self.spec), slot)));
+    }
+
+    pub(super) fn on_launched(&mut self, launched: Result<Launched, WakeError>) {
+        match launched {
+            Ok(Launched { watch, slot, notifications }) => {
+                let (data, pid) = (self.spec.places.data.clone(), watch.pid());
+                self.running = Some(Running { watch, _slot: slot, ready_at: None });
+                self.status.send_modify(|status| status.wakes += 1);
+                self.publish();
+                self.job = Some(Box::pin(async move {
+                    ready::ready(&notifications, &data, pid).await;
+                    Done::Ready
+                }));
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    pub(super) fn on_ready(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.ready_at = Some(Instant::now());
+        }
+        self.status.send_modify(|status| status.failure = None);
+        self.idle_since.send_replace(None);
+        self.go(Reason::Ready);
+        self.forget_roles();
+        for waiter in std::mem::take(&mut self.queues.acquire) {
+            self.grant(waiter);
+        }
+        for waiter in self.queues.restart.drain(..) {
+            let _ = waiter.send(Ok(()));
+        }
+        self.on_questions();
+        self.set_idle_timer();
+        self.publish();
+        self.take_up_sleep_requests();
+    }
+
+    /// The server did not start. Who waited is told; a pause begins.
+    pub(super) fn fail(&mut self, error: WakeError) {
+        self.running = None;
+        let reason =
+            if matches!(error, WakeError::Foreign { .. }) { Reason::ForeignServer } else { Reason::StartFailed };
+        self.failures += 1;
+        tracing::error!(branch = %self.spec.branch, failures = self.failures, %error, "did not wake");
+        self.go(reason);
+        let log_end = nap_model::client_error::ClientError::detail(&error).map(|detail| format!("\n{detail}"));
+        let failure = format!("{error}{}", log_end.unwrap_or_default());
+        self.status.send_modify(|status| status.failure = Some(failure));
+        self.not_before = Some(Instant::now() + self.pause());
+        for waiter in self.queues.acquire.drain(..) {
+            let _ = waiter.send(Err(error.clone()));
+        }
+        for waiter in self.queues.restart.drain(..) {
+            let _ = waiter.send(Err(error.clone()));
+        }
+        self.on_questions();
+        // Nobody can be let in, and so nobody could have it tried again: it is tried again by itself.
+        self.timer = self.not_before.filter(|_| self.valid_roles().is_none());
+        self.publish();
+        self.take_up_sleep_requests();
+    }
+
+    pub(super) fn state_is_quiet(&self) -> bool {
+        matches!(self.state, State::Asleep | State::Failed)
+    }
+}
+
+/// What `launch` needs of the spec, to live in a future of its own.
+struct Target {
+    branch: nap_model::ids::BranchName,
+    major: nap_model::ids::Major,
+    places: crate::fleet::Places,
+    keeper: std::sync::Arc<dyn crate::keeper::Keeper>,
+}
+
+impl Target {
+    fn of(spec: &ServerSpec) -> Self {
+        Self {
+            branch: spec.branch.clone(),
+            major: spec.major,
+            places: spec.places.clone(),
+            keeper: spec.keeper.clone(),
+        }
+    }
+
+    fn did_not_start(&self, problem: String) -> WakeError {
+        WakeError::DidNotStart { branch: self.branch.clone(), problem, log_end: String::new() }
+    }
+}
+
+async fn launch(shared: std::sync::Arc<Shared>, target: Target, slot: Slot) -> Done {
+    let launched = clear_the_way(&target).await.and_then(|adopted| match adopted {
+        Some(watch) => Ok(Launched { watch, slot, notifications: bind(&target)? }),
+        // Nothing is awaited from here on: a job that is dropped must not leave a server that nobody knows of.
+        None => spawn(&shared, &target, slot),
+    });
+    Done::Launched(launched)
+}
+
+/// Makes sure that nothing holds the data directory; a server of ours that runs after all is taken over.
+async fn clear_the_way(target: &Target) -> Result<Option<ExitWatch>, WakeError> {
+    let (data, socket_dir) = (&target.places.data, &target.places.socket_dir);
+    match takeover::look(data, socket_dir) {
+        Found::Ours { watch, .. } => return Ok(Some(watch)),
+        Found::Foreign { pid } => return Err(WakeError::Foreign { branch: target.branch.clone(), pid }),
+        Found::Leftovers(pids) => takeover::end_leftovers(data, &pids).await,
+        Found::Nothing => {}
+    }
+    takeover::clear_stale_files(data, socket_dir)
+        .map_err(|error| target.did_not_start(format!("what a dead server left cannot be removed: {error}")))?;
+    Ok(None)
+}
+
+fn bind(target: &Target) -> Result<Notifications, WakeError> {
+    Notifications::bind(&target.places.socket_dir)
+        .map_err(|error| target.did_not_start(format!("its private socket directory cannot be used: {error}")))
+}
+
+fn spawn(shared: &Shared, target: &Target, slot: Slot) -> Result<Launched, WakeError> {
+    let install = (shared.find_install)(target.major).map_err(|cure| WakeError::NotInstalled {
+        branch: target.branch.clone(),
+        major: target.major,
+        cure,
+    })?;
+    let notifications = bind(target)?;
+    target.keeper.rotate_log();
+    let notify = ready::notify_path(&target.places.socket_dir);
+    let spawned = crate::launch::command(&install, &target.branch, &target.places, &notify)
+        .and_then(|mut command| shared.children.spawn(&mut command))
+        .map_err(|error| target.did_not_start(format!("it cannot be spawned: {error}")))?;
+    let watch =
+        ExitWatch::open(spawned.pid).map_err(|error| target.did_not_start(format!("it ended at once: {error}")))?;
+    Ok(Launched { watch, slot, notifications })
+}

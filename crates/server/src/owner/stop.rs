@@ -1,0 +1,210 @@
+//! From awake to asleep: settle, stop, keep what must be known of a sleeping server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nap_model::guard::{Guard, Observation, guards};
+use nap_model::state::{Reason, State};
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use super::{Done, LOOK_AGAIN, Owner};
+use crate::admin::{Admin, AdminError, Roles};
+use crate::error::SleepError;
+use crate::handle::AsleepHold;
+
+/// A backend whose client has just gone needs a moment to notice.
+const LAST_BACKEND_LEAVES: Duration = Duration::from_millis(500);
+/// The pause between looks while it leaves.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+/// How long reading the roles may hold up a shutdown that does not settle.
+const GATHER_WITHIN: Duration = Duration::from_secs(2);
+/// How long an immediate shutdown may take before the postmaster is killed.
+const QUIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// What settling came to.
+pub(super) enum Settled {
+    /// It may stop; these are its roles.
+    Yes(Box<Roles>),
+    /// Guards stand.
+    Guarded(Observation, Vec<Guard>),
+    /// It could not be looked into.
+    Failed(AdminError),
+}
+
+impl Owner {
+    pub(super) fn settle(&mut self, reason: Reason) {
+        if !self.go(reason) {
+            return;
+        }
+        let of_itself = reason != Reason::AskedToSleep;
+        let never = self.policy().sleep_after.is_none();
+        self.job = Some(Box::pin(settle(self.admin.clone(), never, of_itself)));
+    }
+
+    pub(super) fn on_settled(&mut self, settled: Settled) {
+        match settled {
+            Settled::Yes(roles) => {
+                self.last_seen = Observation::default();
+                self.settled_roles = Some(*roles);
+                self.go(Reason::Settled);
+                self.stop_processes();
+            }
+            Settled::Guarded(seen, standing) => {
+                self.last_seen = seen;
+                self.stay_awake();
+                let branch = self.branch();
+                self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
+            }
+            Settled::Failed(error) => {
+                tracing::warn!(branch = %self.spec.branch, %error, "cannot settle");
+                self.stay_awake();
+                let (branch, problem) = (self.branch(), error.to_string());
+                self.deny_sleep(|| SleepError::Failed { branch: branch.clone(), problem: problem.clone() });
+            }
+        }
+    }
+
+    fn stay_awake(&mut self) {
+        self.go(Reason::GuardStands);
+        // Looked at again soon: what stands in the way ends without telling us.
+        let again = self.policy().sleep_after.map(|span| span.clamp(Duration::from_millis(100), LOOK_AGAIN));
+        self.timer = again.map(|pause| Instant::now() + pause);
+    }
+
+    pub(super) fn deny_sleep(&mut self, error: impl Fn() -> SleepError) {
+        for waiter in self.queues.sleep.drain(..) {
+            let _ = waiter.send(Err(error()));
+        }
+        for waiter in self.queues.hold.drain(..) {
+            let _ = waiter.send(Err(error()));
+        }
+    }
+
+    /// Stops without settling: sessions, if there are any, get 57P01 from PostgreSQL. The roles are read first if that
+    /// goes quickly, so that the next login need not start the server to read them.
+    pub(super) fn begin_stop(&mut self, reason: Reason) {
+        let readable = matches!(self.state, State::Awake | State::Settling);
+        if !self.go(reason) {
+            return;
+        }
+        self.timer = None;
+        if self.running.is_none() {
+            self.job = None;
+            return self.stopped(Reason::Stopped);
+        }
+        if !readable {
+            return self.stop_processes();
+        }
+        let admin = self.admin.clone();
+        self.job = Some(Box::pin(async move {
+            let roles = tokio::time::timeout(GATHER_WITHIN, admin.settle()).await;
+            Done::Gathered(roles.ok().and_then(Result::ok))
+        }));
+    }
+
+    /// Fast shutdown (SIGINT; SIGTERM would be a smart one that waits for sessions), and what follows if it takes too
+    /// long. The end itself is seen by the watch on the postmaster.
+    pub(super) fn stop_processes(&mut self) {
+        let (admin, timeout) = (self.admin.clone(), self.policy().shutdown_timeout);
+        self.signal(Signal::INT);
+        let Some(pidfd) = self.running.as_ref().and_then(|running| running.watch.try_clone().ok()) else { return };
+        let branch = self.branch();
+        self.job = Some(Box::pin(async move {
+            admin.close().await;
+            tokio::time::sleep(timeout).await;
+            tracing::warn!(%branch, "fast shutdown takes too long: immediate shutdown");
+            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::QUIT);
+            tokio::time::sleep(QUIT_WITHIN).await;
+            tracing::warn!(%branch, "immediate shutdown takes too long: killing the postmaster");
+            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+            std::future::pending().await
+        }));
+    }
+
+    /// No postmaster is left.
+    pub(super) fn stopped(&mut self, reason: Reason) {
+        self.running = None;
+        self.timer = None;
+        self.last_seen = Observation::default();
+        self.idle_since.send_replace(None);
+        self.keep_roles();
+        self.go(reason);
+        let admin = self.admin.clone();
+        tokio::spawn(async move { admin.close().await });
+        self.after_sleep();
+    }
+
+    /// Asleep: takes up whatever waited for that.
+    pub(super) fn after_sleep(&mut self) {
+        self.publish();
+        if self.ending() {
+            return;
+        }
+        self.take_up_sleep_requests();
+        if self.held {
+            return;
+        }
+        if !self.queues.acquire.is_empty() {
+            self.begin_wake(Reason::ClientArrived);
+        } else if !self.queues.restart.is_empty() {
+            self.begin_wake(Reason::AskedToWake);
+        } else if self.control().is_none_or(|control| !control.clean) {
+            self.begin_wake(Reason::NeedsRecovery);
+        }
+        self.on_questions();
+    }
+
+    /// Answers who asked for sleep, if it sleeps; brings it there, if it is awake.
+    pub(super) fn take_up_sleep_requests(&mut self) {
+        if self.queues.sleep.is_empty() && self.queues.hold.is_empty() {
+            return;
+        }
+        if self.state_is_quiet() {
+            if self.state == State::Failed {
+                self.go(Reason::AskedToSleep);
+                self.timer = None;
+            }
+            for waiter in self.queues.sleep.drain(..) {
+                let _ = waiter.send(Ok(()));
+            }
+            // One at a time: the next gets its turn when this one is dropped.
+            if !self.held && !self.queues.hold.is_empty() {
+                let waiter = self.queues.hold.remove(0);
+                self.held = true;
+                let _ = waiter.send(Ok(AsleepHold::new(self.outbox.clone())));
+            }
+        } else if self.state == State::Awake {
+            if self.leases > 0 {
+                let standing = self.guards(false);
+                let branch = self.branch();
+                self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
+            } else {
+                self.settle(Reason::AskedToSleep);
+            }
+        }
+    }
+}
+
+async fn settle(admin: Arc<Admin>, never: bool, of_itself: bool) -> Done {
+    let patience = Instant::now() + LAST_BACKEND_LEAVES;
+    loop {
+        let seen = match admin.observe().await {
+            Ok(seen) => seen,
+            Err(error) => return Done::Settled(Settled::Failed(error)),
+        };
+        let standing = guards(0, never, of_itself, &seen);
+        let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
+        if standing.is_empty() {
+            break;
+        }
+        if !only_leaving || Instant::now() >= patience {
+            return Done::Settled(Settled::Guarded(seen, standing));
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    match admin.settle().await {
+        Ok(roles) => Done::Settled(Settled::Yes(Box::new(roles))),
+        Err(error) => Done::Settled(Settled::Failed(error)),
+    }
+}

@@ -1,0 +1,74 @@
+//! What /proc knows of the processes of a server. A server is dead when no process of it is left: a postmaster that
+//! was killed leaves busy backends behind, and zombies count for nothing.
+
+use std::path::Path;
+
+/// The pids of all living `postgres` processes whose working directory is this data directory. PostgreSQL's processes
+/// work in their data directory; a shell that stands there is none of them.
+pub fn postgres_processes_in(data: &Path) -> Vec<i32> {
+    let Ok(data) = data.canonicalize() else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data))
+        .filter(|pid| is_postgres(*pid) && is_alive(*pid))
+        .collect()
+}
+
+fn is_postgres(pid: i32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| {
+        // After an upgrade of the package the old program reads "postgres (deleted)".
+        exe.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("postgres"))
+    })
+}
+
+/// Whether the process exists and is no zombie.
+pub fn is_alive(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The state follows the command name, which stands in parentheses and may hold anything.
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The command line of a process, its words separated by NUL.
+pub fn command_line(pid: i32) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// How many processes are attached to a System V shared memory segment; `None` if there is no such segment.
+pub fn attached_to_segment(shmid: i32) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/sysvipc/shm").ok()?;
+    attached_in_table(&table, shmid)
+}
+
+/// Columns: key shmid perms size cpid lpid nattch …
+fn attached_in_table(table: &str, shmid: i32) -> Option<u64> {
+    table.lines().skip(1).find_map(|line| {
+        let mut columns = line.split_whitespace();
+        let id: i32 = columns.nth(1)?.parse().ok()?;
+        if id == shmid { columns.nth(4)?.parse().ok() } else { None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_attach_count() {
+        let table = "       key      shmid perms                  size  cpid  lpid nattch   uid\n  \
+                     16998400          3   600                    56  4242  4243      6   101\n";
+        assert_eq!(attached_in_table(table, 3), Some(6));
+        assert_eq!(attached_in_table(table, 4), None);
+    }
+
+    #[test]
+    fn we_are_alive_and_no_postgres() {
+        let pid = std::process::id() as i32;
+        assert!(is_alive(pid));
+        assert!(!is_postgres(pid));
+        assert!(!is_alive(i32::MAX));
+    }
+}
