@@ -1,1 +1,54 @@
-fn main() {}
+//! `nap-bench`: what Napgres costs, side by side with what does without it. Run it by `bench/run`.
+#![allow(clippy::disallowed_methods, reason = "a bench's files need not survive a power cut")]
+
+mod account;
+mod client;
+mod cluster;
+mod contestants;
+mod home;
+mod machine;
+mod report;
+mod wake;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Benches of Napgres.
+#[derive(Debug, Parser)]
+struct Bench {
+    #[command(subcommand)]
+    which: Which,
+}
+
+#[derive(Debug, Subcommand)]
+enum Which {
+    /// Asleep to first row.
+    Wake(Common),
+}
+
+/// What all benches take.
+#[derive(Debug, Args)]
+struct Common {
+    /// A short run, for a look.
+    #[arg(long)]
+    quick: bool,
+    /// How often each contestant runs.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// The program to measure.
+    #[arg(long)]
+    nap: PathBuf,
+    /// An empty directory for everything that is made.
+    #[arg(long)]
+    base: PathBuf,
+    /// Write the tables into this file, between the bench's marks.
+    #[arg(long)]
+    write: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Bench::parse().which {
+        Which::Wake(common) => wake::run(&common),
+    }
+}

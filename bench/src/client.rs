@@ -1,0 +1,166 @@
+//! The one client of all contestants: blocking, and no more of the protocol than a first row needs, so that what is
+//! compared is servers and gateways, not clients.
+
+use std::io::{BufReader, Error, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+
+/// No server takes this long.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// No message that we ask for is longer.
+const MESSAGE_MAX_BYTES: usize = 64 * 1024;
+
+/// Where to connect, and as whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) door: Door,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    pub(crate) password: Option<String>,
+}
+
+/// The socket of a server or gateway.
+#[derive(Debug, Clone)]
+pub(crate) enum Door {
+    Unix(PathBuf),
+    Tcp(u16),
+}
+
+/// How one try went.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    /// The first row came.
+    Row,
+    /// Nobody listens yet, or the server says that it is starting up (57P03).
+    NotYet,
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+/// Connects, logs in and asks `select 1`.
+pub(crate) fn first_row(target: &Target) -> Result<()> {
+    match try_first_row(target)? {
+        Tried::Row => Ok(()),
+        Tried::NotYet => bail!("{:?} did not serve the first connection", target.door),
+    }
+}
+
+/// The same, telling a server that is not there yet from a failure.
+pub(crate) fn try_first_row(target: &Target) -> Result<Tried> {
+    let stream = match open(&target.door) {
+        Ok(stream) => stream,
+        Err(error) if is_not_yet(&error) => return Ok(Tried::NotYet),
+        Err(error) => return Err(error).with_context(|| format!("{:?}", target.door)),
+    };
+    let mut session = Session { stream: BufReader::new(stream) };
+    session.startup(target)?;
+    session.until_row(target)
+}
+
+fn is_not_yet(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+fn open(door: &Door) -> Result<Box<dyn Stream>, Error> {
+    Ok(match door {
+        Door::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(READ_TIMEOUT))?;
+            Box::new(stream)
+        }
+        Door::Tcp(port) => {
+            let stream = TcpStream::connect(("127.0.0.1", *port))?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(READ_TIMEOUT))?;
+            Box::new(stream)
+        }
+    })
+}
+
+struct Session {
+    stream: BufReader<Box<dyn Stream>>,
+}
+
+impl Session {
+    fn startup(&mut self, target: &Target) -> Result<()> {
+        let mut body = 196_608u32.to_be_bytes().to_vec();
+        for text in ["user", &target.user, "database", &target.database] {
+            body.extend_from_slice(text.as_bytes());
+            body.push(0);
+        }
+        body.push(0);
+        self.send(None, &body)
+    }
+
+    /// Reads on, answering what is asked, until a row comes.
+    fn until_row(&mut self, target: &Target) -> Result<Tried> {
+        let password = target.password.as_deref().unwrap_or_default();
+        let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+        loop {
+            let (kind, body) = self.message()?;
+            match kind {
+                b'R' => self.authenticate(&mut scram, &body)?,
+                b'Z' => self.send(Some(b'Q'), b"select 1\0")?,
+                b'D' => {
+                    self.send(Some(b'X'), b"")?;
+                    return Ok(Tried::Row);
+                }
+                b'E' if has_sqlstate(&body, b"57P03") => return Ok(Tried::NotYet),
+                b'E' => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
+                _ => {}
+            }
+        }
+    }
+
+    fn authenticate(&mut self, scram: &mut ScramSha256, body: &[u8]) -> Result<()> {
+        let (code, data) = body.split_first_chunk::<4>().context("a short authentication message")?;
+        match u32::from_be_bytes(*code) {
+            0 => Ok(()),
+            10 => {
+                let mut answer = SCRAM_SHA_256.as_bytes().to_vec();
+                answer.push(0);
+                let first = scram.message().to_vec();
+                answer.extend_from_slice(&u32::try_from(first.len())?.to_be_bytes());
+                answer.extend_from_slice(&first);
+                self.send(Some(b'p'), &answer)
+            }
+            11 => {
+                scram.update(data)?;
+                let answer = scram.message().to_vec();
+                self.send(Some(b'p'), &answer)
+            }
+            12 => Ok(scram.finish(data)?),
+            other => bail!("authentication {other} is asked for; this client knows trust, peer and SCRAM-SHA-256"),
+        }
+    }
+
+    fn message(&mut self) -> Result<(u8, Vec<u8>)> {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head)?;
+        let [kind, length @ ..] = head;
+        let length = usize::try_from(u32::from_be_bytes(length))?;
+        if !(4..=MESSAGE_MAX_BYTES).contains(&length) {
+            bail!("a message of {length} bytes");
+        }
+        let mut body = vec![0; length - 4];
+        self.stream.read_exact(&mut body)?;
+        Ok((kind, body))
+    }
+
+    fn send(&mut self, kind: Option<u8>, body: &[u8]) -> Result<()> {
+        let mut bytes: Vec<u8> = kind.into_iter().collect();
+        bytes.extend_from_slice(&u32::try_from(body.len() + 4)?.to_be_bytes());
+        bytes.extend_from_slice(body);
+        Ok(self.stream.get_mut().write_all(&bytes)?)
+    }
+}
+
+fn has_sqlstate(body: &[u8], sqlstate: &[u8]) -> bool {
+    body.split(|byte| *byte == 0).any(|field| field.strip_prefix(b"C") == Some(sqlstate))
+}

@@ -1,0 +1,97 @@
+//! A home of `nap` for the bench: made, put to sleep, looked into, ended.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::account::{Account, run};
+use crate::client::{Door, Target};
+
+/// A daemon of our own. It is shut down when this is dropped.
+pub(crate) struct Home {
+    nap: PathBuf,
+    path: PathBuf,
+    sockets: PathBuf,
+    port: u16,
+}
+
+impl Home {
+    /// Makes it below `base` and brings it up, with a server that goes to sleep only when it is told to.
+    pub(crate) fn up(nap: &Path, base: &Path, account: Account) -> Result<Self> {
+        let (path, sockets) = (base.join("home"), base.join("s"));
+        account.make_directory(&path)?;
+        account.make_directory(&sockets)?;
+        let port = free_ports()?;
+        let settings =
+            format!("port = {port}\nsleep_after = \"never\"\nunix_socket_directory = \"{}\"\n", sockets.display());
+        std::fs::write(path.join("nap.toml"), settings)?;
+        account.own(&path.join("nap.toml"))?;
+        let home = Self { nap: nap.to_owned(), path, sockets, port };
+        home.nap(&["up"])?;
+        Ok(home)
+    }
+
+    /// Runs `nap`.
+    pub(crate) fn nap(&self, arguments: &[&str]) -> Result<String> {
+        run(Command::new(&self.nap).arg("--home").arg(&self.path).args(arguments))
+    }
+
+    /// The data directory of the branch `main`.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path.join("branches/main/data")
+    }
+
+    /// Puts the server to sleep and makes sure of it.
+    pub(crate) fn sleep(&self) -> Result<()> {
+        self.nap(&["sleep", "main"])?;
+        anyhow::ensure!(!self.data().join("postmaster.pid").exists(), "the server is not asleep after `nap sleep`");
+        Ok(())
+    }
+
+    /// Wakes it; its pid.
+    pub(crate) fn wake(&self) -> Result<i32> {
+        self.nap(&["wake", "main"])?;
+        let file = std::fs::read_to_string(self.data().join("postmaster.pid"))?;
+        Ok(file.lines().next().context("a pid")?.parse()?)
+    }
+
+    /// Through the gateway's Unix socket: peer authentication.
+    pub(crate) fn by_unix_socket(&self) -> Target {
+        Target {
+            door: Door::Unix(self.sockets.join(format!(".s.PGSQL.{}", self.port))),
+            user: "postgres".into(),
+            database: "postgres@main".into(),
+            password: None,
+        }
+    }
+
+    /// Through the gateway's TCP port: SCRAM, with the role and password of `nap url`.
+    pub(crate) fn by_tcp(&self) -> Result<Target> {
+        let url = self.nap(&["url", "postgres@main"])?;
+        let (user, password) = credentials(&url).with_context(|| format!("no role and password in {url}"))?;
+        Ok(Target { door: Door::Tcp(self.port), user, database: "postgres@main".into(), password: Some(password) })
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Err(error) = self.nap(&["down"]) {
+            eprintln!("nap down: {error:#}");
+        }
+    }
+}
+
+fn credentials(url: &str) -> Option<(String, String)> {
+    let (_, rest) = url.split_once("://")?;
+    let (user, rest) = rest.split_once(':')?;
+    let (password, _) = rest.split_once('@')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+/// Two free ports in a row, below the ephemeral range.
+fn free_ports() -> Result<u16> {
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = (23_000..32_000).step_by(2);
+    ports.find(|port| is_free(*port) && is_free(*port + 1)).context("no free pair of ports")
+}
