@@ -88,8 +88,10 @@ fn another_type_of_binding_is_refused() {
 }
 
 proptest! {
+    // A letter comes first: of a password that SASLprep maps to nothing the other client makes the empty one, where
+    // PostgreSQL and libpq (and we: see `secrets`) keep it as it is.
     #[test]
-    fn whoever_knows_the_password_logs_in(password in ".{1,20}", salt in prop::collection::vec(any::<u8>(), 1..40)) {
+    fn whoever_knows_the_password_logs_in(password in "p.{0,20}", salt in prop::collection::vec(any::<u8>(), 1..40)) {
         prop_assert_eq!(log_in_plainly(Verifier::derive(&password, &salt, 2), &password), Ok(()));
         let other = format!("{password}x");
         prop_assert_eq!(log_in_plainly(Verifier::derive(&other, &salt, 2), &password), Err(ScramError::WrongProof));
