@@ -41,19 +41,19 @@ impl Contestant for Bare {
         command.stderr(log.try_clone()?).stdout(log);
         let started = Instant::now();
         let mut server = command.spawn()?;
-        let taken = ask_until_row(&target, started).inspect_err(|_| drop(server.kill()));
+        let taken = ask_until_row(&target, &mut server, started);
         end(&mut server, Signal::INT)?;
-        taken
+        taken.with_context(|| std::fs::read_to_string(self.cluster.log()).unwrap_or_default())
     }
 }
 
 /// A tight loop: a pause of a tenth of a millisecond leaves the server the cores and costs nothing that shows.
-fn ask_until_row(target: &Target, started: Instant) -> Result<Duration> {
+fn ask_until_row(target: &Target, server: &mut Child, started: Instant) -> Result<Duration> {
     loop {
         if let Tried::Row = try_first_row(target)? {
             return Ok(started.elapsed());
         }
-        if started.elapsed() > DEADLINE {
+        if started.elapsed() > DEADLINE || server.try_wait()?.is_some() {
             bail!("no row within {DEADLINE:?}");
         }
         std::thread::sleep(Duration::from_micros(100));

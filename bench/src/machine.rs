@@ -25,5 +25,6 @@ pub(crate) fn line(cluster: &Cluster) -> String {
 }
 
 fn file_system(path: &Path) -> String {
-    run(std::process::Command::new("stat").args(["-f", "-c", "%T"]).arg(path)).unwrap_or_default()
+    let said = run(std::process::Command::new("df").arg("--output=fstype").arg(path)).unwrap_or_default();
+    said.lines().last().unwrap_or_default().to_owned()
 }
