@@ -136,6 +136,9 @@ impl Store {
         if let Some(parent) = &record.parent {
             self.branch(parent)?;
         }
+        if let Some(other) = self.branches()?.with_id(&record.id) {
+            return Err(StoreError::SameId { name: record.name, other: other.record.name.clone() });
+        }
         let dir = self.home().branch(&record.name);
         match staged.publish(&dir.root) {
             Ok(()) => Ok(Branch { record, dir }),

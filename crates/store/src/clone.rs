@@ -57,12 +57,10 @@ pub fn probe_reflink(dir: &Path) -> bool {
 /// Clones the data directory `from`, whose server does not run, to `to`, an empty directory of the caller's.
 /// By reflink if all files can be; else everything is copied, and the answer says so. Not durable yet.
 pub fn clone_data(from: &Path, to: &Path) -> Result<Cloned, StoreError> {
-    if !probe_reflink(to) {
-        return clone_by(from, to, CloneMethod::Copy);
-    }
+    // No probe first: it would cost more than the first file, and could not speak for all (a NOCOW file on btrfs).
     match clone_by(from, to, CloneMethod::Reflink) {
         Err(StoreError::Io { source, path, .. }) if cannot_reflink(&source) => {
-            tracing::warn!(path = %path.display(), error = %source, "a file cannot be reflinked: copying everything");
+            tracing::info!(path = %path.display(), error = %source, "no reflink here: copying everything");
             empty_dir(to)?;
             clone_by(from, to, CloneMethod::Copy)
         }
@@ -70,11 +68,10 @@ pub fn clone_data(from: &Path, to: &Path) -> Result<Cloned, StoreError> {
     }
 }
 
-/// A probe in `to` says nothing of `from`: another file system, or a NOCOW file on btrfs.
 fn cannot_reflink(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::XDEV | Errno::INVAL | Errno::NOTSUP | Errno::NOTTY | Errno::TXTBSY))
+    matches!(errno, Some(Errno::XDEV | Errno::INVAL | Errno::NOTSUP | Errno::NOTTY | Errno::NOSYS))
 }
 
 /// Clones by this method and no other.

@@ -49,7 +49,9 @@ pub fn make_home(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> {
     if let Some(parent) = root.parent() {
         fs::create_dir_all(parent).map_err(|e| StoreError::io("make", parent, e))?;
     }
-    make_dir(root, 0o711, owner)?;
+    // The home itself may be a link, to a larger disk say; whoever named it meant where it leads.
+    let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    make_dir(&real, 0o711, owner)?;
     if !is_home {
         // First of all, so that a half-made skeleton is known for what it is.
         let path = home.format_file();

@@ -29,6 +29,14 @@ pub enum StoreError {
         /// Who was branched from it.
         children: Vec<BranchName>,
     },
+    /// Ids are drawn at random, but a directory copied by hand keeps its id. Two servers would share sockets.
+    #[error("branch \"{name}\" would have the same id as \"{other}\"")]
+    SameId {
+        /// The branch.
+        name: BranchName,
+        /// The one that has it already.
+        other: BranchName,
+    },
     /// Its control file does not speak of a clean shutdown.
     #[error("branch \"{0}\" is not asleep: its server runs or did not shut down cleanly")]
     NotAsleep(BranchName),
@@ -124,6 +132,7 @@ impl StoreError {
                 format!("`nap ls` shows the branches; `nap branch {name}` makes it.").into()
             }
             Self::HasChildren { .. } => "Remove the children first.".into(),
+            Self::SameId { .. } => "Write another `id` into its branch.toml, eight hexadecimal digits.".into(),
             Self::NotAsleep(name) => format!("Put it to sleep first: `nap sleep {name}`.").into(),
             Self::LeadsOutside { .. } => {
                 "Tablespaces and a pg_wal outside the data directory cannot be cloned; move them back inside.".into()

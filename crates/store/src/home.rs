@@ -177,14 +177,54 @@ impl BranchDir {
 const SYSTEM_HOME: &str = "/var/lib/napgres";
 
 fn default_root() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        return SYSTEM_HOME.into();
+    Platform {
+        is_root: rustix::process::geteuid().is_root(),
+        is_macos: cfg!(target_os = "macos"),
+        user_home: std::env::home_dir(),
+        xdg_data_home: std::env::var_os("XDG_DATA_HOME").map(PathBuf::from),
     }
-    let user = std::env::home_dir().filter(|home| home.is_absolute());
-    if cfg!(target_os = "macos") {
-        return user.map_or(SYSTEM_HOME.into(), |home| home.join("Library/Application Support/Napgres"));
+    .default_root()
+}
+
+/// What decides where a home lies when nobody says.
+struct Platform {
+    is_root: bool,
+    is_macos: bool,
+    user_home: Option<PathBuf>,
+    xdg_data_home: Option<PathBuf>,
+}
+
+impl Platform {
+    fn default_root(self) -> PathBuf {
+        let absolute = |path: Option<PathBuf>| path.filter(|path| path.is_absolute());
+        let user_home = absolute(self.user_home);
+        let root = if self.is_root {
+            None
+        } else if self.is_macos {
+            user_home.map(|home| home.join("Library/Application Support/Napgres"))
+        } else {
+            // The XDG specification: a relative path is to be ignored.
+            let data = absolute(self.xdg_data_home).or_else(|| user_home.map(|home| home.join(".local/share")));
+            data.map(|data| data.join("napgres"))
+        };
+        root.unwrap_or_else(|| SYSTEM_HOME.into())
     }
-    // The XDG specification: a relative path is to be ignored.
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    data.or_else(|| user.map(|home| home.join(".local/share"))).map_or(SYSTEM_HOME.into(), |data| data.join("napgres"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_where_the_platform_keeps_data() {
+        let root = |is_root, is_macos, xdg: Option<&str>, home: Option<&str>| {
+            let (user_home, xdg_data_home) = (home.map(PathBuf::from), xdg.map(PathBuf::from));
+            Platform { is_root, is_macos, user_home, xdg_data_home }.default_root().display().to_string()
+        };
+        assert_eq!(root(true, false, Some("/x"), Some("/root")), "/var/lib/napgres");
+        assert_eq!(root(false, false, Some("/x"), Some("/home/a")), "/x/napgres");
+        assert_eq!(root(false, false, Some("x"), Some("/home/a")), "/home/a/.local/share/napgres");
+        assert_eq!(root(false, false, None, None), "/var/lib/napgres");
+        assert_eq!(root(false, true, Some("/x"), Some("/Users/a")), "/Users/a/Library/Application Support/Napgres");
+    }
 }

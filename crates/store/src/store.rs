@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nap_model::ids::BranchName;
+use nap_model::ids::{BranchId, BranchName};
 use nap_model::nearest::nearest;
 
 use crate::create::read_format;
@@ -49,6 +49,13 @@ pub struct Branches {
     pub broken: Vec<BrokenBranch>,
 }
 
+impl Branches {
+    /// The branch with this id.
+    pub fn with_id(&self, id: &BranchId) -> Option<&Branch> {
+        self.whole.iter().find(|branch| branch.record.id == *id)
+    }
+}
+
 impl Store {
     /// Opens the tree of a home that `make_home` made. What was half-made goes; the trash is emptied by
     /// `empty_trash`, which may take its time.
@@ -73,7 +80,13 @@ impl Store {
         for name in entries(&self.home.branches_dir())? {
             let dir = BranchDir { root: self.home.branches_dir().join(&name) };
             match BranchRecord::load(&dir) {
-                Ok(record) => branches.whole.push(Branch { record, dir }),
+                Ok(record) => match branches.with_id(&record.id) {
+                    None => branches.whole.push(Branch { record, dir }),
+                    Some(other) => {
+                        let error = StoreError::SameId { name: record.name, other: other.record.name.clone() };
+                        branches.broken.push(BrokenBranch { name, error });
+                    }
+                },
                 Err(error) => branches.broken.push(BrokenBranch { name, error }),
             }
         }

@@ -80,6 +80,16 @@ fn root_makes_it_for_another_and_follows_no_link() {
 }
 
 #[test]
+fn the_home_itself_may_be_a_link() {
+    let (root, home) = home();
+    fs::create_dir(root.path().join("large")).unwrap();
+    symlink(root.path().join("large"), home.root()).unwrap();
+    make_home(&home, None).unwrap();
+    assert_eq!(mode(&root.path().join("large")), 0o711);
+    assert!(root.path().join("large/branches").is_dir());
+}
+
+#[test]
 fn one_daemon_per_home() {
     let (_root, home) = home();
     make_home(&home, None).unwrap();

@@ -4,17 +4,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nap_store::clone::clone_by;
-use nap_store::{CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink};
+use nap_store::{CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink, record};
 
 #[path = "../src/fixture.rs"]
 mod fixture;
 use fixture::{KEPT, MAJOR, count, home_with_template, id, name, no_fill};
 
+/// A program that one test starts holds the files that another has open until it runs, and with them the space of
+/// those that were deleted.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// A file system that goes when the test does.
 struct Mount {
     dir: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 fn run(program: &str, arguments: &[&str]) -> bool {
@@ -24,7 +30,8 @@ fn run(program: &str, arguments: &[&str]) -> bool {
 impl Mount {
     /// `None`: this machine (or user) cannot.
     fn new(how: &[&str], what: &str) -> Option<Self> {
-        let mount = Self { dir: tempfile::tempdir().unwrap() };
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let mount = Self { dir: tempfile::tempdir().unwrap(), _alone };
         fs::create_dir(mount.at()).unwrap();
         let target = mount.at();
         let arguments = [how, &[what, target.to_str().unwrap()]].concat();
@@ -121,7 +128,17 @@ fn full_disk(store: &Store, bytes: usize) {
     assert_eq!(store.branches().unwrap().whole.len(), 1);
     // And there is a way out.
     fs::remove_file(main.dir.data().join("big")).unwrap();
-    store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    let dev = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    let filler = dev.branch.dir.data().join("filler");
+    assert!(std::io::copy(&mut std::io::repeat(1), &mut fs::File::create(filler).unwrap()).is_err());
+    // A block may have come free again: the new record is there or the old one, and no third.
+    match record::set_setting(&dev.branch.dir, "sleep_after", Some("1s")) {
+        Ok(changed) => assert_eq!(store.branch(&name("dev")).unwrap().record, changed),
+        Err(StoreError::NoSpace(_)) => assert_eq!(store.branch(&name("dev")).unwrap(), dev.branch),
+        Err(other) => panic!("{other:?}"),
+    }
+    store.remove(&name("dev")).unwrap();
+    assert_eq!(count(&store.home().trash()), 0);
 }
 
 #[test]
