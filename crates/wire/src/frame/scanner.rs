@@ -1,11 +1,11 @@
 //! Following the message boundaries of a stream that passes by in arbitrary pieces, without copying it.
 
-use super::{FrameError, HEADER_BYTES, LENGTH_WORD_BYTES, parse_header};
+use super::{Frame, FrameError, HEADER_BYTES, LENGTH_WORD_BYTES, parse_frame, parse_header};
 
 /// `ReadyForQuery`: the one message whose body is looked at.
 const READY_FOR_QUERY: u8 = b'Z';
-/// One byte less than 1 GiB, PostgreSQL's `MaxAllocSize`: neither side can build a longer message.
-const MAX_LENGTH: u32 = 0x3fff_ffff;
+/// PostgreSQL's `MaxAllocSize`, one byte less than 1 GiB, without the length word: neither side can build a longer one.
+const MAX_BODY_BYTES: usize = 0x3fff_ffff - LENGTH_WORD_BYTES as usize;
 
 /// A message that begins in the stream. It is reported once: when its header is complete, `ReadyForQuery` when its
 /// status byte is there.
@@ -92,8 +92,7 @@ impl Scanner {
 
     /// A header is complete.
     fn begin(&mut self, header: &[u8; HEADER_BYTES], on: &mut impl FnMut(Message)) -> Result<State, FrameError> {
-        let max_body_bytes = (MAX_LENGTH - LENGTH_WORD_BYTES) as usize;
-        let (tag, body_bytes) = parse_header(header, max_body_bytes).inspect_err(|error| {
+        let (tag, body_bytes) = parse_header(header, MAX_BODY_BYTES).inspect_err(|error| {
             self.state = State::Broken(*error);
         })?;
         let waits_for_status = tag == READY_FOR_QUERY && body_bytes > 0;
@@ -128,16 +127,11 @@ impl Scanner {
 /// The fast way past messages that lie in the piece as a whole: most do, and a stream of short rows has thousands of
 /// them in a piece. Stops where a message is cut or makes no sense, for the slow way to deal with.
 fn whole_messages<'a>(mut rest: &'a [u8], on: &mut impl FnMut(Message)) -> &'a [u8] {
-    while let Some((&[tag, length_word @ ..], after)) = rest.split_first_chunk::<HEADER_BYTES>() {
-        let length = u32::from_be_bytes(length_word);
-        let body_bytes = length.wrapping_sub(LENGTH_WORD_BYTES);
-        // A length below 4 wraps round to a body that is never there.
-        let Some((body, next)) = after.split_at_checked(body_bytes as usize).filter(|_| length <= MAX_LENGTH) else {
-            break;
-        };
+    while let Ok(Some((Frame { tag, body }, used))) = parse_frame(rest, MAX_BODY_BYTES) {
+        let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let ready_status = if tag == READY_FOR_QUERY { body.first().copied() } else { None };
         on(Message { tag, body_bytes, ready_status });
-        rest = next;
+        rest = rest.get(used..).unwrap_or_default();
     }
     rest
 }
