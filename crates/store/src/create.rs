@@ -57,6 +57,10 @@ pub fn make_home(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> {
         let path = home.format_file();
         durable::write_atomic(&path, format!("{FORMAT}\n").as_bytes(), 0o644)
             .map_err(|e| StoreError::io("write", &path, e))?;
+        // The name of the home itself; we may lack the right to open what it lies in.
+        if let Some(Err(error)) = real.parent().map(durable::fsync_dir) {
+            tracing::debug!(home = %real.display(), %error, "could not fsync the directory above the home");
+        }
     }
     for dir in
         [home.secrets_dir(), home.branches_dir(), home.templates_dir(), home.staging(), home.trash(), home.log_dir()]

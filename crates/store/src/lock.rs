@@ -43,14 +43,13 @@ impl HomeLock {
             let path = path.clone();
             move |e: io::Error| LockError::Store(StoreError::io(what, &path, e))
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed("open"))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(
+                |e| match e.kind() {
+                    io::ErrorKind::NotFound => StoreError::NoHome(home.root().to_owned()).into(),
+                    _ => failed("open")(e),
+                },
+            )?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -92,6 +92,7 @@ fn the_home_itself_may_be_a_link() {
 #[test]
 fn one_daemon_per_home() {
     let (_root, home) = home();
+    assert!(matches!(HomeLock::acquire(&home), Err(LockError::Store(StoreError::NoHome(_)))));
     make_home(&home, None).unwrap();
     let lock = HomeLock::acquire(&home).unwrap();
     let Err(LockError::Held { pid, .. }) = HomeLock::acquire(&home) else { panic!("two daemons") };
