@@ -60,7 +60,9 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = run("umount", &[self.at().to_str().unwrap()]);
+        let target = self.at();
+        // After a panic something may still be open; it must go all the same, or the directory cannot.
+        let _ = run("umount", &[target.to_str().unwrap()]) || run("umount", &["--lazy", target.to_str().unwrap()]);
     }
 }
 
