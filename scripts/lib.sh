@@ -33,7 +33,7 @@ package_manager() {
 install_packages() {
     case "$(package_manager)" in
     apt-get)
-        as_root true # says what is wrong, which the quiet try below would not
+        [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || fail "there is no sudo. As root, run: apt-get install $*"
         # A list of packages that is too old names files that are gone: then, and only then, it is renewed.
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >/dev/null 2>&1 ||
             { as_root apt-get update -q >/dev/null &&
