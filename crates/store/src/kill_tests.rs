@@ -4,11 +4,12 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use nap_model::access::AccessSnapshot;
 use nap_model::lsn::Lsn;
 
-use crate::fault::DIE_AT;
+use crate::fault::{self, DIE_AT};
 use crate::fixture::{KEPT, MAJOR, count, fill_cluster, home_with_template, id, name, no_fill};
 use crate::home::Home;
 use crate::roles::{load_access, save_access};
@@ -96,6 +97,25 @@ fn a_killed_creation_leaves_a_whole_branch_or_none() {
         assert_whole(&store, "new");
         assert!(matches!(run(&store, deed), Err(StoreError::Exists(_))));
     }
+}
+
+#[test]
+fn what_changed_during_a_clone_is_seen_at_its_end() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Arc::new(home_with_template(root.path()));
+    store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap();
+
+    let other = store.clone();
+    fault::meanwhile("synced", move || drop(other.create_root(&name("new"), id(2), MAJOR, no_fill).unwrap()));
+    assert!(matches!(run(&store, "clone"), Err(StoreError::Exists(_))));
+
+    store.remove(&name("new")).unwrap();
+    let other = store.clone();
+    fault::meanwhile("synced", move || other.remove(&name("main")).unwrap());
+    let error = run(&store, "clone").unwrap_err();
+    assert_eq!(error.to_string(), "there is no branch \"main\"");
+    assert!(store.branches().unwrap().whole.is_empty());
+    assert_eq!(count(&store.home().staging()), 0);
 }
 
 #[test]

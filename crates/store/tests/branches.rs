@@ -196,24 +196,3 @@ fn no_two_branches_share_an_id() {
     let branches = store.branches().unwrap();
     assert_eq!((branches.whole.len(), branches.broken.len()), (1, 1));
 }
-
-#[test]
-fn a_parent_removed_meanwhile_leaves_no_orphan() {
-    let (_root, store) = store_with_main();
-    let clones: Vec<_> = (0..20_u8).map(|number| (name(&format!("c{number}")), id(number + 10))).collect();
-    let removed = std::thread::scope(|scope| {
-        let remover = scope.spawn(|| store.remove(&name("main")).is_ok());
-        for (clone, id) in clones {
-            // Refused or done, as it comes.
-            let _ = store.clone_branch(&name("main"), &clone, id, None);
-        }
-        remover.join().unwrap()
-    });
-    let left = store.branches().unwrap().whole;
-    if removed {
-        assert!(left.is_empty(), "{left:?}");
-    } else {
-        assert_eq!(left.len(), 21);
-    }
-    assert_eq!(count(&store.home().staging()), 0);
-}
