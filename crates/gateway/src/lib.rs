@@ -1,1 +1,30 @@
-//! nap-gateway
+//! Client sockets: accept, startup, route, authenticate, wake, attach, forward, cancel.
+//!
+//! The gateway knows PostgreSQL's protocol and Napgres' nouns. It asks for "this branch, awake" through [`Branches`]
+//! and never learns how branches are stored or servers are run. Everything a client can do before it has
+//! authenticated is bounded in bytes and in time, and wakes nothing.
+
+mod attach;
+mod authenticate;
+mod backend;
+mod branches;
+mod cancel;
+mod client;
+mod connection;
+mod error;
+mod first_packet;
+mod forward;
+mod gateway;
+mod limits;
+mod listen;
+pub mod options;
+pub mod route;
+mod session;
+mod sessions;
+mod worker;
+
+pub use branches::{Awake, BranchFacts, Branches, Refusal};
+pub use gateway::{Door, Gateway};
+pub use limits::Limits;
+pub use listen::{ListenError, bind_tcp, bind_unix};
+pub use sessions::{SessionInfo, SessionState};

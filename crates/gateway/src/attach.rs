@@ -1,0 +1,117 @@
+//! From an authenticated client to a backend that is ready: wake, connect, and wake again if the server went
+//! meanwhile. Nobody is refused while it wakes; a client that leaves frees its place.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use nap_model::client_error::{ClientError, sqlstate};
+use nap_model::ids::BranchName;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::backend::{Backend, NotYet, begin};
+use crate::branches::{Awake, Branches};
+use crate::client::ClientStream;
+use crate::error::Ended;
+use crate::limits::Places;
+use crate::session::Session;
+
+/// The pause before a server that went is woken again: short at first, because it is mostly a matter of
+/// milliseconds, and never so long that a client would feel it.
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
+const PAUSE_LONGEST: Duration = Duration::from_millis(100);
+
+/// The deadline came first.
+#[derive(Debug, thiserror::Error)]
+#[error("branch \"{branch}\" did not wake within {}s", .timeout.as_secs_f32())]
+struct WakeTimedOut {
+    branch: BranchName,
+    timeout: Duration,
+    last: Option<NotYet>,
+}
+
+impl ClientError for WakeTimedOut {
+    fn sqlstate(&self) -> &'static str {
+        sqlstate::SYSTEM_ERROR
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = format!("`nap logs {}` shows what its server says; wake_timeout is the time it has.", self.branch);
+        Some(hint.into())
+    }
+
+    fn detail(&self) -> Option<String> {
+        self.last.as_ref().map(|last| format!("Last: {last}."))
+    }
+}
+
+/// Gives the session a backend.
+pub(crate) async fn attach<B: Branches, S: ClientStream>(
+    branches: &B,
+    places: &Places,
+    session: &Session<S>,
+) -> Result<Backend, Ended> {
+    let timeout = places.limits().wake_timeout;
+    let deadline = Instant::now() + timeout;
+    let mut last = None;
+    tokio::select! {
+        biased;
+        attached = timeout_at(deadline, try_until_attached(branches, places, session, deadline, &mut last)) => {
+            if let Ok(attached) = attached { return attached }
+        }
+        () = session.client.left() => {
+            tracing::debug!(branch = %session.identity.branch, "client left while it waited for its server");
+            return Err(Ended::Gone);
+        }
+    }
+    Err(Ended::refused(WakeTimedOut { branch: session.identity.branch.clone(), timeout, last }))
+}
+
+async fn try_until_attached<B: Branches, S>(
+    branches: &B,
+    places: &Places,
+    session: &Session<S>,
+    deadline: Instant,
+    last: &mut Option<NotYet>,
+) -> Result<Backend, Ended> {
+    let identity = &session.identity;
+    let packet = identity.startup_packet();
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let awake = wake(branches, places, &identity.branch, deadline).await?;
+        match begin(awake, &packet, identity.minor).await {
+            Ok(backend) => return Ok(backend),
+            Err(not_yet) => {
+                tracing::debug!(branch = %identity.branch, %not_yet, "no backend yet");
+                *last = Some(not_yet);
+            }
+        }
+        let _waiting = places.wait().map_err(Ended::refused)?;
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_LONGEST);
+    }
+}
+
+/// Waits for the server. It counts among the waiting clients only if there is something to wait for.
+async fn wake<B: Branches>(
+    branches: &B,
+    places: &Places,
+    branch: &BranchName,
+    deadline: Instant,
+) -> Result<Awake, Ended> {
+    let mut wake = pin!(branches.wake(branch, deadline));
+    let at_once = std::future::poll_fn(|context| match wake.as_mut().poll(context) {
+        Poll::Ready(woken) => Poll::Ready(Some(woken)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    let woken = match at_once.await {
+        Some(woken) => woken,
+        None => {
+            let _waiting = places.wait().map_err(Ended::refused)?;
+            wake.await
+        }
+    };
+    Ok(woken?)
+}

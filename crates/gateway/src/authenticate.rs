@@ -1,0 +1,188 @@
+//! Who the client is: by the kernel's word on Unix sockets, else by SCRAM-SHA-256 against the branch's own
+//! verifiers. Nothing is woken before this has succeeded.
+
+use std::borrow::Cow;
+
+use nap_model::access::{AccessFacts, Role, password_is_valid};
+use nap_model::client_error::{ClientError, sqlstate};
+use nap_wire::frame::MAX_SASL_MESSAGE_LENGTH;
+use nap_wire::messages::{
+    authentication_sasl, authentication_sasl_continue, authentication_sasl_final, parse_sasl_initial_response,
+    parse_sasl_response, tag,
+};
+use nap_wire::scram::{NONCE_BYTES, SCRAM_SHA_256, ScramError, ServerExchange, StoredPassword, Verifier, server_nonce};
+use tokio::io::AsyncWriteExt;
+
+use crate::client::{Client, ClientStream};
+use crate::error::{Ended, ProtocolError};
+
+/// The longest `SASLInitialResponse`: the mechanism's name, its NUL and a length word come before the message.
+const INITIAL_RESPONSE_MAX_BYTES: usize = MAX_SASL_MESSAGE_LENGTH + 64;
+
+/// How a client proved who it is, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Peer,
+    ScramSha256,
+}
+
+/// Why a client is not who it says.
+#[derive(Debug, thiserror::Error)]
+enum AuthenticationFailed {
+    #[error("password authentication failed for user \"{0}\"")]
+    Password(String),
+    #[error("password authentication failed for user \"{0}\"")]
+    Md5(String),
+}
+
+impl ClientError for AuthenticationFailed {
+    fn sqlstate(&self) -> &'static str {
+        sqlstate::INVALID_PASSWORD
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            AuthenticationFailed::Password(_) => None,
+            AuthenticationFailed::Md5(_) => Some(
+                "The password of this role is stored as md5, which is not accepted. Set it again \
+                 with password_encryption = 'scram-sha-256'."
+                    .into(),
+            ),
+        }
+    }
+}
+
+/// Makes sure that the client may be `role`. Peers may be any role that exists, which [`nap_model::access::admit`]
+/// looks at next.
+pub(crate) async fn authenticate<S: ClientStream>(
+    client: &mut Client<S>,
+    role: &str,
+    facts: &AccessFacts,
+    owner_uid: u32,
+    mock_secret: &[u8; 32],
+) -> Result<Method, Ended> {
+    if client.uid.is_some_and(|uid| uid == 0 || uid == owner_uid) {
+        return Ok(Method::Peer);
+    }
+    let verifier = verifier(facts.role.as_ref(), role, now_us(), mock_secret).map_err(Ended::refused)?;
+    match exchange(client, verifier).await? {
+        Ok(()) => Ok(Method::ScramSha256),
+        Err(ScramError::WrongProof) => Err(Ended::refused(AuthenticationFailed::Password(role.to_owned()))),
+        Err(error) => Err(Ended::refused(ProtocolError::from(&error))),
+    }
+}
+
+/// What the client's proof is held against. Who does not exist, has no password or one that has expired, gets an
+/// exchange that fails at its end, like a wrong password.
+fn verifier(
+    role: Option<&Role>,
+    name: &str,
+    now_us: i64,
+    mock_secret: &[u8; 32],
+) -> Result<Verifier, AuthenticationFailed> {
+    let valid = role.filter(|role| password_is_valid(role, now_us));
+    match valid.and_then(|role| role.verifier.as_deref()).map(StoredPassword::classify) {
+        Some(StoredPassword::Scram(verifier)) => Ok(verifier),
+        Some(StoredPassword::Md5) => Err(AuthenticationFailed::Md5(name.to_owned())),
+        Some(StoredPassword::Unknown) | None => Ok(Verifier::mock(mock_secret, name)),
+    }
+}
+
+/// Microseconds since 1970: VALID UNTIL is a time of the wall clock.
+#[allow(clippy::disallowed_methods, reason = "VALID UNTIL is compared with the wall clock, as PostgreSQL does")]
+fn now_us() -> i64 {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// SASL from offer to final. `AuthenticationOk` is not sent: the server's own follows.
+async fn exchange<S: ClientStream>(
+    client: &mut Client<S>,
+    verifier: Verifier,
+) -> Result<Result<(), ScramError>, Ended> {
+    let mut out = Vec::new();
+    authentication_sasl(&mut out, &[SCRAM_SHA_256]);
+    client.stream.write_all(&out).await?;
+
+    let body = read_response(client, INITIAL_RESPONSE_MAX_BYTES).await?;
+    let initial = parse_sasl_initial_response(&body).ok_or_else(|| violation("malformed SASLInitialResponse"))?;
+    if initial.mechanism != SCRAM_SHA_256 {
+        return Err(violation("client selected an invalid SASL authentication mechanism"));
+    }
+    let client_first = match initial.data {
+        Some(data) => data.to_vec(),
+        None => {
+            ask(client, &[]).await?;
+            read_response(client, MAX_SASL_MESSAGE_LENGTH).await?
+        }
+    };
+    let mut random = [0; NONCE_BYTES];
+    getrandom::fill(&mut random).map_err(|_| violation("could not generate random nonce"))?;
+    let begun = ServerExchange::begin(verifier, &client_first, &server_nonce(&random));
+    let (exchange, server_first) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return Ok(Err(error)),
+    };
+    ask(client, &server_first).await?;
+
+    let body = read_response(client, MAX_SASL_MESSAGE_LENGTH).await?;
+    let client_final = parse_sasl_response(&body).ok_or_else(|| violation("malformed SASLResponse"))?;
+    match exchange.finish(client_final) {
+        Ok(server_final) => {
+            out.clear();
+            authentication_sasl_final(&mut out, &server_final);
+            client.stream.write_all(&out).await?;
+            Ok(Ok(()))
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+fn violation(message: &str) -> Ended {
+    Ended::refused(ProtocolError::violation(message))
+}
+
+async fn ask<S: ClientStream>(client: &mut Client<S>, data: &[u8]) -> Result<(), Ended> {
+    let mut out = Vec::new();
+    authentication_sasl_continue(&mut out, data);
+    Ok(client.stream.write_all(&out).await?)
+}
+
+async fn read_response<S: ClientStream>(client: &mut Client<S>, max_body_bytes: usize) -> Result<Vec<u8>, Ended> {
+    match client.read_message(max_body_bytes).await {
+        Ok((tag::PASSWORD_MESSAGE, body)) => Ok(body),
+        Ok((tag, _)) => Err(violation(&format!("expected SASL response, got message type {tag}"))),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(violation("invalid message length")),
+        Err(_) => Err(Ended::Gone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: [u8; 32] = [7; 32];
+
+    fn role(verifier: &str, valid_until_us: Option<i64>) -> Role {
+        Role { name: "al".into(), can_login: true, verifier: Some(verifier.into()), valid_until_us }
+    }
+
+    #[test]
+    fn only_a_valid_scram_secret_can_succeed() {
+        let good = Verifier::derive("pw", b"0123456789abcdef", 4096);
+        let text = good.to_string();
+        let mock = Verifier::mock(&SECRET, "al");
+        assert!(verifier(Some(&role(&text, None)), "al", 0, &SECRET).unwrap() == good);
+        assert!(verifier(Some(&role(&text, Some(9))), "al", 10, &SECRET).unwrap() == mock, "expired");
+        assert!(verifier(Some(&role("plain", None)), "al", 0, &SECRET).unwrap() == mock);
+        assert!(verifier(None, "al", 0, &SECRET).unwrap() == mock);
+    }
+
+    #[test]
+    fn md5_is_refused_with_a_way_out() {
+        let stored = format!("md5{}", "0".repeat(32));
+        let refused = verifier(Some(&role(&stored, None)), "al", 0, &SECRET).unwrap_err();
+        assert_eq!(refused.sqlstate(), "28P01");
+        assert!(refused.hint().unwrap().contains("scram-sha-256"));
+    }
+}

@@ -1,0 +1,156 @@
+//! One connection to a server: begun as the session's role, and followed until the server is ready for queries.
+
+use std::any::Any;
+use std::io;
+use std::path::PathBuf;
+
+use nap_wire::frame::parse_frame;
+use nap_wire::messages::{parse_backend_key_data, parse_error_response, tag};
+use nap_wire::startup::CancelKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::branches::Awake;
+
+/// What a server may say before it is ready for queries. It says about 500 bytes; notices of login triggers
+/// (PostgreSQL 17) can make it more. Past that its words are passed on unread.
+const GREETING_MAX_BYTES: usize = 256 * 1024;
+/// One read of them.
+const GREETING_CHUNK_BYTES: usize = 4 * 1024;
+
+/// A server that goes or comes: the client must never see this, only wait a little longer.
+/// 57P03 cannot_connect_now; 57P01 admin_shutdown and 57P02 crash_shutdown, when they hit a backend that has not
+/// said yet that it is ready.
+const PASSING_SQLSTATES: [&str; 3] = ["57P03", "57P01", "57P02"];
+
+/// A connection to a server.
+pub(crate) struct Backend {
+    pub(crate) stream: UnixStream,
+    /// Where the server listens.
+    pub(crate) socket: PathBuf,
+    /// What cancels its work.
+    pub(crate) key: Option<CancelKey>,
+    /// What it has said so far, from its first byte: the client has seen none of it.
+    pub(crate) greeting: Vec<u8>,
+    /// Keeps the server awake.
+    pub(crate) _hold: Box<dyn Any + Send>,
+}
+
+/// Why there is no backend yet, in words for the log.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotYet {
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(#[from] io::Error),
+    #[error("the server said: {0}")]
+    Passing(String),
+    #[error("the server closed the connection while it began")]
+    Closed,
+}
+
+/// Connects, begins, and reads until the server is ready or has refused for good.
+pub(crate) async fn begin(Awake { socket, hold }: Awake, startup_packet: &[u8], minor: u16) -> Result<Backend, NotYet> {
+    let mut stream = UnixStream::connect(&socket).await?;
+    // A postmaster that refuses at once may have closed already: its reason is still there to be read.
+    let written = stream.write_all(startup_packet).await;
+    let mut greeting = Greeting::new(minor);
+    loop {
+        match greeting.follow()? {
+            Progress::Over => break,
+            Progress::More if greeting.bytes.len() >= GREETING_MAX_BYTES => break,
+            Progress::More => {}
+        }
+        let mut chunk = [0; GREETING_CHUNK_BYTES];
+        let count = stream.read(&mut chunk).await?;
+        if count == 0 {
+            written?;
+            return Err(NotYet::Closed);
+        }
+        greeting.bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
+    }
+    Ok(Backend { stream, socket, key: greeting.key, greeting: greeting.bytes, _hold: hold })
+}
+
+enum Progress {
+    More,
+    Over,
+}
+
+/// The server's first words.
+struct Greeting {
+    bytes: Vec<u8>,
+    followed: usize,
+    minor: u16,
+    key: Option<CancelKey>,
+}
+
+impl Greeting {
+    fn new(minor: u16) -> Self {
+        Self { bytes: Vec::new(), followed: 0, minor, key: None }
+    }
+
+    fn follow(&mut self) -> Result<Progress, NotYet> {
+        loop {
+            let rest = self.bytes.get(self.followed..).unwrap_or_default();
+            let (frame, used) = match parse_frame(rest, GREETING_MAX_BYTES) {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(Progress::More),
+                // Not for us to judge: the client will.
+                Err(_) => return Ok(Progress::Over),
+            };
+            match frame.tag {
+                tag::READY_FOR_QUERY => return Ok(Progress::Over),
+                tag::BACKEND_KEY_DATA => self.key = parse_backend_key_data(frame.body, self.minor),
+                tag::ERROR_RESPONSE => {
+                    let error = parse_error_response(frame.body);
+                    if PASSING_SQLSTATES.contains(&error.sqlstate.as_str()) {
+                        return Err(NotYet::Passing(error.message));
+                    }
+                    return Ok(Progress::Over);
+                }
+                _ => {}
+            }
+            self.followed += used;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nap_wire::messages::{ErrorFields, authentication_ok, backend_key_data, error_response, ready_for_query};
+
+    fn follow(bytes: &[u8]) -> (Result<Progress, NotYet>, Option<CancelKey>) {
+        let mut greeting = Greeting::new(0);
+        let mut last = Ok(Progress::More);
+        for byte in bytes {
+            greeting.bytes.push(*byte);
+            last = greeting.follow();
+        }
+        (last, greeting.key)
+    }
+
+    #[test]
+    fn it_is_over_when_the_server_is_ready() {
+        let key = CancelKey { pid: 42, secret: vec![1, 2, 3, 4] };
+        let mut bytes = Vec::new();
+        authentication_ok(&mut bytes);
+        backend_key_data(&mut bytes, &key);
+        assert!(matches!(follow(&bytes), (Ok(Progress::More), Some(_))));
+        ready_for_query(&mut bytes, b'I');
+        let (progress, found) = follow(&bytes);
+        assert!(matches!(progress, Ok(Progress::Over)));
+        assert_eq!(found, Some(key));
+    }
+
+    #[test]
+    fn a_server_that_comes_or_goes_is_not_yet_there() {
+        for (sqlstate, passing) in
+            [("57P03", true), ("57P01", true), ("57P02", true), ("42501", false), ("53300", false)]
+        {
+            let mut bytes = Vec::new();
+            authentication_ok(&mut bytes);
+            error_response(&mut bytes, &ErrorFields::fatal(sqlstate, "no"));
+            assert_eq!(follow(&bytes).0.is_err(), passing, "{sqlstate}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What the gateway asks of the rest of Napgres. It never learns who answers.
+
+use std::any::Any;
+use std::future::Future;
+use std::path::PathBuf;
+
+use nap_model::access::AccessFacts;
+use nap_model::client_error::ClientError;
+use nap_model::ids::{BranchName, Major};
+use tokio::time::Instant;
+
+/// Why a branch cannot serve a client, in words for that client.
+pub type Refusal = Box<dyn ClientError + Send + Sync>;
+
+/// What is known of a branch without waking it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BranchFacts {
+    /// The PostgreSQL major of its cluster.
+    pub major: Major,
+}
+
+/// A server that takes connections.
+pub struct Awake {
+    /// The server's Unix socket.
+    pub socket: PathBuf,
+    /// While it is held the server does not fall asleep.
+    pub hold: Box<dyn Any + Send>,
+}
+
+/// The branches of a home.
+pub trait Branches: Send + Sync + 'static {
+    /// The branch for clients that name none.
+    fn default_branch(&self) -> BranchName;
+    /// The branch of this name.
+    fn find(&self, name: &BranchName) -> Option<BranchFacts>;
+    /// All names, to offer the nearest ones.
+    fn names(&self) -> Vec<BranchName>;
+    /// What is known of this role and this database. Must not wake the server on behalf of a client, who has not
+    /// yet proved anything.
+    fn access(
+        &self,
+        branch: &BranchName,
+        role: &str,
+        database: &str,
+    ) -> impl Future<Output = Result<AccessFacts, Refusal>> + Send;
+    /// Wakes the server and holds it awake.
+    fn wake(&self, branch: &BranchName, deadline: Instant) -> impl Future<Output = Result<Awake, Refusal>> + Send;
+}

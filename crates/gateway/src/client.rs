@@ -1,0 +1,94 @@
+//! The client's socket, TCP or Unix.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nap_wire::messages::tag;
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, Ready};
+use tokio::net::{TcpStream, UnixStream};
+
+/// How often a client is looked at that has sent something before its server is awake.
+const EARLY_SENDER_LOOK: Duration = Duration::from_millis(200);
+
+/// What the gateway needs of a client's socket.
+pub(crate) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin {
+    fn readiness(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
+    /// Runs `operation`, and notes when it would block, so that the next readiness is news.
+    fn try_io<R>(&self, interest: Interest, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
+}
+
+impl ClientStream for TcpStream {
+    fn readiness(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
+        self.ready(interest)
+    }
+    fn try_io<R>(&self, interest: Interest, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        TcpStream::try_io(self, interest, operation)
+    }
+}
+
+impl ClientStream for UnixStream {
+    fn readiness(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
+        self.ready(interest)
+    }
+    fn try_io<R>(&self, interest: Interest, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        UnixStream::try_io(self, interest, operation)
+    }
+}
+
+/// A client's socket and who is behind it.
+pub(crate) struct Client<S> {
+    pub(crate) stream: S,
+    /// For people: an address with port, or `local`.
+    pub(crate) address: String,
+    /// The user behind a Unix socket, as the kernel says.
+    pub(crate) uid: Option<u32>,
+}
+
+impl<S: ClientStream> Client<S> {
+    /// Reads one message of the client's, no byte more: what follows may be for the server. `max_body_bytes` bounds
+    /// what is allocated.
+    pub(crate) async fn read_message(&mut self, max_body_bytes: usize) -> io::Result<(u8, Vec<u8>)> {
+        let mut header = [0; 5];
+        self.stream.read_exact(&mut header).await?;
+        let [tag, length @ ..] = header;
+        let body_bytes = (u32::from_be_bytes(length) as usize).checked_sub(4).filter(|bytes| *bytes <= max_body_bytes);
+        let Some(body_bytes) = body_bytes else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid message length"));
+        };
+        let mut body = vec![0; body_bytes];
+        self.stream.read_exact(&mut body).await?;
+        Ok((tag, body))
+    }
+
+    /// Waits until the client has left, without taking anything it has sent.
+    pub(crate) async fn left(&self) {
+        loop {
+            match self.stream.readiness(Interest::READABLE).await {
+                Ok(ready) if ready.is_write_closed() || ready.is_error() => return,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+            match self.peek() {
+                Ok(None | Some(tag::TERMINATE)) => return,
+                // The socket stays readable for as long as nobody reads it, so there is no event to wait for.
+                Ok(Some(_)) => tokio::time::sleep(EARLY_SENDER_LOOK).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// The next byte, which stays where it is; `None` at the end.
+    fn peek(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let (count, _) = self
+            .stream
+            .try_io(Interest::READABLE, || Ok(rustix::net::recv(self.stream.as_fd(), byte.as_mut_slice(), flags)?))?;
+        Ok((count > 0).then_some(byte[0]))
+    }
+}

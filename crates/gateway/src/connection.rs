@@ -1,0 +1,204 @@
+//! The way of one connection, from accept to its end.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nap_model::access::admit;
+use nap_model::client_error::{ClientError, sqlstate};
+use nap_model::ids::BranchName;
+use nap_wire::messages::negotiate_protocol_version;
+use nap_wire::startup::Startup;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::attach::attach;
+use crate::authenticate::{Method, authenticate};
+use crate::branches::Branches;
+use crate::cancel::Cancels;
+use crate::client::{Client, ClientStream};
+use crate::error::{Ended, linger, refuse};
+use crate::first_packet::{Opening, read_opening};
+use crate::forward::forward;
+use crate::limits::{Admission, Permit, Places};
+use crate::route::{Route, RouteError, route};
+use crate::session::{Identity, Session};
+use crate::sessions::Registry;
+
+/// How long a connection beyond the limits may take for its first packet: cancel requests are sent at once.
+const OVERFLOW_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What all connections share.
+pub(crate) struct Shared<B> {
+    pub(crate) branches: Arc<B>,
+    pub(crate) places: Places,
+    pub(crate) owner_uid: u32,
+    pub(crate) mock_secret: [u8; 32],
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) cancels: Arc<Cancels>,
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+/// How a connection came in.
+pub(crate) struct Arrival {
+    pub(crate) door: Option<BranchName>,
+    pub(crate) admission: Admission,
+    pub(crate) accepted: Instant,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Interrupted {
+    /// As PostgreSQL says it.
+    #[error("canceling authentication due to timeout")]
+    TimedOut,
+    #[error("terminating connection because Napgres is shutting down")]
+    Closing,
+}
+
+impl ClientError for Interrupted {
+    fn sqlstate(&self) -> &'static str {
+        match self {
+            Interrupted::TimedOut => "57014",
+            Interrupted::Closing => sqlstate::ADMIN_SHUTDOWN,
+        }
+    }
+
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Interrupted::TimedOut => {
+                Some("The setting authentication_timeout is how long a client may take to log in.".into())
+            }
+            Interrupted::Closing => None,
+        }
+    }
+}
+
+/// Who a connection says it is, for the log.
+#[derive(Default)]
+struct Claim {
+    branch: Option<BranchName>,
+    role: Option<String>,
+}
+
+/// A client that has been let in.
+struct LetIn {
+    identity: Identity,
+    places: [Permit; 2],
+    method: Method,
+}
+
+impl<B> Shared<B> {
+    /// Waits until the gateway closes.
+    async fn closed(&self) {
+        // Without a gateway that could say so it has closed as well.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<B: Branches, S: ClientStream>(shared: &Shared<B>, mut client: Client<S>, arrival: Arrival) {
+    let mut claim = Claim::default();
+    let allowed = match &arrival.admission {
+        Admission::Place { .. } => shared.places.limits().authentication_timeout,
+        Admission::Overflow { .. } => OVERFLOW_TIMEOUT,
+    };
+    let deadline = arrival.accepted + allowed;
+    let let_in = tokio::select! {
+        biased;
+        let_in = timeout_at(deadline, let_in(shared, &mut client, arrival, &mut claim)) => let_in.ok(),
+        () = shared.closed() => Some(Err(Ended::refused(Interrupted::Closing))),
+    };
+    let let_in = let_in.unwrap_or_else(|| {
+        // Who has not even said who it is speaks another protocol, or none.
+        Err(if claim.role.is_some() { Ended::refused(Interrupted::TimedOut) } else { Ended::Gone })
+    });
+    match let_in {
+        Ok(let_in) => serve_session(shared, client, let_in).await,
+        Err(ended) => end(&mut client, ended, &claim).await,
+    }
+}
+
+/// Everything before the server is woken.
+async fn let_in<B: Branches, S: ClientStream>(
+    shared: &Shared<B>,
+    client: &mut Client<S>,
+    arrival: Arrival,
+    claim: &mut Claim,
+) -> Result<LetIn, Ended> {
+    let startup = match read_opening(client, shared.places.limits().max_startup_packet_bytes).await? {
+        Opening::Startup(startup) => startup,
+        Opening::Cancel(key) => {
+            shared.cancels.cancel(&key).await;
+            return Err(Ended::Gone);
+        }
+    };
+    let (connection, unauthenticated) = match arrival.admission {
+        Admission::Place { connection, unauthenticated } => (connection, unauthenticated),
+        Admission::Overflow { reached, .. } => return Err(Ended::refused(reached)),
+    };
+    let Startup { minor, parameters, protocol_options } = startup;
+    let route = route(parameters, arrival.door.as_ref(), &shared.branches.default_branch()).map_err(Ended::refused)?;
+    *claim = Claim { branch: Some(route.branch.clone()), role: Some(route.role.clone()) };
+    let identity = identify(&*shared.branches, route, minor)?;
+    if identity.minor < minor || !protocol_options.is_empty() {
+        let mut answer = Vec::new();
+        negotiate_protocol_version(&mut answer, identity.minor, &protocol_options);
+        client.stream.write_all(&answer).await?;
+    }
+    let Identity { branch, role, database, .. } = &identity;
+    let facts = shared.branches.access(branch, role, database).await?;
+    let method = authenticate(client, role, &facts, shared.owner_uid, &shared.mock_secret).await?;
+    admit(&facts, role, identity.entered_database()).map_err(Ended::refused)?;
+    drop(unauthenticated);
+    let place = shared.places.enter(branch).map_err(Ended::refused)?;
+    Ok(LetIn { places: [connection, place], identity, method })
+}
+
+fn identify<B: Branches>(branches: &B, route: Route, minor: u16) -> Result<Identity, Ended> {
+    match branches.find(&route.branch) {
+        Some(facts) => Ok(Identity::new(route, facts, minor)),
+        None => Err(Ended::refused(RouteError::unknown(route.branch, &branches.names()))),
+    }
+}
+
+/// From let in to the end.
+async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client: Client<S>, let_in: LetIn) {
+    let LetIn { identity, places, method } = let_in;
+    let Identity { branch, role, database, .. } = &identity;
+    tracing::debug!(%branch, role, database, client = client.address, ?method, "connection authorized");
+    let entry = shared.registry.add(branch.clone(), database.clone(), role.clone(), client.address.clone());
+    let claim = Claim { branch: Some(branch.clone()), role: Some(role.clone()) };
+    let mut session = Session { client, identity, entry, first_key: None, _places: places };
+    let attached = tokio::select! {
+        biased;
+        attached = attach(&*shared.branches, &shared.places, &session) => attached,
+        () = shared.closed() => Err(Ended::refused(Interrupted::Closing)),
+    };
+    let mut backend = match attached {
+        Ok(backend) => backend,
+        Err(ended) => return end(&mut session.client, ended, &claim).await,
+    };
+    session.first_key.clone_from(&backend.key);
+    // Before the client is told the key: it may use it at once.
+    let registered = backend.key.clone().map(|key| shared.cancels.register(key.clone(), &backend.socket, key));
+    if let Some(key) = &backend.key {
+        session.entry.record().set_server_pid(key.pid);
+    }
+    let greeting = std::mem::take(&mut backend.greeting);
+    let client_listens =
+        forward(&mut session.client.stream, &mut backend.stream, greeting, session.entry.record()).await;
+    // The server may sleep from here on; the client only has its last words to read.
+    drop((backend, registered));
+    if client_listens {
+        linger(&mut session.client.stream).await;
+    }
+}
+
+async fn end<S: ClientStream>(client: &mut Client<S>, ended: Ended, claim: &Claim) {
+    let Ended::Refused(refusal) = ended else { return };
+    let branch = claim.branch.as_ref().map(BranchName::as_str);
+    let (role, sqlstate) = (claim.role.as_deref(), refusal.sqlstate());
+    tracing::info!(branch, role, client = client.address, sqlstate, "connection refused: {refusal}");
+    refuse(&mut client.stream, &*refusal).await;
+}

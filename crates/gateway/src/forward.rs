@@ -1,0 +1,188 @@
+//! Copying between client and backend. One task does both directions, because what one direction brings is mostly
+//! the answer to the other; no allocation, timer or lock is on the way of a message.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use nap_wire::frame::Scanner;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use crate::sessions::Record;
+
+/// What one read takes. PostgreSQL writes 8 kB at a time; more at once spares system calls when much is under way.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// How long a client that has closed its sending side may stop reading.
+const STALLED_TIMEOUT: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// One for all connections of a worker, so that an idle connection has no buffer. What cannot be written on at
+    /// once is kept by its direction.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
+}
+
+/// One direction of a connection.
+#[derive(Default)]
+struct Direction {
+    /// Read, but not yet written on: empty unless the other side is slow.
+    pending: Vec<u8>,
+    /// So much of it has been written on.
+    written: usize,
+    /// The source has ended.
+    ended: bool,
+    /// The target takes nothing any more: what still comes is thrown away.
+    broken: bool,
+    /// All that came has been written on, and the end too.
+    done: bool,
+}
+
+impl Direction {
+    /// Copies until nothing is left to copy now. Ready when all is done.
+    fn poll_copy<R, W>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut from: Pin<&mut R>,
+        mut to: Pin<&mut W>,
+        scratch: &mut [u8],
+        mut see: impl FnMut(&[u8]),
+    ) -> Poll<()>
+    where
+        R: AsyncRead,
+        W: AsyncWrite,
+    {
+        while !self.done {
+            ready!(self.poll_flush(context, to.as_mut()));
+            if self.ended {
+                if !self.broken {
+                    // A target that cannot be told is gone, and needs not be.
+                    let _ = ready!(to.as_mut().poll_shutdown(context));
+                }
+                self.done = true;
+                break;
+            }
+            let mut buffer = ReadBuf::new(scratch);
+            match ready!(from.as_mut().poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {
+                    see(buffer.filled());
+                    self.write_on(context, to.as_mut(), buffer.filled());
+                }
+                Ok(()) | Err(_) => self.ended = true,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn write_on<W: AsyncWrite>(&mut self, context: &mut Context<'_>, to: Pin<&mut W>, bytes: &[u8]) {
+        if self.broken {
+            return;
+        }
+        match to.poll_write(context, bytes) {
+            Poll::Ready(Ok(count)) if count == bytes.len() => {}
+            Poll::Ready(Ok(count)) => self.pending.extend_from_slice(bytes.get(count..).unwrap_or_default()),
+            Poll::Ready(Err(_)) => self.broken = true,
+            Poll::Pending => self.pending.extend_from_slice(bytes),
+        }
+    }
+
+    fn poll_flush<W: AsyncWrite>(&mut self, context: &mut Context<'_>, mut to: Pin<&mut W>) -> Poll<()> {
+        while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match ready!(to.as_mut().poll_write(context, rest)) {
+                Ok(count) if count > 0 => self.written += count,
+                Ok(_) | Err(_) => {
+                    self.broken = true;
+                    break;
+                }
+            }
+        }
+        if !self.pending.is_empty() {
+            self.pending = Vec::new();
+            self.written = 0;
+        }
+        Poll::Ready(())
+    }
+
+    /// How much waits for a slow target: the same twice means that it has stalled.
+    fn backlog(&self) -> usize {
+        self.pending.len() - self.written
+    }
+}
+
+/// A connection under way.
+struct Forward<'a, C, B> {
+    client: &'a mut C,
+    backend: &'a mut B,
+    to_backend: Direction,
+    to_client: Direction,
+    scanner: Scanner,
+    record: &'a Record,
+}
+
+impl<C, B> Forward<'_, C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Ready when the backend has ended and the client has all it said, or (`or_client_ended`) when the client has
+    /// ended and the backend has all that it said.
+    fn poll(&mut self, context: &mut Context<'_>, or_client_ended: bool) -> Poll<()> {
+        SCRATCH.with(|scratch| {
+            let Ok(mut scratch) = scratch.try_borrow_mut() else { return Poll::Ready(()) };
+            let (client, backend) = (Pin::new(&mut *self.client), Pin::new(&mut *self.backend));
+            let record = self.record;
+            let sent = self.to_backend.poll_copy(context, client, backend, &mut scratch, |_| record.active());
+            let (client, backend) = (Pin::new(&mut *self.client), Pin::new(&mut *self.backend));
+            let scanner = &mut self.scanner;
+            let answered = self.to_client.poll_copy(context, backend, client, &mut scratch, |bytes| {
+                follow(scanner, record, bytes);
+            });
+            if answered.is_ready() || (or_client_ended && sent.is_ready()) { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+}
+
+/// Notes what the server's words say of the session's state.
+fn follow(scanner: &mut Scanner, record: &Record, bytes: &[u8]) {
+    // A stream that makes no sense is still the client's to judge: it is passed on, its state is just not known.
+    let _ = scanner.feed(bytes, |message| {
+        if let Some(status) = message.ready_status {
+            record.ready(status);
+        }
+    });
+}
+
+/// Forwards until either side has ended and the other has all it said. `greeting` is what the backend has said
+/// before. Gives back whether the client may still be reading: it has not closed its own side.
+pub(crate) async fn forward<C, B>(client: &mut C, backend: &mut B, greeting: Vec<u8>, record: &Record) -> bool
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut scanner = Scanner::new();
+    follow(&mut scanner, record, &greeting);
+    let to_client = Direction { pending: greeting, ..Direction::default() };
+    let mut forward = Forward { client, backend, to_backend: Direction::default(), to_client, scanner, record };
+    poll_fn(|context| forward.poll(context, true)).await;
+    // The client has closed its sending side, or all. The backend may work on, and its answers are still awaited by
+    // a client that has closed only half; one that reads no more must not keep its place.
+    let mut backlog = None;
+    while !forward.to_client.done {
+        let rest = poll_fn(|context| forward.poll(context, false));
+        if timeout(STALLED_TIMEOUT, rest).await.is_ok() {
+            break;
+        }
+        let stalled = forward.to_client.backlog();
+        if stalled > 0 && backlog == Some(stalled) {
+            break;
+        }
+        backlog = Some(stalled);
+    }
+    !forward.to_backend.ended && !forward.to_client.broken
+}
+
+/// Makes a worker's thread ready to forward: the buffer is allocated now rather than for the first client.
+pub(crate) fn prepare_thread() {
+    SCRATCH.with(|_| ());
+}

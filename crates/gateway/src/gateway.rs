@@ -1,0 +1,160 @@
+//! The gateway as a whole: workers, and the listeners that feed them.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nap_model::ids::BranchName;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::branches::Branches;
+use crate::cancel::Cancels;
+use crate::connection::{Arrival, Shared};
+use crate::limits::{Limits, Places};
+use crate::sessions::SessionInfo;
+use crate::worker::{Job, Socket, Workers};
+
+/// The pause after a failed accept: mostly the process has no file descriptor left, and the next try would fail too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Client sockets, from accept to their end.
+pub struct Gateway<B> {
+    shared: Arc<Shared<B>>,
+    workers: Arc<Workers>,
+    closing: watch::Sender<bool>,
+    accepting: Mutex<Vec<AbortHandle>>,
+}
+
+/// A listener at work. Dropping it ends the listening; connections that came through stay.
+pub struct Door(AbortHandle);
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<B> Drop for Gateway<B> {
+    fn drop(&mut self) {
+        // The accept tasks hold the workers, and would keep them for ever.
+        self.stop_accepting();
+    }
+}
+
+impl<B: Branches> Gateway<B> {
+    /// Starts the workers. On Unix sockets, the user `owner_uid` and root may be any role. `mock_secret` makes the
+    /// salts of roles that do not exist: the same over restarts, or who asks twice would know.
+    pub fn start(
+        branches: Arc<B>,
+        limits: watch::Receiver<Limits>,
+        owner_uid: u32,
+        mock_secret: [u8; 32],
+    ) -> io::Result<Self> {
+        let (closing, closing_seen) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            branches,
+            places: Places::new(limits),
+            owner_uid,
+            mock_secret,
+            registry: Arc::default(),
+            cancels: Arc::new(Cancels::default()),
+            closing: closing_seen,
+        });
+        let workers = Arc::new(Workers::start(&shared)?);
+        Ok(Self { shared, workers, closing, accepting: Mutex::default() })
+    }
+
+    /// Accepts connections from a TCP listener, on the caller's runtime, until [`Gateway::stop_accepting`].
+    pub fn serve_tcp(&self, listener: std::net::TcpListener) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        self.serve(Listener::Tcp(TcpListener::from_std(listener)?), None);
+        Ok(())
+    }
+
+    /// Accepts connections from a Unix socket. With `door`, what comes in there is for that branch. The file stays
+    /// when the door closes: who made it removes it.
+    pub fn serve_unix(&self, listener: std::os::unix::net::UnixListener, door: Option<BranchName>) -> io::Result<Door> {
+        listener.set_nonblocking(true)?;
+        Ok(Door(self.serve(Listener::Unix(UnixListener::from_std(listener)?), door)))
+    }
+
+    fn serve(&self, listener: Listener, door: Option<BranchName>) -> AbortHandle {
+        let task = tokio::spawn(accept_all(listener, door, self.shared.clone(), self.workers.clone()));
+        let handle = task.abort_handle();
+        let mut accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Doors come and go with their branches.
+        accepting.retain(|task| !task.is_finished());
+        accepting.push(handle.clone());
+        handle
+    }
+}
+
+impl<B> Gateway<B> {
+    /// All sessions, oldest first.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        self.shared.registry.infos()
+    }
+
+    /// Closes all doors.
+    pub fn stop_accepting(&self) {
+        for task in self.accepting.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+    }
+
+    /// Closes all doors, tells clients that have no server yet to go, and waits until the others have gone, which
+    /// they do when their servers shut down. Gives back who is late.
+    pub async fn drain(&self, deadline: Instant) -> Vec<SessionInfo> {
+        self.stop_accepting();
+        self.closing.send_replace(true);
+        match timeout_at(deadline, self.shared.registry.emptied()).await {
+            Ok(()) => Vec::new(),
+            Err(_) => self.sessions(),
+        }
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// The next connection, off this runtime again: it will live on a worker's.
+    async fn accept(&self) -> io::Result<Socket> {
+        Ok(match self {
+            Listener::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Socket::Tcp(stream.into_std()?, address)
+            }
+            Listener::Unix(listener) => Socket::Unix(listener.accept().await?.0.into_std()?),
+        })
+    }
+}
+
+async fn accept_all<B: Branches>(
+    listener: Listener,
+    door: Option<BranchName>,
+    shared: Arc<Shared<B>>,
+    workers: Arc<Workers>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok(socket) => match shared.places.admit() {
+                Some(admission) => {
+                    let arrival = Arrival { door: door.clone(), admission, accepted: Instant::now() };
+                    workers.give(Job { socket, arrival });
+                }
+                None => tracing::info!("a connection was closed unread: no place is left, not even to say so"),
+            },
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

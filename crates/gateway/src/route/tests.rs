@@ -1,0 +1,159 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn routed(parameters: &[(&str, &str)], door: Option<&str>) -> Result<Route, RouteError> {
+    let door = door.map(|name| name.parse::<BranchName>().unwrap());
+    let owned = parameters.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+    route(owned, door.as_ref(), &BranchName::main())
+}
+
+fn names(parameters: &[(&str, &str)]) -> (String, String, String) {
+    let route = routed(parameters, None).unwrap();
+    (route.branch.to_string(), route.role, route.database)
+}
+
+fn three(branch: &str, role: &str, database: &str) -> (String, String, String) {
+    (branch.into(), role.into(), database.into())
+}
+
+#[test]
+fn every_way_names_the_branch() {
+    assert_eq!(names(&[("user", "al"), ("database", "shop@dev")]), three("dev", "al", "shop"));
+    assert_eq!(names(&[("user", "al@dev"), ("database", "shop")]), three("dev", "al", "shop"));
+    assert_eq!(names(&[("user", "al"), ("options", "-c nap.branch=dev")]), three("dev", "al", "al"));
+    assert_eq!(names(&[("user", "al"), ("options", "endpoint=dev")]), three("dev", "al", "al"));
+    assert_eq!(names(&[("branch", "dev"), ("user", "al")]), three("dev", "al", "al"));
+    assert_eq!(names(&[("Nap.Branch", "dev"), ("user", "al")]), three("dev", "al", "al"));
+    assert_eq!(names(&[("user", "al")]), three("main", "al", "al"));
+    assert_eq!(routed(&[("user", "al")], Some("dev")).unwrap().branch.as_str(), "dev");
+}
+
+#[test]
+fn the_database_defaults_to_the_role() {
+    assert_eq!(names(&[("user", "al@dev"), ("database", "al@dev")]), three("dev", "al", "al"), "as libpq fills it in");
+    assert_eq!(names(&[("user", "al@dev")]), three("dev", "al", "al"));
+    assert_eq!(names(&[("user", "al"), ("database", "@dev")]), three("dev", "al", "al"));
+    assert_eq!(routed(&[("database", "x")], None), Err(RouteError::NoUser));
+    assert_eq!(routed(&[("user", "@dev")], None), Err(RouteError::NoUser));
+}
+
+#[test]
+fn the_last_at_splits() {
+    assert_eq!(
+        names(&[("user", "al@example.com@dev"), ("database", "a@b@dev")]),
+        three("dev", "al@example.com", "a@b")
+    );
+    let error = routed(&[("user", "al@example.com")], None).unwrap_err();
+    assert_eq!((error.sqlstate(), error.to_string().as_str()), ("3D000", "branch \"example.com\" does not exist"));
+    assert!(error.hint().unwrap().contains("last @"));
+}
+
+#[test]
+fn two_branches_are_an_error_that_names_both() {
+    let error = routed(&[("user", "al@one"), ("database", "shop@two")], None).unwrap_err();
+    assert_eq!(error.sqlstate(), "22023");
+    assert_eq!(error.to_string(), "the user name names branch \"one\", but the database name names branch \"two\"");
+    for parameters in [
+        &[("user", "al"), ("database", "d@dev")],
+        &[("user", "al"), ("options", "--nap.branch=dev")],
+        &[("user", "al"), ("branch", "dev")],
+    ] {
+        let error = routed(parameters, Some("other")).unwrap_err();
+        assert!(error.to_string().starts_with("the socket it came through names branch \"other\""), "{error}");
+    }
+    assert!(routed(&[("user", "al"), ("database", "d@one"), ("database", "d@two")], None).is_err());
+}
+
+#[test]
+fn there_is_no_read_only_way_yet() {
+    let error = routed(&[("user", "al"), ("database", "shop@dev:ro")], None).unwrap_err();
+    assert_eq!(error.sqlstate(), "0A000");
+}
+
+#[test]
+fn an_unknown_branch_comes_with_the_nearest() {
+    let known = ["main", "feature-login"].map(|name| name.parse().unwrap());
+    let error = RouteError::unknown("feature-logn".parse().unwrap(), &known);
+    assert_eq!((error.sqlstate(), error.to_string().as_str()), ("3D000", "branch \"feature-logn\" does not exist"));
+    assert_eq!(error.hint().unwrap(), "Did you mean \"feature-login\"? `nap ls` shows all branches.");
+    assert_eq!(RouteError::unknown("q".parse().unwrap(), &known).hint().unwrap(), "`nap ls` shows all branches.");
+}
+
+#[test]
+fn replication_is_read_as_postgresql_reads_it() {
+    let replication = |value| routed(&[("user", "al"), ("replication", value)], None).unwrap().replication;
+    for yes in ["1", "on", "true", "T", "yes", "y"] {
+        assert_eq!(replication(yes), Replication::Physical, "{yes}");
+    }
+    for no in ["0", "off", "false", "no", "o", "", "nonsense"] {
+        assert_eq!(replication(no), Replication::No, "{no}");
+    }
+    assert_eq!(replication("database"), Replication::Logical);
+    let base_backup = [("user", "al@dev"), ("database", "replication"), ("replication", "true")];
+    assert_eq!(names(&base_backup), three("dev", "al", "replication"));
+}
+
+#[test]
+fn what_is_not_ours_goes_on_unchanged() {
+    let given = [
+        ("user", "al"),
+        ("application_name", "x@y"),
+        ("options", "-c a=b endpoint=dev -c c=d"),
+        ("client_encoding", "UTF8"),
+    ];
+    let route = routed(&given, None).unwrap();
+    assert_eq!(
+        route.parameters,
+        [("application_name".into(), "x@y".into()), ("client_encoding".into(), "UTF8".into())]
+    );
+    assert_eq!(route.options, "-c a=b -c c=d");
+}
+
+#[test]
+fn long_names_are_cut_between_characters() {
+    let route = routed(&[("user", &format!("{}ä@dev", "x".repeat(62)))], None).unwrap();
+    assert_eq!(route.role, "x".repeat(62));
+}
+
+fn source() -> impl Strategy<Value = (usize, &'static str)> {
+    (0usize..7, prop::sample::select(vec!["one", "two", "main"]))
+}
+
+proptest! {
+    /// Whatever is combined: either every source names the branch that comes out, or it is an error.
+    #[test]
+    fn no_source_is_ever_contradicted(
+        sources in prop::collection::vec(source(), 0..5),
+        door in prop::option::of(prop::sample::select(vec!["one", "two", "main"])),
+    ) {
+        let mut parameters = vec![("user".to_owned(), "al".to_owned())];
+        for (kind, branch) in &sources {
+            let (name, value) = match kind {
+                0 => ("user", format!("al@{branch}")),
+                1 => ("database", format!("shop@{branch}")),
+                2 => ("options", format!("-c a=b -c nap.branch={branch}")),
+                3 => ("options", format!("--nap-branch={branch} -e")),
+                4 => ("options", format!("endpoint={branch}")),
+                5 => ("branch", (*branch).to_owned()),
+                _ => ("nap.branch", (*branch).to_owned()),
+            };
+            parameters.push((name.to_owned(), value));
+        }
+        let door_name = door.map(|name| name.parse::<BranchName>().unwrap());
+        let named: Vec<&str> = sources.iter().map(|(_, branch)| *branch).chain(door).collect();
+        match route(parameters, door_name.as_ref(), &BranchName::main()) {
+            Ok(route) => prop_assert!(named.iter().all(|name| *name == route.branch.as_str())),
+            Err(RouteError::Disagreement { .. }) => {
+                prop_assert!(named.iter().any(|name| Some(name) != named.first()));
+            }
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(pairs: Vec<(String, String)>, names in prop::collection::vec("(user|database|options|branch|replication)", 0..5)) {
+        let named = names.into_iter().zip(pairs.iter().map(|(_, v)| v.clone()));
+        let _ = route(named.chain(pairs.clone()), None, &BranchName::main());
+    }
+}

@@ -1,0 +1,109 @@
+//! The threads that connections live on. A connection stays on the one it was given to: moving between client and
+//! server from thread to thread costs a tenth of the throughput.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::branches::Branches;
+use crate::client::Client;
+use crate::connection::{Arrival, Shared, serve};
+use crate::forward::prepare_thread;
+
+/// An accepted socket, not yet on any runtime.
+pub(crate) enum Socket {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+/// A socket and how it came in. How many there can be is bounded by their permits.
+pub(crate) struct Job {
+    pub(crate) socket: Socket,
+    pub(crate) arrival: Arrival,
+}
+
+struct Worker {
+    jobs: mpsc::UnboundedSender<Counted>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// A job that counts as a connection of its worker until it is dropped.
+struct Counted {
+    job: Job,
+    count: Count,
+}
+
+struct Count(Arc<AtomicUsize>);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All workers. They end when this is dropped, and their connections with them.
+pub(crate) struct Workers(Vec<Worker>);
+
+impl Workers {
+    /// One per core.
+    pub(crate) fn start<B: Branches>(shared: &Arc<Shared<B>>) -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..cores).map(|number| Worker::start(number, shared.clone())).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Gives a job to the worker with the fewest connections.
+    pub(crate) fn give(&self, job: Job) {
+        let Some(worker) = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed)) else {
+            return;
+        };
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        let count = Count(worker.connections.clone());
+        if worker.jobs.send(Counted { job, count }).is_err() {
+            tracing::error!("a worker of the gateway has ended: a connection was closed");
+        }
+    }
+}
+
+impl Worker {
+    fn start<B: Branches>(number: usize, shared: Arc<Shared<B>>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (jobs, mut given) = mpsc::unbounded_channel::<Counted>();
+        std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
+            prepare_thread();
+            LocalSet::new().block_on(&runtime, async move {
+                while let Some(Counted { job, count }) = given.recv().await {
+                    let shared = shared.clone();
+                    tokio::task::spawn_local(async move {
+                        if let Err(error) = adopt(&shared, job).await {
+                            tracing::info!(%error, "a connection could not be served");
+                        }
+                        drop(count);
+                    });
+                }
+            });
+        })?;
+        Ok(Self { jobs, connections: Arc::default() })
+    }
+}
+
+/// Puts the socket on this thread's runtime and serves it.
+async fn adopt<B: Branches>(shared: &Shared<B>, Job { socket, arrival }: Job) -> io::Result<()> {
+    match socket {
+        Socket::Tcp(stream, address) => {
+            crate::listen::prepare_tcp(&stream)?;
+            let stream = tokio::net::TcpStream::from_std(stream)?;
+            serve(shared, Client { stream, address: address.to_string(), uid: None }, arrival).await;
+        }
+        Socket::Unix(stream) => {
+            let stream = tokio::net::UnixStream::from_std(stream)?;
+            let uid = Some(stream.peer_cred()?.uid());
+            serve(shared, Client { stream, address: "local".to_owned(), uid }, arrival).await;
+        }
+    }
+    Ok(())
+}

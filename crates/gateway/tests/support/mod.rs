@@ -1,0 +1,329 @@
+//! A real PostgreSQL behind the gateway, and clients before it.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nap_gateway::{Awake, BranchFacts, Branches, Door, Gateway, Limits, Refusal, bind_tcp, bind_unix};
+use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
+use nap_model::ids::{BranchName, Major};
+use nap_model::lsn::Lsn;
+use nap_model::settings::Settings;
+use nap_wire::scram::Verifier;
+use nap_wire::startup::encode_startup;
+use tokio::sync::watch;
+
+/// How long something may take that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+pub const PASSWORD: &str = "secret";
+
+fn bin(program: &str) -> PathBuf {
+    let newest = |dir: &Path| {
+        std::fs::read_dir(dir).ok()?.filter_map(|e| e.ok()?.file_name().into_string().ok()?.parse::<u16>().ok()).max()
+    };
+    let debian = Path::new("/usr/lib/postgresql");
+    let major = newest(debian).expect("PostgreSQL in /usr/lib/postgresql");
+    debian.join(major.to_string()).join("bin").join(program)
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_postgres(program: &Path) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// One cluster, started by `wake` without waiting for it to be ready.
+pub struct Cluster {
+    directory: tempfile::TempDir,
+    pub snapshot: AccessSnapshot,
+    pub wakes: AtomicU32,
+    pub starts: AtomicU32,
+    postmaster: Mutex<Option<Child>>,
+    /// What the next wakes do instead of the usual.
+    pub script: Mutex<VecDeque<Step>>,
+    pub holds: Arc<()>,
+}
+
+/// What a wake may do.
+pub enum Step {
+    /// Gives this socket.
+    Socket(PathBuf),
+    /// Never ends.
+    Never,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("gw").tempdir_in("/tmp").unwrap();
+        let run = |command: &mut Command| {
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        if rustix::process::geteuid().is_root() {
+            run(Command::new("chown").arg("postgres").arg(directory.path()));
+        }
+        let data = directory.path().join("data");
+        run(as_postgres(&bin("initdb"))
+            .args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(&data));
+        let verifier = Verifier::derive(PASSWORD, b"0123456789abcdef", 4096).to_string();
+        let single_user = format!(
+            "create role alice login superuser password '{verifier}'\ncreate role nologin password '{verifier}'\n\
+             create role expired login password '{verifier}'\ncreate database shop\n"
+        );
+        let mut setup = as_postgres(&bin("postgres"));
+        setup.arg("--single").args(["-F", "-D"]).arg(&data).arg("postgres");
+        let mut child = setup.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(single_user.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+
+        let role = |name: &str, can_login, verifier: Option<&str>, valid_until_us| Role {
+            name: name.into(),
+            can_login,
+            verifier: verifier.map(str::to_owned),
+            valid_until_us,
+        };
+        let database = |name: &str| Database { name: name.into(), allows_connections: true };
+        let snapshot = AccessSnapshot {
+            system_identifier: 1,
+            checkpoint: Lsn(0),
+            roles: vec![
+                role("postgres", true, None, None),
+                role("alice", true, Some(&verifier), None),
+                role("nologin", false, Some(&verifier), None),
+                role("expired", true, Some(&verifier), Some(1)),
+            ],
+            databases: ["postgres", "shop", "alice"].map(database).to_vec(),
+        };
+        Self {
+            directory,
+            snapshot,
+            wakes: AtomicU32::new(0),
+            starts: AtomicU32::new(0),
+            postmaster: Mutex::new(None),
+            script: Mutex::default(),
+            holds: Arc::new(()),
+        }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join(".s.PGSQL.5432")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn start(&self) {
+        let mut postmaster = self.postmaster.lock().unwrap();
+        if postmaster.is_none() {
+            self.starts.fetch_add(1, Ordering::SeqCst);
+            let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+            let mut command = as_postgres(&bin("postgres"));
+            command.arg("-D").arg(self.path("data")).arg("-k").arg(self.directory.path());
+            command.args(["-h", "", "-p", "5432", "-F", "-c", "max_wal_senders=4"]);
+            *postmaster = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(mut child) = self.postmaster.lock().unwrap().take() {
+            rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Shuts the server down, as a daemon that stops would.
+    pub fn stop(&self) {
+        self.signal(rustix::process::Signal::INT);
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.signal(rustix::process::Signal::QUIT);
+    }
+}
+
+impl Branches for Cluster {
+    fn default_branch(&self) -> BranchName {
+        BranchName::main()
+    }
+
+    fn find(&self, name: &BranchName) -> Option<BranchFacts> {
+        self.names().contains(name).then_some(BranchFacts { major: Major(15) })
+    }
+
+    fn names(&self) -> Vec<BranchName> {
+        ["main", "feature-login"].map(|name| name.parse().unwrap()).to_vec()
+    }
+
+    async fn access(&self, _: &BranchName, role: &str, database: &str) -> Result<AccessFacts, Refusal> {
+        Ok(self.snapshot.facts(role, database))
+    }
+
+    async fn wake(&self, _: &BranchName, _: tokio::time::Instant) -> Result<Awake, Refusal> {
+        self.wakes.fetch_add(1, Ordering::SeqCst);
+        let step = self.script.lock().unwrap().pop_front();
+        let socket = match step {
+            Some(Step::Socket(socket)) => socket,
+            Some(Step::Never) => std::future::pending().await,
+            None => {
+                self.start();
+                self.socket()
+            }
+        };
+        Ok(Awake { socket, hold: Box::new(self.holds.clone()) })
+    }
+}
+
+/// A gateway with a sleeping cluster behind it.
+pub struct House {
+    pub gateway: Gateway<Cluster>,
+    pub cluster: Arc<Cluster>,
+    pub limits: watch::Sender<Limits>,
+    pub port: u16,
+    pub doors: Vec<Door>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl House {
+    pub fn new() -> Self {
+        let cluster = Arc::new(Cluster::new());
+        let (limits, limits_seen) = watch::channel(Limits::from(&Settings::default()));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let entered = runtime.enter();
+        let owner = rustix::process::geteuid().as_raw();
+        let gateway = Gateway::start(cluster.clone(), limits_seen, owner, [9; 32]).unwrap();
+        let tcp = bind_tcp(&["127.0.0.1".into()], 0).unwrap().remove(0);
+        let port = tcp.local_addr().unwrap().port();
+        gateway.serve_tcp(tcp).unwrap();
+        drop(entered);
+        let house = Self { gateway, cluster, limits, port, doors: Vec::new(), runtime };
+        house.open_door("u", None)
+    }
+
+    /// Another Unix socket, in a directory of this name.
+    pub fn open_door(mut self, name: &str, branch: Option<&str>) -> Self {
+        let directory = self.cluster.path(name);
+        std::fs::create_dir(&directory).unwrap();
+        let listener = bind_unix(&directory.join(".s.PGSQL.1")).unwrap();
+        let _entered = self.runtime.enter();
+        self.doors.push(self.gateway.serve_unix(listener, branch.map(|name| name.parse().unwrap())).unwrap());
+        drop(_entered);
+        self
+    }
+
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Waits until `look` sees it.
+    pub fn eventually(&self, what: &str, mut look: impl FnMut(&Self) -> bool) {
+        let begun = Instant::now();
+        while !look(self) {
+            assert!(begun.elapsed() < PATIENCE, "{what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn wakes(&self) -> u32 {
+        self.cluster.wakes.load(Ordering::SeqCst)
+    }
+
+    /// Where libpq finds us: the directory of the Unix socket of this name.
+    pub fn door(&self, name: &str) -> String {
+        format!("host={} port=1", self.cluster.path(name).display())
+    }
+
+    pub fn tcp(&self) -> String {
+        format!("host=127.0.0.1 port={}", self.port)
+    }
+
+    /// A PostgreSQL client program.
+    pub fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(bin(program));
+        command.stdin(Stdio::null()).env_clear().env("PGPASSWORD", PASSWORD).env("PGCONNECT_TIMEOUT", "30");
+        command
+    }
+
+    pub fn psql(&self, connection: &str, arguments: &[&str]) -> Output {
+        self.program("psql")
+            .args(["-XAtq", "-v", "VERBOSITY=verbose", "-d", connection])
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// What psql prints; it must succeed.
+    pub fn query(&self, connection: &str, sql: &str) -> String {
+        let output = self.psql(connection, &["-c", sql]);
+        assert!(output.status.success(), "{connection}: {}", text(&output.stderr));
+        text(&output.stdout).trim_end().to_owned()
+    }
+
+    /// What psql complains of; it must fail.
+    pub fn refusal(&self, connection: &str) -> String {
+        let output = self.psql(connection, &["-c", "select 1"]);
+        assert!(!output.status.success(), "{connection}: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    /// A client without libpq, through the door "u".
+    pub fn raw(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.cluster.path("u").join(".s.PGSQL.1")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// A raw client that has sent a startup packet as `alice`.
+    pub fn raw_startup(&self) -> UnixStream {
+        let mut stream = self.raw();
+        stream.write_all(&encode_startup(0, &[("user", "alice"), ("database", "shop")])).unwrap();
+        stream
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Reads to the end of the connection.
+pub fn read_all(mut stream: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Reads up to the first ReadyForQuery that says "idle".
+pub fn read_ready(stream: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"Z\0\0\0\x05I") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    bytes
+}
+
+/// A simple query.
+pub fn query_message(sql: &str) -> Vec<u8> {
+    let mut message = vec![b'Q'];
+    message.extend_from_slice(&u32::try_from(sql.len() + 5).unwrap().to_be_bytes());
+    message.extend_from_slice(sql.as_bytes());
+    message.push(0);
+    message
+}
