@@ -131,7 +131,7 @@ impl Admin {
     /// after `before` must tell whether anything was changed since (see `owner::settle`).
     pub async fn settle(self: &Arc<Self>) -> Result<Roles, AdminError> {
         let client = within(self.client()).await?;
-        within(async { Ok(read_roles(&client).await?) }).await?;
+        within(read_roles(&client)).await?;
         // A checkpoint may have gigabytes to write; it is bounded by the patience of who asked, not here.
         client.batch_execute("CHECKPOINT").await?;
         within(async {

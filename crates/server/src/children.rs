@@ -93,5 +93,5 @@ impl Children {
 }
 
 fn exit_status(status: WaitStatus) -> ExitStatus {
-    ExitStatus::from_raw(status.as_raw() as i32)
+    ExitStatus::from_raw(status.as_raw())
 }

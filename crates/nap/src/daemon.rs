@@ -1,0 +1,134 @@
+//! The daemon: configure, build, announce, wait, drain with a deadline.
+
+mod branch_set;
+mod config;
+mod control_api;
+mod first_start;
+mod installs;
+mod keeper;
+mod listening;
+mod logging;
+mod privileges;
+mod secrets;
+mod signals;
+mod socket_lock;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nap_gateway::{Gateway, Limits};
+use nap_model::ids::Major;
+use nap_model::settings::Settings;
+use nap_server::children::Children;
+use nap_store::{Home, HomeLock, Store, make_home};
+use tokio::time::Instant;
+
+use branch_set::BranchSet;
+use config::Config;
+use control_api::ControlApi;
+
+/// What `nap up` hands over.
+pub(crate) struct DaemonOptions {
+    /// The home.
+    pub(crate) home: Home,
+    /// The port that was asked for.
+    pub(crate) port: Option<u16>,
+    /// The major that was asked for, for clusters to be made.
+    pub(crate) pg: Option<Major>,
+    /// Whether standard error is where somebody reads.
+    pub(crate) foreground: bool,
+    /// After whom the first role and database are named.
+    pub(crate) invoking_user: String,
+    /// Where to say that it is ready.
+    pub(crate) ready: Option<OwnedFd>,
+}
+
+/// Beyond the servers' own shutdown_timeout: an immediate shutdown, and the end of what is left.
+const DRAIN_BEYOND: Duration = Duration::from_secs(15);
+
+/// Runs the daemon to its end.
+pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
+    let settings = nap_store::config::load(&options.home)?;
+    let owner = privileges::owner(&settings.run_as)?;
+    make_home(&options.home, owner)?;
+    // From here on nothing runs as root; nothing of a client has been read yet.
+    privileges::become_user(owner, &settings.run_as)?;
+    privileges::raise_file_limit();
+    let lock = HomeLock::acquire(&options.home)?;
+    logging::start(&options.home, options.foreground)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(serve(options));
+    // What still runs in a blocking thread is not waited for: it holds nothing that a new start would not sweep.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    drop(lock);
+    outcome
+}
+
+async fn serve(options: DaemonOptions) -> anyhow::Result<()> {
+    let mut stop = signals::Stop::listen()?;
+    let started = Instant::now();
+    let children = Children::start().context("cannot become the reaper of servers")?;
+    let home = options.home.clone();
+    let config = Config::open(home.clone(), options.port)?;
+    let store = Arc::new(Store::open(home.clone())?);
+    let listening = listening::Sockets::bind(&config, &home)?;
+    let installs = Arc::new(installs::Installs::find(&config, &children));
+    first_start::make_main(&store, &config, &installs, &children, &options).await?;
+
+    let branches = BranchSet::open(store.clone(), config.clone(), installs.clone(), children).await?;
+    let limits = config.derived(|settings: &Settings| Limits::from(settings));
+    let uid = rustix::process::geteuid().as_raw();
+    let gateway = Gateway::start(branches.clone(), limits, uid, secrets::mock_secret(&home)?);
+    let gateway = Arc::new(gateway.context("cannot start the gateway")?);
+    branches.set_doors(listening.serve(&gateway, &branches)?);
+    let control = nap_control::listen(&home.control_socket()).context("cannot make the control socket")?;
+    let api =
+        Arc::new(ControlApi::new(branches.clone(), gateway.clone(), config.clone(), installs, started, stop.asker()));
+    let (end_control, control_ends) = tokio::sync::oneshot::channel::<()>();
+    let control = tokio::spawn(nap_control::serve(control, api, uid, async move {
+        let _ = control_ends.await;
+    }));
+    tokio::spawn(keeper::rotate_logs(branches.clone()));
+    tokio::spawn(signals::reload_on_hangup(config.clone()));
+    announce(options.ready, &config);
+
+    let why = stop.asked().await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    drain(why, &gateway, &branches, &config).await;
+    let _ = end_control.send(());
+    let _ = control.await;
+    let _ = std::fs::remove_file(home.control_socket());
+    tracing::info!("down");
+    Ok(())
+}
+
+fn announce(ready: Option<OwnedFd>, config: &Config) {
+    let settings = config.get();
+    tracing::info!(port = settings.port, addresses = ?settings.listen_addresses, "up");
+    if let Some(pipe) = ready {
+        // Whoever waited may be gone.
+        let _ = File::from(pipe).write_all(b"{\"ready\":true}\n");
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Fast shutdown of all servers, which ends the sessions with 57P01, then the gateway's rest.
+async fn drain(why: &str, gateway: &Gateway<BranchSet>, branches: &BranchSet, config: &Config) {
+    tracing::info!(why, "shutting down");
+    gateway.stop_accepting();
+    let patience = config.get().shutdown_timeout.0.unwrap_or_default() + DRAIN_BEYOND;
+    for branch in branches.fleet().end(Instant::now() + patience).await {
+        tracing::error!(%branch, "its server did not end in time and is left to itself");
+    }
+    for late in gateway.drain(Instant::now() + Duration::from_secs(1)).await {
+        tracing::warn!(session = late.id, branch = %late.branch, client = late.client, "the session did not end in time");
+    }
+}

@@ -1,0 +1,198 @@
+//! The branches as the daemon has them: each with its record on disk and its server. This is where store, servers and
+//! gateway meet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use anyhow::Context as _;
+use nap_gateway::{Awake, BranchFacts, Branches, Refusal};
+use nap_model::access::AccessFacts;
+use nap_model::ids::BranchName;
+use nap_model::settings::Settings;
+use nap_server::children::Children;
+use nap_server::fleet::{Fleet, Places, Policy, ServerSpec};
+use nap_server::handle::ServerHandle;
+use nap_store::{Branch, BranchDir, BranchRecord, Home, Store, durable};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::config::Config;
+use super::installs::Installs;
+use super::keeper::BranchKeeper;
+use super::listening::Doors;
+
+pub(super) mod change;
+
+/// Everything may come in: only the daemon and root can reach the sockets it is about, and clients have been
+/// authenticated by the gateway.
+const SERVER_HBA: &str = "local all all trust\nlocal replication all trust\n";
+
+/// One branch.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    /// Its record, as of the last change.
+    pub(crate) record: BranchRecord,
+    /// Its directory.
+    pub(crate) dir: BranchDir,
+    /// Its server.
+    pub(crate) server: ServerHandle,
+    policy: watch::Sender<Policy>,
+}
+
+/// All branches.
+pub(crate) struct BranchSet {
+    store: Arc<Store>,
+    config: Config,
+    fleet: Arc<Fleet>,
+    entries: RwLock<BTreeMap<BranchName, Entry>>,
+    doors: OnceLock<Doors>,
+}
+
+impl BranchSet {
+    /// Takes on every branch there is. Servers that an earlier daemon left are adopted.
+    pub(super) async fn open(
+        store: Arc<Store>,
+        config: Config,
+        installs: Arc<Installs>,
+        children: Children,
+    ) -> anyhow::Result<Arc<Self>> {
+        let hba = hba_file(store.home());
+        durable::write_atomic(&hba, SERVER_HBA.as_bytes(), 0o600)
+            .with_context(|| format!("cannot write {}", hba.display()))?;
+        let find = Box::new(move |major| installs.of(major));
+        let fleet = Fleet::start(children, config.get().max_awake, find);
+        let branches = store.branches()?;
+        for broken in &branches.broken {
+            tracing::error!(branch = broken.name, error = %broken.error, "this branch cannot be used");
+        }
+        let set = Arc::new(Self { store, config, fleet, entries: RwLock::default(), doors: OnceLock::new() });
+        for branch in branches.whole {
+            set.take_on(branch)?;
+        }
+        tokio::spawn(follow_settings(set.clone()));
+        let store = set.store.clone();
+        tokio::task::spawn_blocking(move || store.empty_trash().map_err(|error| tracing::warn!(%error, "trash")));
+        Ok(set)
+    }
+
+    /// The servers.
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Called once, when the gateway serves.
+    pub(super) fn set_doors(&self, doors: Doors) {
+        let _ = self.doors.set(doors);
+    }
+
+    /// The open doors.
+    pub(super) fn doors(&self) -> Option<&Doors> {
+        self.doors.get()
+    }
+
+    /// One branch.
+    pub(super) fn entry(&self, name: &BranchName) -> Option<Entry> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All branches, by name.
+    pub(super) fn all(&self) -> Vec<Entry> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// All names.
+    pub(super) fn names_now(&self) -> Vec<BranchName> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// The logs that servers have open.
+    pub(super) fn logs_of_running_servers(&self) -> Vec<PathBuf> {
+        let running = self.all().into_iter().filter(|entry| entry.server.status().state.has_processes());
+        running.map(|entry| entry.dir.server_log()).collect()
+    }
+
+    /// Begins to serve a branch that is on disk.
+    fn take_on(&self, branch: Branch) -> anyhow::Result<()> {
+        let Branch { record, dir } = branch;
+        let home = self.store.home();
+        nap_store::create::make_server_socket_dir(home, &record.id)?;
+        let (policy, watched) = watch::channel(policy(&self.config.get(), &record));
+        let server = self.fleet.add(ServerSpec {
+            branch: record.name.clone(),
+            major: record.major,
+            places: Places {
+                data: dir.data(),
+                log: dir.server_log(),
+                socket_dir: home.server_socket_dir(&record.id),
+                hba_file: hba_file(home),
+            },
+            keeper: Arc::new(BranchKeeper { dir: dir.clone() }),
+            policy: watched,
+        });
+        let name = record.name.clone();
+        let entry = Entry { record, dir, server, policy };
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), entry);
+        if let Some(doors) = self.doors() {
+            doors.open(&name);
+        }
+        Ok(())
+    }
+}
+
+fn hba_file(home: &Home) -> PathBuf {
+    home.run_dir().join("server_hba.conf")
+}
+
+fn policy(settings: &Settings, record: &BranchRecord) -> Policy {
+    let sleep_after = record.settings.sleep_after.unwrap_or(settings.sleep_after);
+    Policy { sleep_after: sleep_after.0, shutdown_timeout: settings.shutdown_timeout.0.unwrap_or_default() }
+}
+
+/// Brings changed settings to every server.
+async fn follow_settings(set: Arc<BranchSet>) {
+    let mut settings = set.config.derived(Clone::clone);
+    while settings.changed().await.is_ok() {
+        let now = settings.borrow_and_update().clone();
+        set.fleet.resize(now.max_awake);
+        for entry in set.all() {
+            entry.policy.send_replace(policy(&now, &entry.record));
+        }
+    }
+}
+
+impl Branches for BranchSet {
+    fn default_branch(&self) -> BranchName {
+        self.config.get().default_branch
+    }
+
+    fn find(&self, name: &BranchName) -> Option<BranchFacts> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.get(name).map(|entry| BranchFacts { major: entry.record.major })
+    }
+
+    fn names(&self) -> Vec<BranchName> {
+        self.names_now()
+    }
+
+    async fn access(&self, branch: &BranchName, role: &str, database: &str) -> Result<AccessFacts, Refusal> {
+        let server = self.server(branch)?;
+        server.access(role, database).await.map_err(|error| Box::new(error) as Refusal)
+    }
+
+    async fn wake(&self, branch: &BranchName, deadline: Instant) -> Result<Awake, Refusal> {
+        let server = self.server(branch)?;
+        let lease = server.awake(deadline).await.map_err(|error| Box::new(error) as Refusal)?;
+        Ok(Awake { socket: lease.socket().clone(), hold: Box::new(lease) })
+    }
+}
+
+impl BranchSet {
+    /// The server of a branch that was there a moment ago.
+    fn server(&self, branch: &BranchName) -> Result<ServerHandle, Refusal> {
+        let entry = self
+            .entry(branch)
+            .ok_or_else(|| Box::new(nap_server::error::WakeError::Ending { branch: branch.clone() }) as Refusal)?;
+        Ok(entry.server)
+    }
+}

@@ -1,0 +1,120 @@
+//! Making, changing and removing branches.
+
+use std::sync::PoisonError;
+
+use nap_control::{Failure, FailureKind};
+use nap_model::ids::BranchName;
+use nap_server::error::SleepError;
+use nap_store::{NewBranch, StoreError, record};
+
+use super::{BranchSet, Entry, policy};
+use crate::daemon::secrets;
+
+impl BranchSet {
+    /// A branch, or a failure that names the nearest ones.
+    pub(in crate::daemon) fn existing(&self, name: &BranchName) -> Result<Entry, Failure> {
+        self.entry(name).ok_or_else(|| {
+            let names = self.names_now();
+            let nearest = nap_model::nearest::nearest(name.as_str(), names.iter().map(BranchName::as_str));
+            let failure = Failure::new(FailureKind::NotFound, format!("there is no branch \"{name}\""));
+            match nearest.first() {
+                Some(near) => failure.hint(format!("did you mean {near}? `nap ls` shows all")),
+                None => failure.hint("`nap ls` shows all branches"),
+            }
+        })
+    }
+
+    /// Clones a sleeping branch; an awake one without sessions is put to sleep for it. Clients of the parent wait.
+    pub(in crate::daemon) async fn create(&self, name: BranchName, from: &BranchName) -> Result<NewBranch, Failure> {
+        let parent = self.existing(from)?;
+        if self.entry(&name).is_some() {
+            return Err(store_failure(StoreError::Exists(name)));
+        }
+        let id = secrets::branch_id().map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
+        let hold = parent.server.hold_asleep().await.map_err(|error| {
+            sleep_failure(error).hint("only a sleeping branch can be cloned: end its sessions, or wait for them")
+        })?;
+        let (store, parent_name) = (self.store.clone(), from.clone());
+        let cloned = tokio::task::spawn_blocking(move || store.clone_branch(&parent_name, &name, id, None)).await;
+        drop(hold);
+        let new = cloned.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
+        self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
+        Ok(new)
+    }
+
+    /// Removes a branch and its data. With `force` its sessions are ended; without, they are a reason to refuse.
+    pub(in crate::daemon) async fn remove(&self, name: &BranchName, force: bool) -> Result<(), Failure> {
+        let entry = self.existing(name)?;
+        if *name == self.config.get().default_branch {
+            let message = format!("{name} is the branch of clients that name none");
+            return Err(Failure::new(FailureKind::Conflict, message)
+                .hint("make another one the default first: `nap config set default_branch=NAME`"));
+        }
+        let children: Vec<BranchName> =
+            self.all().into_iter().filter(|e| e.record.parent.as_ref() == Some(name)).map(|e| e.record.name).collect();
+        if !children.is_empty() {
+            return Err(store_failure(StoreError::HasChildren { name: name.clone(), children }));
+        }
+        let hold = if force {
+            entry.server.end().await;
+            None
+        } else {
+            let held = entry.server.hold_asleep().await;
+            Some(held.map_err(|error| sleep_failure(error).hint("--force ends its sessions"))?)
+        };
+        let (store, gone) = (self.store.clone(), name.clone());
+        let removed = tokio::task::spawn_blocking(move || store.remove(&gone)).await;
+        let removed = removed.map_err(|error| Failure::failed(error.to_string()))?;
+        if let Err(error) = removed {
+            drop(hold);
+            if force {
+                // Its server's owner has ended, and the branch is still there.
+                self.fleet.remove(name);
+                let branch = nap_store::Branch { record: entry.record, dir: entry.dir };
+                self.take_on(branch).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
+            }
+            return Err(store_failure(error));
+        }
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if let Some(doors) = self.doors() {
+            doors.close(name);
+        }
+        self.fleet.remove(name);
+        entry.server.end().await;
+        Ok(())
+    }
+
+    /// Changes one of a branch's own settings; `None`: the home's holds again.
+    pub(in crate::daemon) fn set(&self, branch: &BranchName, name: &str, value: Option<&str>) -> Result<(), Failure> {
+        let entry = self.existing(branch)?;
+        let changed = record::set_setting(&entry.dir, name, value).map_err(store_failure)?;
+        entry.policy.send_replace(policy(&self.config.get(), &changed));
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(branch) {
+            entry.record = changed;
+        }
+        Ok(())
+    }
+}
+
+/// A failure of the store, with the kind and hint that it has.
+pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
+    let kind = match &error {
+        StoreError::Exists(_) | StoreError::HasChildren { .. } | StoreError::NotAsleep(_) => FailureKind::Conflict,
+        StoreError::NoSuchBranch { .. } => FailureKind::NotFound,
+        StoreError::BadSetting(_) | StoreError::NotPerBranch(_) => FailureKind::Usage,
+        _ => FailureKind::Failed,
+    };
+    let mut failure = Failure::from_error(kind, &error);
+    failure.hint = error.hint().map(Into::into);
+    failure
+}
+
+/// A server that would not sleep.
+pub(in crate::daemon) fn sleep_failure(error: SleepError) -> Failure {
+    let kind = match &error {
+        SleepError::Guarded { .. } => FailureKind::Conflict,
+        SleepError::Failed { .. } => FailureKind::Failed,
+    };
+    Failure::from_error(kind, &error)
+}

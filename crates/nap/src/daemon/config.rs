@@ -1,0 +1,110 @@
+//! The settings in force, and everything derived from them.
+
+use std::sync::Arc;
+
+use nap_model::settings::{Applies, SPECS, Settings};
+use nap_store::{Home, StoreError};
+use tokio::sync::watch;
+
+/// The settings of this daemon. Copies share them.
+#[derive(Clone)]
+pub(crate) struct Config {
+    home: Home,
+    settings: Arc<watch::Sender<Settings>>,
+}
+
+impl Config {
+    /// Reads nap.toml; a port that was asked for holds, and is written by whoever binds it.
+    pub(super) fn open(home: Home, port: Option<u16>) -> Result<Self, StoreError> {
+        let mut settings = nap_store::config::load(&home)?;
+        settings.port = port.unwrap_or(settings.port);
+        Ok(Self { home, settings: Arc::new(watch::Sender::new(settings)) })
+    }
+
+    /// The settings as they are now.
+    pub(super) fn get(&self) -> Settings {
+        self.settings.borrow().clone()
+    }
+
+    /// Something made of the settings, and made anew whenever they change to something else.
+    pub(super) fn derived<T>(&self, make: impl Fn(&Settings) -> T + Send + 'static) -> watch::Receiver<T>
+    where
+        T: PartialEq + Send + Sync + 'static,
+    {
+        let mut settings = self.settings.subscribe();
+        let first = make(&settings.borrow_and_update());
+        let (sender, receiver) = watch::channel(first);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    changed = settings.changed() => if changed.is_err() { return },
+                    () = sender.closed() => return,
+                }
+                let made = make(&settings.borrow_and_update());
+                sender.send_if_modified(|now| {
+                    let differs = *now != made;
+                    *now = made;
+                    differs
+                });
+            }
+        });
+        receiver
+    }
+
+    /// The home they are of.
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Writes the port that was bound: later starts use it, or fail.
+    pub(super) fn write_port(&self, port: u16) -> Result<(), StoreError> {
+        nap_store::config::set(&self.home, "port", Some(&port.to_string()))?;
+        self.settings.send_modify(|settings| settings.port = port);
+        Ok(())
+    }
+
+    /// Writes one setting, and brings it into force if it is one of those that can be.
+    pub(super) fn set(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
+        let settings = nap_store::config::set(&self.home, name, value)?;
+        self.bring_into_force(settings);
+        Ok(())
+    }
+
+    /// Reads nap.toml again. On an error the old settings hold.
+    pub(super) fn reload(&self) -> Result<Vec<&'static str>, StoreError> {
+        let settings = nap_store::config::load(&self.home)?;
+        Ok(self.bring_into_force(settings))
+    }
+
+    /// Returns the names of settings that differ but wait for the next start.
+    fn bring_into_force(&self, new: Settings) -> Vec<&'static str> {
+        let mut waiting = Vec::new();
+        self.settings.send_modify(|now| {
+            let old = std::mem::replace(now, new);
+            // A new daemon is needed for these, so what is in force must go on saying what is true.
+            for spec in SPECS.iter().filter(|spec| spec.applies == Applies::Restart) {
+                if keep(now, &old, spec.name) {
+                    waiting.push(spec.name);
+                }
+            }
+        });
+        waiting
+    }
+}
+
+/// Puts the old value back and says whether it differed.
+fn keep(now: &mut Settings, old: &Settings, name: &str) -> bool {
+    fn back<T: PartialEq + Clone>(now: &mut T, old: &T) -> bool {
+        let differs = now != old;
+        now.clone_from(old);
+        differs
+    }
+    match name {
+        "port" => back(&mut now.port, &old.port),
+        "listen_addresses" => back(&mut now.listen_addresses, &old.listen_addresses),
+        "unix_socket_directory" => back(&mut now.unix_socket_directory, &old.unix_socket_directory),
+        "run_as" => back(&mut now.run_as, &old.run_as),
+        "postgres_bin" => back(&mut now.postgres_bin, &old.postgres_bin),
+        _ => false,
+    }
+}

@@ -1,0 +1,174 @@
+//! What `nap`'s commands ask of the daemon.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nap_control::{
+    Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, Reply,
+    Request,
+};
+use nap_gateway::Gateway;
+use nap_model::client_error::ClientError;
+use nap_model::ids::BranchName;
+use nap_model::settings::{Applies, known};
+use nap_server::error::WakeError;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::branch_set::change::{sleep_failure, store_failure};
+use super::branch_set::{BranchSet, Entry};
+use super::config::Config;
+use super::installs::Installs;
+
+mod report;
+
+/// Answers requests.
+pub(super) struct ControlApi {
+    branches: Arc<BranchSet>,
+    gateway: Arc<Gateway<BranchSet>>,
+    config: Config,
+    installs: Arc<Installs>,
+    started: Instant,
+    stop: watch::Sender<bool>,
+}
+
+impl ControlApi {
+    pub(super) fn new(
+        branches: Arc<BranchSet>,
+        gateway: Arc<Gateway<BranchSet>>,
+        config: Config,
+        installs: Arc<Installs>,
+        started: Instant,
+        stop: watch::Sender<bool>,
+    ) -> Self {
+        Self { branches, gateway, config, installs, started, stop }
+    }
+
+    fn named(&self, branch: Option<BranchName>) -> Result<Entry, Failure> {
+        let name = branch.unwrap_or_else(|| self.config.get().default_branch);
+        self.branches.existing(&name)
+    }
+
+    async fn wake(&self, branch: Option<BranchName>) -> Reply {
+        let entry = self.named(branch)?;
+        let patience = self.config.get().wake_timeout.0.unwrap_or(Duration::from_secs(60));
+        entry.server.awake(Instant::now() + patience).await.map_err(wake_failure)?;
+        Ok(Answer::Done)
+    }
+
+    async fn sleep(&self, branch: Option<BranchName>) -> Reply {
+        let entry = self.named(branch)?;
+        entry.server.sleep().await.map_err(|error| sleep_failure(error).hint("`nap ls` shows what keeps it awake"))?;
+        Ok(Answer::Done)
+    }
+
+    /// One branch, or all that run.
+    async fn restart(&self, branch: Option<BranchName>) -> Reply {
+        let entries = match branch {
+            Some(name) => vec![self.branches.existing(&name)?],
+            None => self.branches.all(),
+        };
+        let restarts: Vec<_> =
+            entries.into_iter().map(|entry| tokio::spawn(async move { entry.server.restart().await })).collect();
+        for restart in restarts {
+            restart.await.map_err(|error| Failure::failed(error.to_string()))?.map_err(wake_failure)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    async fn list(&self) -> Reply {
+        let mut reports: Vec<BranchReport> = Vec::new();
+        for entry in self.branches.all() {
+            reports.push(self.branch_report(entry).await);
+        }
+        Ok(Answer::Branches(reports))
+    }
+
+    async fn create(&self, name: String, from: Option<BranchName>) -> Reply {
+        let begun = Instant::now();
+        let name: BranchName = name.parse().map_err(|error| Failure::from_error(FailureKind::Usage, &error))?;
+        let parent = self.named(from)?.record.name;
+        let new = self.branches.create(name.clone(), &parent).await?;
+        let connection = self.connection(Some(name.clone()), None, false).await?;
+        Ok(Answer::Created(CreatedReport {
+            lsn: new.branch.record.branched_at.unwrap_or(nap_model::lsn::Lsn(0)),
+            name,
+            parent,
+            method: match new.cloned.method {
+                nap_store::CloneMethod::Reflink => CloneMethod::Reflink,
+                nap_store::CloneMethod::Copy => CloneMethod::Copy,
+            },
+            bytes: new.cloned.bytes,
+            files: new.cloned.files,
+            duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            url: report::url(&connection),
+        }))
+    }
+
+    fn set_branch(&self, branch: &BranchName, settings: &[(String, String)]) -> Reply {
+        let mut changes = Vec::new();
+        for (name, value) in settings {
+            let value = Some(value.as_str()).filter(|value| !value.is_empty());
+            self.branches.set(branch, name, value)?;
+            changes.push(ConfigChange { name: name.clone(), value: value.map(str::to_owned), at_restart: false });
+        }
+        Ok(Answer::Config(ConfigReport { changes }))
+    }
+
+    fn set_config(&self, settings: &[(String, String)]) -> Reply {
+        let mut changes = Vec::new();
+        for (name, value) in settings {
+            let spec = known(name).map_err(|error| Failure::from_error(FailureKind::Usage, &error))?;
+            let value = Some(value.as_str()).filter(|value| !value.is_empty());
+            self.config.set(name, value).map_err(store_failure)?;
+            let at_restart = spec.applies == Applies::Restart;
+            changes.push(ConfigChange { name: name.clone(), value: value.map(str::to_owned), at_restart });
+        }
+        Ok(Answer::Config(ConfigReport { changes }))
+    }
+
+    fn reload(&self) -> Reply {
+        let waiting = self.config.reload().map_err(store_failure)?;
+        let change = |name: &&str| ConfigChange { name: (*name).to_owned(), value: None, at_restart: true };
+        Ok(Answer::Config(ConfigReport { changes: waiting.iter().map(change).collect() }))
+    }
+}
+
+impl Handler for ControlApi {
+    async fn handle(&self, request: Request) -> Reply {
+        match request {
+            Request::Status => Ok(Answer::Status(self.status())),
+            Request::List => self.list().await,
+            Request::Wake { branch } => self.wake(branch).await,
+            Request::Sleep { branch } => self.sleep(branch).await,
+            Request::Restart { branch } => self.restart(branch).await,
+            Request::CreateBranch { name, from } => self.create(name, from).await,
+            Request::RemoveBranch { name, force } => {
+                self.branches.remove(&name, force).await?;
+                Ok(Answer::Done)
+            }
+            Request::SetBranch { name, settings } => self.set_branch(&name, &settings),
+            Request::Connection { branch, database } => {
+                Ok(Answer::Connection(self.connection(branch, database, true).await?))
+            }
+            Request::SetConfig { settings } => self.set_config(&settings),
+            Request::ReloadConfig => self.reload(),
+            Request::Down => {
+                self.stop.send_replace(true);
+                Ok(Answer::Done)
+            }
+        }
+    }
+}
+
+fn wake_failure(error: WakeError) -> Failure {
+    let kind = match &error {
+        WakeError::Late { .. } | WakeError::NoPlace { .. } => FailureKind::TimedOut,
+        WakeError::Foreign { .. } => FailureKind::Conflict,
+        _ => FailureKind::Failed,
+    };
+    let mut failure = Failure::from_error(kind, &error);
+    failure.cause.extend(error.detail());
+    failure.hint = error.hint().map(Into::into);
+    failure
+}

@@ -1,0 +1,127 @@
+//! What the daemon tells of itself.
+
+use nap_control::{
+    BranchReport, ConnectionReport, Counts, Failure, PostgresReport, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
+};
+use nap_model::ids::BranchName;
+use nap_model::state::State;
+use nap_server::initdb::BOOTSTRAP_SUPERUSER;
+use nap_wire::scram::Verifier;
+
+use super::ControlApi;
+use crate::daemon::branch_set::Entry;
+use crate::daemon::secrets;
+
+impl ControlApi {
+    pub(super) async fn branch_report(&self, entry: Entry) -> BranchReport {
+        let mut status = entry.server.status();
+        if matches!(status.state, State::Awake | State::Settling) {
+            status.guards = entry.server.guards().await;
+        }
+        let settings = self.config.get();
+        BranchReport {
+            id: entry.record.id,
+            major: entry.record.major,
+            parent: entry.record.parent,
+            created: entry.record.created.to_string(),
+            default: entry.record.name == settings.default_branch,
+            status,
+            sleep_after: entry.record.settings.sleep_after.unwrap_or(settings.sleep_after),
+            size_bytes: None,
+            disk_bytes: None,
+            door: self.branches.doors().and_then(|doors| doors.door_dir(&entry.record.name)),
+            name: entry.record.name,
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusReport {
+        let settings = self.config.get();
+        let statuses: Vec<_> = self.branches.all().iter().map(|entry| entry.server.status()).collect();
+        let sessions = self.gateway.sessions();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: self.config.home().root().to_owned(),
+            port: settings.port,
+            listen_addresses: settings.listen_addresses,
+            socket_directories: self.branches.doors().map(|doors| doors.shared_dirs()).unwrap_or_default(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            postgres: self
+                .installs
+                .all()
+                .into_iter()
+                .rev()
+                .map(|install| PostgresReport { major: install.major, bin: install.bin, version: install.version })
+                .collect(),
+            counts: Counts {
+                branches: count(statuses.len()),
+                awake: count(statuses.iter().filter(|status| status.state.has_processes()).count()),
+                failed: count(statuses.iter().filter(|status| status.state == State::Failed).count()),
+                sessions: count(sessions.len()),
+                waiting: statuses.iter().map(|status| status.waiting).sum(),
+            },
+            sessions: sessions.into_iter().take(SESSIONS_SHOWN_MAX).map(session_report).collect(),
+        }
+    }
+
+    /// How to connect. The password is told only if it still opens the door, which takes some milliseconds to find out.
+    pub(super) async fn connection(
+        &self,
+        branch: Option<BranchName>,
+        database: Option<String>,
+        with_password: bool,
+    ) -> Result<ConnectionReport, Failure> {
+        let entry = self.named(branch)?;
+        let settings = self.config.get();
+        let role = settings.role.unwrap_or_else(|| BOOTSTRAP_SUPERUSER.to_owned());
+        let database = database.unwrap_or_else(|| role.clone());
+        let password = if with_password { self.working_password(&entry, &role).await } else { None };
+        let doors = self.branches.doors();
+        let default_socket_directory = doors.and_then(|doors| doors.shared_dirs().into_iter().nth(1));
+        Ok(ConnectionReport {
+            default: entry.record.name == settings.default_branch,
+            host: "localhost".to_owned(),
+            port: settings.port,
+            role,
+            database,
+            password,
+            door: doors.and_then(|doors| doors.door_dir(&entry.record.name)),
+            default_socket_directory,
+            branch: entry.record.name,
+        })
+    }
+
+    async fn working_password(&self, entry: &Entry, role: &str) -> Option<String> {
+        let password = secrets::kept_password(self.config.home(), role)?;
+        let facts = entry.server.access(role, role).await.ok()?;
+        let verifier = Verifier::parse(&facts.role?.verifier?)?;
+        let checked = tokio::task::spawn_blocking(move || verifier.matches(&password).then_some(password));
+        checked.await.ok()?
+    }
+}
+
+fn session_report(session: nap_gateway::SessionInfo) -> SessionReport {
+    SessionReport {
+        id: session.id,
+        branch: session.branch,
+        database: Some(session.database).filter(|database| !database.is_empty()),
+        role: session.role,
+        client: session.client,
+        state: session.state.to_string(),
+    }
+}
+
+/// A URL without the password. What a URL gives a meaning is escaped; `@` in the path has none.
+pub(super) fn url(connection: &ConnectionReport) -> String {
+    let escaped = |text: &str| -> String {
+        text.bytes()
+            .map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            })
+            .collect()
+    };
+    let (role, database) = (escaped(&connection.role), escaped(&connection.database));
+    format!("postgresql://{role}@{}:{}/{database}@{}", connection.host, connection.port, connection.branch)
+}

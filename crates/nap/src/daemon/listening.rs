@@ -1,0 +1,186 @@
+//! Which sockets the daemon listens on: a pair of ports, the run directory, libpq's default directory, each branch's
+//! door.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nap_control::{Failure, FailureKind};
+use nap_gateway::{Door, Gateway, ListenError, bind_tcp, bind_unix};
+use nap_model::ids::BranchName;
+use nap_store::Home;
+
+use super::branch_set::BranchSet;
+use super::config::Config;
+use super::socket_lock::SocketLock;
+
+/// PostgreSQL's own port is tried first.
+const FIRST_PORT: u16 = 5432;
+/// Then these, two by two: out of the way of what people run by hand.
+const OTHER_PORTS: std::ops::Range<u16> = 54320..54520;
+/// libpq's default socket directory as Debian, RHEL and their kin build it, else PostgreSQL's own.
+const DEFAULT_SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+
+/// Sockets that are bound, and not served yet.
+pub(super) struct Sockets {
+    home: Home,
+    port: u16,
+    tcp: Vec<TcpListener>,
+    unix: Vec<SharedSocket>,
+}
+
+/// A Unix socket where no branch is named by the way in.
+struct SharedSocket {
+    path: PathBuf,
+    listener: UnixListener,
+    lock: Option<SocketLock>,
+}
+
+impl Sockets {
+    /// Binds what clients connect to. The first start chooses the port and writes it down.
+    pub(super) fn bind(config: &Config, home: &Home) -> anyhow::Result<Self> {
+        let settings = config.get();
+        let (port, tcp) = match settings.port {
+            0 => choose_port(&settings.listen_addresses)?,
+            port => (port, bind_tcp(&settings.listen_addresses, port).map_err(|error| taken(error, port))?),
+        };
+        if nap_store::config::load(home)?.port != port {
+            config.write_port(port)?;
+        }
+        let own = home.run_dir().join(socket_name(port));
+        let listener = bind_unix(&own).map_err(|error| taken(error, port))?;
+        let mut unix = vec![SharedSocket { path: own, listener, lock: None }];
+        unix.extend(bind_for_libpq(settings.unix_socket_directory.as_deref(), home, port)?);
+        Ok(Self { home: home.clone(), port, tcp, unix })
+    }
+
+    /// Begins to serve, and opens the doors of all branches.
+    pub(super) fn serve(self, gateway: &Arc<Gateway<BranchSet>>, branches: &BranchSet) -> anyhow::Result<Doors> {
+        for listener in self.tcp {
+            gateway.serve_tcp(listener)?;
+        }
+        let mut shared = Vec::new();
+        for socket in self.unix {
+            let door = gateway.serve_unix(socket.listener, None)?;
+            shared.push(OpenDoor { path: socket.path, _door: door, _lock: socket.lock });
+        }
+        let doors = Doors { gateway: gateway.clone(), home: self.home, port: self.port, shared, own: Mutex::default() };
+        for branch in branches.names_now() {
+            doors.open(&branch);
+        }
+        Ok(doors)
+    }
+}
+
+/// The doors that are open.
+pub(super) struct Doors {
+    gateway: Arc<Gateway<BranchSet>>,
+    home: Home,
+    port: u16,
+    shared: Vec<OpenDoor>,
+    own: Mutex<HashMap<BranchName, OpenDoor>>,
+}
+
+struct OpenDoor {
+    path: PathBuf,
+    _door: Door,
+    _lock: Option<SocketLock>,
+}
+
+impl Drop for OpenDoor {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Doors {
+    /// Opens a branch's own door. A branch that can have none is reached by its name all the same.
+    pub(super) fn open(&self, branch: &BranchName) {
+        let Some(path) = self.home.door_socket(branch, self.port) else {
+            tracing::warn!(%branch, "its name is too long for a socket directory of its own in this home");
+            return;
+        };
+        let opened = nap_store::create::make_door_dir(&self.home, branch)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| Ok(self.gateway.serve_unix(bind_unix(&path)?, Some(branch.clone()))?));
+        match opened {
+            Ok(door) => {
+                let open = OpenDoor { path, _door: door, _lock: None };
+                self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(branch.clone(), open);
+            }
+            Err(error) => tracing::warn!(%branch, %error, "its socket directory cannot be served"),
+        }
+    }
+
+    /// Closes it for good.
+    pub(super) fn close(&self, branch: &BranchName) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(branch);
+    }
+
+    /// The directory of a branch's door, if it is open.
+    pub(super) fn door_dir(&self, branch: &BranchName) -> Option<PathBuf> {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.get(branch).and_then(|open| open.path.parent()).map(Path::to_owned)
+    }
+
+    /// The directories where the socket names no branch, the home's own first.
+    pub(super) fn shared_dirs(&self) -> Vec<PathBuf> {
+        self.shared.iter().filter_map(|open| open.path.parent()).map(Path::to_owned).collect()
+    }
+}
+
+fn socket_name(port: u16) -> String {
+    format!(".s.PGSQL.{port}")
+}
+
+fn choose_port(addresses: &[String]) -> Result<(u16, Vec<TcpListener>), Failure> {
+    for port in std::iter::once(FIRST_PORT).chain(OTHER_PORTS.step_by(2)) {
+        let live_socket = DEFAULT_SOCKET_DIRS
+            .iter()
+            .any(|dir| std::os::unix::net::UnixStream::connect(Path::new(dir).join(socket_name(port))).is_ok());
+        // The next port is for the read-only door: it must be free, and is bound when that door opens.
+        if live_socket || bind_tcp(addresses, port + 1).is_err() {
+            continue;
+        }
+        match bind_tcp(addresses, port) {
+            Ok(listeners) => return Ok((port, listeners)),
+            Err(ListenError::Taken { .. }) => {}
+            Err(error) => return Err(Failure::from_error(FailureKind::Failed, &error)),
+        }
+    }
+    Err(Failure::failed("no free pair of ports was found").hint("name one: `nap up --port N`"))
+}
+
+/// A taken port is an error that names its holder: our port never moves by itself.
+fn taken(error: ListenError, port: u16) -> Failure {
+    let failure = Failure::from_error(FailureKind::Conflict, &error);
+    if !matches!(error, ListenError::Taken { .. }) {
+        return failure;
+    }
+    let failure = match crate::port_holder::holder(port) {
+        Some(holder) => failure.because(format!("it is held by {} (PID {})", holder.name, holder.pid)),
+        None => failure,
+    };
+    failure.hint("stop that process, or move for good: `nap up --port N`")
+}
+
+/// The socket for a bare `psql`. One that was asked for must be had; the default one is taken if it is free.
+fn bind_for_libpq(asked: Option<&Path>, home: &Home, port: u16) -> anyhow::Result<Option<SharedSocket>> {
+    let default = || DEFAULT_SOCKET_DIRS.map(Path::new).into_iter().find(|dir| dir.is_dir());
+    let Some(dir) = asked.or_else(default) else { return Ok(None) };
+    let path = dir.join(socket_name(port));
+    let bound = SocketLock::take(&path, home.root(), port).map_err(anyhow::Error::from).and_then(|lock| {
+        let listener = bind_unix(&path)?;
+        Ok(SharedSocket { path: path.clone(), listener, lock: Some(lock) })
+    });
+    match bound {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if asked.is_some() => Err(error.context(format!("cannot listen on {}", path.display()))),
+        Err(error) => {
+            tracing::info!(socket = %path.display(), %error, "no socket in libpq's default directory");
+            Ok(None)
+        }
+    }
+}

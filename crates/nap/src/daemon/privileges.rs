@@ -1,0 +1,50 @@
+//! Who the daemon is. PostgreSQL refuses to run as root, and a client's bytes must never be read by root.
+
+use anyhow::Context as _;
+use nap_control::{Failure, FailureKind};
+use nap_store::Owner;
+use nix::unistd::{Gid, Uid, User};
+use rustix::process::{Resource, Rlimit};
+
+/// Whom root must become; `None` for everybody else.
+pub(super) fn owner(run_as: &str) -> anyhow::Result<Option<Owner>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let user = User::from_name(run_as).ok().flatten().ok_or_else(|| {
+        Failure::new(FailureKind::Failed, format!("there is no user \"{run_as}\" to run servers as"))
+            .because("PostgreSQL refuses to run as root")
+            .hint("installing PostgreSQL makes the user postgres; or name another one: run_as in nap.toml")
+    })?;
+    if user.uid.is_root() {
+        return Err(Failure::new(FailureKind::Failed, "run_as is root, and PostgreSQL refuses to run as root")
+            .hint("name an ordinary user: `nap config set run_as=postgres`")
+            .into());
+    }
+    Ok(Some(Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
+}
+
+/// Becomes that user for good, with its groups and environment. Called while there is one thread.
+pub(super) fn become_user(owner: Option<Owner>, run_as: &str) -> anyhow::Result<()> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Servers inherit it; a working directory would keep a file system from being unmounted.
+    std::env::set_current_dir("/").context("cannot change to /")?;
+    let Some(owner) = owner else { return Ok(()) };
+    let name = std::ffi::CString::new(run_as).context("run_as holds a zero byte")?;
+    let gid = Gid::from_raw(owner.gid);
+    // Groups first: a user who is no longer root may change none of them.
+    nix::unistd::initgroups(&name, gid).context("cannot take on the groups of run_as")?;
+    nix::unistd::setgid(gid).context("cannot take on the group of run_as")?;
+    nix::unistd::setuid(Uid::from_raw(owner.uid)).context("cannot become run_as")?;
+    anyhow::ensure!(nix::unistd::setuid(Uid::from_raw(0)).is_err(), "root can be had back");
+    Ok(())
+}
+
+/// Every session takes two descriptors; the usual soft limit of 1,024 would end at some 500 of them.
+pub(super) fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,53 @@
+//! What ends the daemon: SIGTERM, SIGINT (Ctrl-C), SIGQUIT and `nap down` all mean the same. SIGHUP reloads.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::config::Config;
+
+/// Waits to be asked to stop.
+pub(super) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    asked: watch::Sender<bool>,
+}
+
+impl Stop {
+    /// From here on the signals no longer end the process.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            asked: watch::Sender::new(false),
+        })
+    }
+
+    /// By which `nap down` asks.
+    pub(super) fn asker(&self) -> watch::Sender<bool> {
+        self.asked.clone()
+    }
+
+    /// Returns when somebody asks, with the way they did.
+    pub(super) async fn asked(&mut self) -> &'static str {
+        let mut asked = self.asked.subscribe();
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.quit.recv() => "SIGQUIT",
+            _ = asked.wait_for(|asked| *asked) => "nap down",
+        }
+    }
+}
+
+/// SIGHUP means what it means to PostgreSQL: read the settings again.
+pub(super) async fn reload_on_hangup(config: Config) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        match config.reload() {
+            Ok(_) => tracing::info!("settings reloaded"),
+            Err(error) => tracing::error!(%error, "settings not reloaded: the old ones hold"),
+        }
+    }
+}
