@@ -177,7 +177,11 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client:
     };
     let mut backend = match attached {
         Ok(backend) => backend,
-        Err(ended) => return end(&mut session.client, ended, &claim).await,
+        Err(ended) => {
+            // It is no session any more, only a client that has something to read.
+            drop(session.entry);
+            return end(&mut session.client, ended, &claim).await;
+        }
     };
     session.first_key.clone_from(&backend.key);
     // Before the client is told the key: it may use it at once.

@@ -164,7 +164,9 @@ fn split_name(name: &str) -> Result<(&str, Option<&str>), RouteError> {
 
 /// Cuts a name as PostgreSQL does, but never inside a character: no name in a catalog ends in half a one.
 fn cut(name: &str) -> String {
-    name.get(..name.floor_char_boundary(NAME_MAX_BYTES)).unwrap_or(name).to_owned()
+    let mut cut = String::new();
+    cut.extend(name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= NAME_MAX_BYTES).map(|(_, c)| c));
+    cut
 }
 
 /// PostgreSQL's `parse_bool`, as far as it says yes: any beginning of "true" or "yes", "on", "1".

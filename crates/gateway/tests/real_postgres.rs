@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nap_gateway::SessionState;
 use nap_wire::messages::{ErrorFields, authentication_ok, error_response};
 use nap_wire::startup::encode_startup;
-use support::{House, Step, query_message, read_all, read_ready, text};
+use support::{House, Step, query_message, read_all, read_ready, tags, text};
 
 #[test]
 fn a_password_opens_the_way_over_tcp() {
@@ -21,7 +21,7 @@ fn a_password_opens_the_way_over_tcp() {
     let way = format!("{} user=alice dbname=shop@main", house.tcp());
     let sql = "select current_user, current_database(), current_setting('nap.branch')";
     assert_eq!(house.query(&way, sql), "alice|shop|main");
-    assert_eq!(house.wakes(), 1);
+    assert_eq!(house.cluster.starts.load(Ordering::SeqCst), 1);
     assert!(!house.cluster.log().contains("unexpected EOF"), "{}", house.cluster.log());
 }
 
@@ -44,8 +44,8 @@ fn who_does_not_prove_who_it_is_wakes_nothing() {
     let failed = |user: &str, password: &str| {
         let way = format!("{} user={user} dbname=shop password={password}", house.tcp());
         let refused = house.refusal(&way);
-        let expected = format!("FATAL:  28P01: password authentication failed for user \"{user}\"");
-        assert!(refused.contains(&expected), "{refused}");
+        let expected = format!("28P01: password authentication failed for user \"{user}\"");
+        assert!(refused.starts_with(&expected), "{refused}");
     };
     failed("alice", "wrong");
     failed("nobody", "secret");
@@ -105,7 +105,7 @@ fn a_cancel_request_ends_a_query_even_when_no_place_is_left() {
 fn who_says_nothing_is_dropped_at_the_deadline() {
     let house = House::new();
     house.limits.send_modify(|limits| limits.authentication_timeout = Duration::from_millis(300));
-    for said in [&b""[..], &[0, 0, 0], &encode_startup(0, &[("user", "alice")])[..20]] {
+    for said in [&b""[..], &[0, 0, 0], &encode_startup(0, &[("user", "alice")])[..15]] {
         let begun = Instant::now();
         let mut stream = TcpStream::connect(("127.0.0.1", house.port)).unwrap();
         stream.write_all(said).unwrap();
@@ -245,14 +245,11 @@ fn a_client_that_closes_half_reads_its_answers() {
 #[test]
 fn bulk_goes_through_whole_in_both_directions() {
     let house = House::new();
-    let script = "create temp table t (n int, s text);\n\
-         insert into t select n, md5(n::text) from generate_series(1, 400000) n;\n\
-         \\copy t to pstdout\n";
     let way = format!("{} user=alice dbname=shop", house.tcp());
     let dumped = house.cluster.path("dump");
     let sql = "copy (select n, md5(n::text) from generate_series(1, 400000) n) to stdout";
     let output = house.psql(&way, &["-c", sql, "-o", dumped.to_str().unwrap()]);
-    assert!(output.status.success(), "{script}{}", text(&output.stderr));
+    assert!(output.status.success(), "{}", text(&output.stderr));
     let lines = std::fs::read(&dumped).unwrap();
     assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 400_000);
     let load = format!("\\copy t from {}", dumped.display());
@@ -310,7 +307,8 @@ fn a_newer_protocol_is_negotiated_down_to_the_servers() {
     let answer = read_ready(&mut client);
     let expected = b"v\0\0\0\x19\0\x03\0\0\0\0\0\x01_pq_.mystery\0R\0\0\0\x08\0\0\0\0";
     assert_eq!(text(&answer[..expected.len()]), text(expected));
-    assert_eq!(answer.iter().filter(|byte| **byte == b'v').count(), 1 + text(&answer).matches("ver").count());
+    let tags = tags(&answer);
+    assert!(tags.starts_with("vRS") && tags.ends_with("SKZ"), "the server negotiates no second time: {tags}");
 }
 
 #[test]
@@ -322,7 +320,6 @@ fn draining_sends_the_waiting_away_and_names_the_late() {
     let waiting = house.raw_startup();
     let silent = house.raw();
     house.eventually("both are there", |house| house.gateway.sessions().len() == 2);
-    house.eventually("the silent one has been taken", |_| true);
     let late = house.block_on(async {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(300);
         house.gateway.drain(deadline).await

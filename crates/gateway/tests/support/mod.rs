@@ -1,4 +1,5 @@
 //! A real PostgreSQL behind the gateway, and clients before it.
+#![allow(unreachable_pub, reason = "a module of one test")]
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -14,6 +15,7 @@ use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
 use nap_model::ids::{BranchName, Major};
 use nap_model::lsn::Lsn;
 use nap_model::settings::Settings;
+use nap_wire::frame::parse_frame;
 use nap_wire::scram::Verifier;
 use nap_wire::startup::encode_startup;
 use tokio::sync::watch;
@@ -78,7 +80,7 @@ impl Cluster {
         let verifier = Verifier::derive(PASSWORD, b"0123456789abcdef", 4096).to_string();
         let single_user = format!(
             "create role alice login superuser password '{verifier}'\ncreate role nologin password '{verifier}'\n\
-             create role expired login password '{verifier}'\ncreate database shop\n"
+             create role expired login password '{verifier}'\ncreate database shop\ncreate database alice\n"
         );
         let mut setup = as_postgres(&bin("postgres"));
         setup.arg("--single").args(["-F", "-D"]).arg(&data).arg("postgres");
@@ -275,11 +277,19 @@ impl House {
         text(&output.stdout).trim_end().to_owned()
     }
 
-    /// What psql complains of; it must fail.
+    /// What a client is refused with, as `SQLSTATE: message`, detail and hint.
     pub fn refusal(&self, connection: &str) -> String {
-        let output = self.psql(connection, &["-c", "select 1"]);
-        assert!(!output.status.success(), "{connection}: {}", text(&output.stdout));
-        text(&output.stderr)
+        let connection = if connection.contains("password=") {
+            connection.to_owned()
+        } else {
+            format!("{connection} password={PASSWORD}")
+        };
+        let connecting = tokio_postgres::connect(&connection, tokio_postgres::NoTls);
+        let error = self.block_on(connecting).err().expect("a client that must be refused was let in");
+        let error = error.as_db_error().unwrap_or_else(|| panic!("{connection}: {error:?}"));
+        assert_eq!(error.severity(), "FATAL");
+        let (detail, hint) = (error.detail().unwrap_or_default(), error.hint().unwrap_or_default());
+        format!("{}: {}\n{detail}\n{hint}", error.code().code(), error.message())
     }
 
     /// A client without libpq, through the door "u".
@@ -326,4 +336,14 @@ pub fn query_message(sql: &str) -> Vec<u8> {
     message.extend_from_slice(sql.as_bytes());
     message.push(0);
     message
+}
+
+/// The tags of these messages, in order.
+pub fn tags(mut bytes: &[u8]) -> String {
+    let mut tags = String::new();
+    while let Some((frame, used)) = parse_frame(bytes, bytes.len()).unwrap() {
+        tags.push(char::from(frame.tag));
+        bytes = &bytes[used..];
+    }
+    tags
 }
