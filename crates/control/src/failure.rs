@@ -56,9 +56,9 @@ impl Failure {
 
     /// The error becomes the message, and its sources the causes.
     pub fn from_error(kind: FailureKind, error: &dyn Error) -> Self {
-        let mut failure = Self::new(kind, error.to_string());
-        failure.cause = chain(error.source());
-        failure
+        let mut lines = chain(Some(error));
+        let cause = lines.split_off(1);
+        Self { kind, message: lines.pop().unwrap_or_default(), cause, hint: None }
     }
 
     /// Adds an error, and its sources, as causes.
@@ -83,11 +83,15 @@ impl Failure {
     }
 }
 
+/// The error and its sources. Some errors' messages end with their source's: that is not said twice.
 fn chain(first: Option<&dyn Error>) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     let mut next = first;
     while let Some(error) = next.filter(|_| lines.len() < CAUSES_MAX) {
-        lines.push(error.to_string());
+        let line = error.to_string();
+        if !lines.last().is_some_and(|before| before.ends_with(&line)) {
+            lines.push(line);
+        }
         next = error.source();
     }
     lines
@@ -116,6 +120,8 @@ mod tests {
         assert_eq!(failure.message, "cannot read it");
         assert_eq!(failure.cause, ["the disk is gone"]);
         assert_eq!(failure.to_string(), "cannot read it: the disk is gone");
+        let twice = std::io::Error::other(Outer(std::io::Error::other("x")));
+        assert_eq!(Failure::from_error(FailureKind::Failed, &twice).cause, ["x"]);
         let read: Failure = serde_json::from_str(&serde_json::to_string(&failure).unwrap()).unwrap();
         assert_eq!(read, failure);
     }

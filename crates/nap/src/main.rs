@@ -1,1 +1,27 @@
-fn main() {}
+//! `nap`: Postgres that naps. The commands, and behind `nap up` the daemon.
+
+mod background;
+mod cli;
+mod command_error;
+mod commands;
+mod context;
+mod daemon;
+mod invoker;
+mod lock_holder;
+mod output;
+mod port_holder;
+mod target;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let json = std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let command_line = match cli::parse() {
+        Ok(command_line) => command_line,
+        Err(error) => return command_error::report_clap(&error, json),
+    };
+    match commands::run(command_line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(json),
+    }
+}

@@ -1,0 +1,47 @@
+//! The commands, one file each.
+
+use crate::cli::{Command, CommandLine};
+use crate::command_error::CommandError;
+use crate::context::Context;
+
+pub(crate) mod branch;
+pub(crate) mod config;
+pub(crate) mod docs;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod env;
+pub(crate) mod logs;
+pub(crate) mod ls;
+pub(crate) mod psql;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod set;
+pub(crate) mod sleep;
+pub(crate) mod status;
+pub(crate) mod up;
+pub(crate) mod url;
+pub(crate) mod wake;
+
+/// Runs the command.
+pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
+    let context = Context::new(line.global);
+    match line.command {
+        Command::Up(command) => command.run(&context),
+        Command::Down(command) => command.run(&context),
+        Command::Restart(command) => command.run(&context),
+        Command::Status(command) => command.run(&context),
+        Command::Ls(command) => command.run(&context),
+        Command::Url(command) => command.run(&context),
+        Command::Env(command) => command.run(&context),
+        Command::Psql(command) => command.run(&context),
+        Command::Logs(command) => command.run(&context),
+        Command::Wake(command) => command.run(&context),
+        Command::Sleep(command) => command.run(&context),
+        Command::Branch(command) => command.run(&context),
+        Command::Rm(command) => command.run(&context),
+        Command::Set(command) => command.run(&context),
+        Command::Config(command) => command.run(&context),
+        Command::Doctor(command) => command.run(&context),
+        Command::Docs(command) => command.run(&context),
+    }
+}

@@ -1,0 +1,96 @@
+//! `nap config`
+
+use clap::{Args, Subcommand};
+use nap_control::{Answer, ConfigReport, Failure, FailureKind, Request};
+use nap_model::settings::{self, BadSettings, Settings};
+
+use crate::command_error::CommandError;
+use crate::commands::set::Assignment;
+use crate::context::{Context, unexpected};
+
+mod change;
+mod show;
+
+/// Read and change the settings of the home
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show a setting, or all of them
+    Get {
+        /// Which one [default: all]
+        name: Option<String>,
+    },
+    /// Change settings in nap.toml, and have a running daemon read them: nap config set sleep_after=5min
+    ///
+    /// Comments in the file stay. An empty value takes the setting out, so that its default counts again.
+    Set {
+        /// What to change
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        settings: Vec<Assignment>,
+    },
+    /// Check nap.toml without using it
+    Check,
+    /// Have the running daemon read nap.toml again
+    Reload,
+    /// Print where nap.toml is
+    Path,
+}
+
+impl Config {
+    pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        match self.action {
+            Action::Get { name } => show::get(context, name.as_deref()),
+            Action::Set { settings } => change::set(context, &settings),
+            Action::Check => check(context),
+            Action::Reload => match context.ask(&Request::ReloadConfig)? {
+                Answer::Config(report) => context.output.result(&report, || say_changes(&report)),
+                Answer::Done => context.output.done("read again"),
+                other => Err(unexpected(&other)),
+            },
+            Action::Path => {
+                let path = context.home.nap_toml();
+                context.output.result(&serde_json::json!({ "path": path }), || path.display().to_string())
+            }
+        }
+    }
+}
+
+fn check(context: &Context) -> Result<(), CommandError> {
+    let path = context.home.nap_toml();
+    let text = context.settings_text()?;
+    Settings::parse(&text)
+        .map_err(|error| Failure::failed(format!("{} cannot be used", path.display())).caused_by(&error))?;
+    context.output.done(&format!("{} is in order", path.display()))
+}
+
+/// What was changed, and when it takes effect.
+pub(crate) fn say_changes(report: &ConfigReport) -> String {
+    if report.changes.is_empty() {
+        return "nothing has changed".to_owned();
+    }
+    let say = |change: &nap_control::ConfigChange| {
+        let value = change.value.as_deref().unwrap_or("its default");
+        let when = if change.at_restart { "at the next `nap up`" } else { "now" };
+        format!("{} = {value} (takes effect {when})\n", change.name)
+    };
+    report.changes.iter().map(say).collect()
+}
+
+/// The setting of this name, or a failure that offers the nearest ones.
+fn known(name: &str) -> Result<&'static settings::Spec, Failure> {
+    settings::known(name).map_err(|error| {
+        let BadSettings::Unknown { nearest, .. } = &error else {
+            return Failure::from_error(FailureKind::Usage, &error);
+        };
+        let failure = CommandError::usage(format!("there is no setting \"{name}\""));
+        match nearest.first() {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure.hint("`nap config get` shows all settings"),
+        }
+    })
+}

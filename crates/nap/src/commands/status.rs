@@ -1,0 +1,107 @@
+//! `nap status`
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use nap_control::{Answer, Request, SessionReport, StatusReport};
+
+use crate::command_error::CommandError;
+use crate::context::{Context, unexpected};
+use crate::output::words;
+
+/// Show the daemon: where it listens, what it runs, who is connected
+#[derive(Debug, Args)]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        match context.ask(&Request::Status)? {
+            Answer::Status(report) => context.output.result(&report, || say(&report)),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn say(report: &StatusReport) -> String {
+    let directories: Vec<String> = report.socket_directories.iter().map(|dir| dir.display().to_string()).collect();
+    let counts = &report.counts;
+    let mut branches =
+        format!("{}, {} awake", words::count(u64::from(counts.branches), "branch", "branches"), counts.awake);
+    if counts.failed > 0 {
+        branches.push_str(&format!(", {} failed", counts.failed));
+    }
+    let mut sessions = words::count(u64::from(counts.sessions), "session", "sessions");
+    if counts.waiting > 0 {
+        sessions.push_str(&format!(", {} waiting for a server to wake", counts.waiting));
+    }
+    let postgres: Vec<String> =
+        report.postgres.iter().map(|found| format!("{} in {}", found.version, found.bin.display())).collect();
+    let mut text = String::new();
+    let mut line = |label: &str, value: &str| text.push_str(&format!("{label:<12}{value}\n"));
+    line("up", &format!("{} (version {}, pid {})", words::duration(report.uptime_ms), report.version, report.pid));
+    line("home", &report.home.display().to_string());
+    line("listens on", &format!("{}, port {}", report.listen_addresses.join(", "), report.port));
+    line("sockets in", &directories.join(", "));
+    line("PostgreSQL", &postgres.join("; "));
+    line("branches", &branches);
+    line("sessions", &sessions);
+    if !report.sessions.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&report.sessions));
+    }
+    text
+}
+
+fn table(sessions: &[SessionReport]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["SESSION", "BRANCH", "DATABASE", "ROLE", "CLIENT", "STATE"]);
+    for session in sessions {
+        table.add_row([
+            session.id.to_string(),
+            session.branch.to_string(),
+            session.database.as_deref().map_or_else(|| "(replication)".to_owned(), words::printable),
+            words::printable(&session.role),
+            session.client.clone(),
+            session.state.clone(),
+        ]);
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((0, 1));
+    }
+    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nap_control::{Counts, PostgresReport};
+    use nap_model::ids::{BranchName, Major};
+
+    #[test]
+    fn the_daemon_in_words() {
+        let report = StatusReport {
+            version: "0.1.0".into(),
+            pid: 4242,
+            home: "/home/alice/.local/share/napgres".into(),
+            port: 5432,
+            listen_addresses: vec!["127.0.0.1".into(), "::1".into()],
+            socket_directories: vec!["/var/run/postgresql".into()],
+            uptime_ms: 7_300_000,
+            postgres: vec![PostgresReport {
+                major: Major(15),
+                bin: "/usr/lib/postgresql/15/bin".into(),
+                version: "15.14".into(),
+            }],
+            counts: Counts { branches: 3, awake: 1, failed: 1, sessions: 1, waiting: 2 },
+            sessions: vec![SessionReport {
+                id: 7,
+                branch: BranchName::main(),
+                database: Some("shop".into()),
+                role: "alice".into(),
+                client: "127.0.0.1:50000".into(),
+                state: "attached".into(),
+            }],
+        };
+        insta::assert_snapshot!(say(&report));
+    }
+}

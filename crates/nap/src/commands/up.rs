@@ -1,0 +1,162 @@
+//! `nap up`
+
+use std::time::Duration;
+
+use clap::Args;
+use nap_control::{Answer, CallError, ConnectionReport, Failure, FailureKind, Request, StatusReport};
+use nap_model::ids::Major;
+
+use crate::background::{self, Ready};
+use crate::command_error::{CommandError, failure_of};
+use crate::context::{Context, unexpected};
+use crate::daemon::{self, DaemonOptions};
+use crate::invoker;
+use crate::output::connection;
+
+/// Start the daemon (and make its home on first use), and return when it is ready
+///
+/// The first start finds PostgreSQL, chooses a free port, and makes the branch main with a superuser role and a
+/// database named after you. It is harmless to repeat.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Stay in the foreground, for services and containers
+    #[arg(long)]
+    foreground: bool,
+    /// The TCP port, written to nap.toml [default: the first start chooses a free one]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65534))]
+    port: Option<u16>,
+    /// The PostgreSQL major version of new clusters [default: the newest found]
+    #[arg(long, value_name = "MAJOR")]
+    pg: Option<Major>,
+    /// Started in the background by another `nap up`, which waits for a line on our standard output
+    #[arg(long, hide = true, requires = "foreground")]
+    ready_on_stdout: bool,
+}
+
+/// A daemon that is up answers at once; one that hangs must not hang us for long.
+const LOOK: Duration = Duration::from_secs(10);
+
+impl Up {
+    pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        if self.ready_on_stdout {
+            return self.run_in_background(context);
+        }
+        if let Some(status) = running(context)? {
+            self.check_same(&status)?;
+            if self.foreground {
+                let message = format!("already up (pid {})", status.pid);
+                return Err(Failure::new(FailureKind::Conflict, message).hint("`nap down` stops it").into());
+            }
+            return announce(context, true);
+        }
+        if self.foreground {
+            return Ok(daemon::run(self.options(context, None)).map_err(|error| failure_of(&error))?);
+        }
+        if let Err(failure) = background::start(&context.home, self.port, self.pg) {
+            // Somebody else's `nap up` may have been quicker.
+            return match running(context) {
+                Ok(Some(_)) => announce(context, true),
+                _ => Err(failure.into()),
+            };
+        }
+        announce(context, false)
+    }
+
+    /// The daemon, in the background.
+    fn run_in_background(self, context: &Context) -> Result<(), CommandError> {
+        let cannot = |error: std::io::Error| Failure::failed("cannot leave the terminal").caused_by(&error);
+        let ready = Ready::detach().map_err(cannot)?;
+        let pipe = ready.pipe().map_err(cannot)?;
+        daemon::run(self.options(context, Some(pipe))).map_err(|error| {
+            let failure = failure_of(&error);
+            ready.failed(&failure);
+            failure.into()
+        })
+    }
+
+    fn options(&self, context: &Context, ready: Option<std::os::fd::OwnedFd>) -> DaemonOptions {
+        DaemonOptions {
+            home: context.home.clone(),
+            port: self.port,
+            pg: self.pg,
+            foreground: !self.ready_on_stdout,
+            invoking_user: invoker::name(),
+            ready,
+        }
+    }
+
+    /// A daemon on another port than the one asked for is not what was asked for.
+    fn check_same(&self, status: &StatusReport) -> Result<(), Failure> {
+        match self.port {
+            Some(port) if port != status.port => {
+                let message = format!("already up on port {}, not {port}", status.port);
+                Err(Failure::new(FailureKind::Conflict, message)
+                    .hint(format!("`nap down`, then `nap up --port {port}`")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn running(context: &Context) -> Result<Option<StatusReport>, CommandError> {
+    match nap_control::call(&context.home.control_socket(), &Request::Status, LOOK) {
+        Err(CallError::NotUp) => Ok(None),
+        reply => match reply?? {
+            Answer::Status(status) => Ok(Some(status)),
+            other => Err(unexpected(&other)),
+        },
+    }
+}
+
+fn announce(context: &Context, already_up: bool) -> Result<(), CommandError> {
+    let report = match context.ask(&Request::Connection { branch: None, database: None })? {
+        Answer::Connection(report) => report,
+        other => return Err(unexpected(&other)),
+    };
+    if context.output.is_quiet() {
+        return Ok(());
+    }
+    let json = serde_json::json!({ "already_up": already_up, "url": connection::url(&report), "connection": report });
+    context
+        .output
+        .result(&json, || say(&report, already_up, &context.home.root().display().to_string(), &invoker::name()))
+}
+
+fn say(report: &ConnectionReport, already_up: bool, home: &str, user: &str) -> String {
+    let mut text = String::from(if already_up { "already up" } else { "up" });
+    text.push_str(&format!(" on localhost, port {}; home {home}\n\n", report.port));
+    if report.default_socket_directory.is_some() && report.role == user && report.database == user {
+        let port = if report.port == 5432 { String::new() } else { format!(" -p {}", report.port) };
+        text.push_str(&format!("    psql{port}\n"));
+    }
+    if let Some(line) = connection::psql_through_door(report) {
+        text.push_str(&format!("    {line}\n"));
+    }
+    text.push_str(&format!("    psql {}\n\n", crate::output::quote::shell(&connection::url(report))));
+    text.push_str(&format!(
+        "PostgreSQL starts when a client connects to {}, and sleeps when it is idle: `nap ls` shows it.\n",
+        report.branch
+    ));
+    text.push_str(
+        "`nap psql` connects, `eval \"$(nap env)\"` makes every client of this shell do so, `nap down` stops it.\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newcomer_is_told_how_to_connect_and_how_to_stop() {
+        let mut report = connection::tests::report();
+        report.role = "alice".into();
+        report.database = "alice".into();
+        report.password = Some("s3cret".into());
+        report.default_socket_directory = Some("/var/run/postgresql".into());
+        insta::assert_snapshot!(say(&report, false, "/home/alice/.local/share/napgres", "alice"));
+        report.port = 5432;
+        assert!(say(&report, true, "/h", "alice").contains("\n    psql\n"));
+        assert!(!say(&report, true, "/h", "bob").contains("\n    psql\n"), "bob's bare psql would name bob");
+    }
+}

@@ -1,0 +1,39 @@
+//! `nap url`
+
+use clap::Args;
+use nap_control::Answer;
+
+use crate::command_error::CommandError;
+use crate::context::{Context, unexpected};
+use crate::output::connection;
+use crate::target::Target;
+
+/// Print the URL of a database, with its password
+///
+/// It names the branch in the database's name, which every client can pass on. For programs that change the database
+/// by themselves, see `nap env --tools`.
+#[derive(Debug, Args)]
+pub(crate) struct Url {
+    /// A branch, or a database of it: dev, shop@dev [default: the default branch]
+    #[arg(value_name = "DB@BRANCH")]
+    target: Option<Target>,
+}
+
+impl Url {
+    pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        let report = match context.ask(&Target::connection(self.target.as_ref()))? {
+            Answer::Connection(report) => report,
+            other => return Err(unexpected(&other)),
+        };
+        let url = connection::url(&report);
+        if report.password.is_none() {
+            context.output.remark(&no_password(&report.role));
+        }
+        context.output.result(&serde_json::json!({ "url": url, "connection": report }), || url.clone())
+    }
+}
+
+/// The remark when Napgres does not know the password.
+pub(crate) fn no_password(role: &str) -> String {
+    format!("note: the password of {role} has been changed, so it is not shown here")
+}

@@ -1,0 +1,62 @@
+//! Lengths of time and amounts of data, in a few letters.
+
+/// How long, in its largest unit, as people say it: `12 s`, `5 min`, `3 h`, `2 d`.
+pub(crate) fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// The time since then, by the wall clock, for showing only; the future counts as now.
+pub(crate) fn since(unix_ms: i64) -> String {
+    let now = jiff::Timestamp::now().as_millisecond();
+    duration(u64::try_from(now.saturating_sub(unix_ms)).unwrap_or(0))
+}
+
+/// The time since an RFC 3339 text.
+pub(crate) fn since_text(rfc3339: &str) -> String {
+    rfc3339.parse::<jiff::Timestamp>().map_or_else(|_| "?".to_owned(), |then| since(then.as_millisecond()))
+}
+
+/// How much, in binary units as PostgreSQL's pg_size_pretty counts: `42 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    let mut size = count;
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        if size < 10 * 1024 {
+            return format!("{size} {unit}");
+        }
+        size = size.div_ceil(1024);
+    }
+    format!("{size} TB")
+}
+
+/// `1 branch`, `2 branches`.
+pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Without control characters, which a terminal would obey: names and logs hold what clients sent.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_unit_is_told() {
+        let said: Vec<String> = [7, 59_999, 60_000, 7_200_000, 200_000_000].map(duration).into();
+        assert_eq!(said, ["7 ms", "59 s", "1 min", "2 h", "2 d"]);
+        assert_eq!(bytes(0), "0 bytes");
+        assert_eq!(bytes(10 * 1024), "10 kB");
+        assert_eq!(bytes(42 << 20), "42 MB");
+        assert_eq!(bytes(u64::MAX), "16777216 TB");
+        assert_eq!(since_text("nonsense"), "?");
+    }
+}
