@@ -3,7 +3,7 @@
 use nap_model::ids::BranchName;
 use serde::{Deserialize, Serialize};
 
-/// One request. Where a branch is an `Option`, none means the default branch.
+/// One request. Where a branch is an `Option`, none means the default branch, if nothing else is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
@@ -21,9 +21,9 @@ pub enum Request {
         /// Which one.
         branch: Option<BranchName>,
     },
-    /// Shuts a server down and wakes it again, for settings that want it.
+    /// Shuts servers down and wakes them again, for settings that want it.
     Restart {
-        /// Which one.
+        /// Which one; none: all that run.
         branch: Option<BranchName>,
     },
     /// Makes a branch; answered by [`Answer::Created`](crate::Answer::Created).

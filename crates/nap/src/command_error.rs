@@ -58,7 +58,7 @@ fn write_words(failure: &Failure) -> io::Result<()> {
         writeln!(stderr, "  {} {}", "caused by:".bold(), indent(cause))?;
     }
     if let Some(hint) = &failure.hint {
-        writeln!(stderr, "{} {}", "hint:".cyan().bold(), indent(hint))?;
+        writeln!(stderr, "{} {}", "hint:".cyan().bold(), indent(&as_phrase(hint)))?;
     }
     Ok(())
 }
@@ -66,6 +66,21 @@ fn write_words(failure: &Failure) -> io::Result<()> {
 fn write_json(failure: &Failure) -> io::Result<()> {
     let line = serde_json::to_string(failure)?;
     writeln!(io::stderr().lock(), "{line}")
+}
+
+/// PostgreSQL's clients are given hints as sentences, with a capital and a full stop; here they follow a colon.
+fn as_phrase(hint: &str) -> String {
+    let mut letters = hint.chars();
+    let hint = match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if first.is_ascii_uppercase() && second.is_ascii_lowercase() => {
+            format!("{}{second}{}", first.to_ascii_lowercase(), letters.as_str())
+        }
+        _ => hint.to_owned(),
+    };
+    match hint.strip_suffix('.') {
+        Some(phrase) if !phrase.contains(". ") => phrase.to_owned(),
+        _ => hint,
+    }
 }
 
 /// Later lines of one entry stand below its first.
@@ -148,5 +163,30 @@ impl From<StoreError> for CommandError {
 impl From<BadBranchName> for CommandError {
     fn from(error: BadBranchName) -> Self {
         Self::Failed(Failure::from_error(FailureKind::Usage, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_follow_a_colon() {
+        assert_eq!(as_phrase("Remove the children first."), "remove the children first");
+        assert_eq!(as_phrase("It waits. Look there."), "it waits. Look there.");
+        assert_eq!(as_phrase("`nap ls` shows it"), "`nap ls` shows it");
+        assert_eq!(as_phrase("SCRAM is needed"), "SCRAM is needed");
+    }
+
+    #[test]
+    fn the_daemons_failure_keeps_its_hint_and_kind() {
+        let held = LockError::Held { home: "/h".into(), pid: Some(7) };
+        let failure = failure_of(&anyhow::Error::new(held).context("cannot start"));
+        assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Conflict, "cannot start"));
+        assert_eq!(failure.cause, ["/h is in use by another daemon (process 7)"]);
+        let told = Failure::new(FailureKind::Usage, "no").hint("yes");
+        assert_eq!(failure_of(&anyhow::Error::new(told.clone())), told);
+        let none = NoInstall { wanted: None, found: Vec::new() };
+        assert!(failure_of(&none.into()).hint.is_some_and(|hint| hint.contains("install")));
     }
 }

@@ -1,5 +1,7 @@
 //! `nap doctor`
 
+use std::time::Duration;
+
 use clap::Args;
 use nap_control::{Answer, Failure, Request, StatusReport};
 use nap_model::settings::Settings;
@@ -62,6 +64,9 @@ struct Patient<'a> {
     status: Option<StatusReport>,
 }
 
+/// A daemon that does not answer so long is ill.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
 type Check = fn(&Patient<'_>) -> Vec<Finding>;
 
 /// In the order of what depends on what.
@@ -104,8 +109,8 @@ fn examine(context: &Context) -> Vec<Finding> {
             (Settings::default(), vec![Finding::fail("settings", failure.to_string(), cure)])
         }
     };
-    let status = match context.ask_if_up(&Request::Status) {
-        Ok(Some(Answer::Status(status))) => Some(status),
+    let status = match context.ask_within(&Request::Status, ANSWER_DEADLINE) {
+        Ok(Answer::Status(status)) => Some(status),
         _ => None,
     };
     let patient = Patient { context, settings, status };

@@ -26,18 +26,22 @@ impl Ls {
 fn table(branches: &[BranchReport]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["BRANCH", "STATE", "SESSIONS", "BECAUSE", "SIZE", "AGE", "PG"]);
+    // The daemon need not know sizes.
+    let sized = branches.iter().any(|branch| branch.size_bytes.is_some());
+    let header = ["BRANCH", "STATE", "SESSIONS", "BECAUSE", "AGE", "PG"].into_iter().chain(sized.then_some("SIZE"));
+    table.set_header(header);
     for tree::Row { stem, branch } in tree::rows(branches) {
         let default = if branch.default { " *" } else { "" };
-        table.add_row([
+        let size = || branch.size_bytes.map(words::bytes).unwrap_or_default();
+        let cells = [
             format!("{stem}{}{default}", branch.name),
             state(branch),
             sessions(branch),
             because(branch),
-            branch.size_bytes.map(words::bytes).unwrap_or_default(),
             words::since_text(&branch.created),
             branch.major.to_string(),
-        ]);
+        ];
+        table.add_row(cells.into_iter().chain(sized.then(size)));
     }
     // The first column's own left padding would push the tree off the margin.
     if let Some(column) = table.column_mut(0) {

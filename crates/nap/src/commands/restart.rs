@@ -7,12 +7,12 @@ use nap_model::ids::BranchName;
 use crate::command_error::CommandError;
 use crate::context::Context;
 
-/// Restart a branch's server, so that changes of postgresql.conf and ALTER SYSTEM take effect
+/// Restart servers, so that changes of postgresql.conf and ALTER SYSTEM take effect
 ///
 /// A server that is asleep needs none: it reads its configuration whenever it wakes. Open sessions are ended.
 #[derive(Debug, Args)]
 pub(crate) struct Restart {
-    /// The branch [default: the default branch]
+    /// The branch [default: all whose servers are awake]
     branch: Option<BranchName>,
 }
 

@@ -1,6 +1,6 @@
 //! `nap up`
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use nap_control::{Answer, CallError, ConnectionReport, Failure, FailureKind, Request, StatusReport};
@@ -11,7 +11,9 @@ use crate::command_error::{CommandError, failure_of};
 use crate::context::{Context, unexpected};
 use crate::daemon::{self, DaemonOptions};
 use crate::invoker;
+use crate::lock_holder::lock_holder;
 use crate::output::connection;
+use crate::port_holder::holder;
 
 /// Start the daemon (and make its home on first use), and return when it is ready
 ///
@@ -35,6 +37,9 @@ pub(crate) struct Up {
 
 /// A daemon that is up answers at once; one that hangs must not hang us for long.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long we wait for the daemon of a `nap up` that was quicker than ours, and how often we look.
+const OTHER_DEADLINE: Duration = Duration::from_secs(180);
+const OTHER_PAUSE: Duration = Duration::from_millis(50);
 
 impl Up {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
@@ -43,6 +48,13 @@ impl Up {
         }
         if let Some(status) = running(context)? {
             self.check_same(&status)?;
+            if status.version != env!("CARGO_PKG_VERSION") {
+                context.output.remark(&format!(
+                    "note: the daemon is of version {}; `nap down` and `nap up` start version {}",
+                    status.version,
+                    env!("CARGO_PKG_VERSION")
+                ));
+            }
             if self.foreground {
                 let message = format!("already up (pid {})", status.pid);
                 return Err(Failure::new(FailureKind::Conflict, message).hint("`nap down` stops it").into());
@@ -52,14 +64,11 @@ impl Up {
         if self.foreground {
             return Ok(daemon::run(self.options(context, None)).map_err(|error| failure_of(&error))?);
         }
-        if let Err(failure) = background::start(&context.home, self.port, self.pg) {
-            // Somebody else's `nap up` may have been quicker.
-            return match running(context) {
-                Ok(Some(_)) => announce(context, true),
-                _ => Err(failure.into()),
-            };
+        match background::start(&context.home, self.port, self.pg) {
+            Ok(()) => announce(context, false),
+            Err(_) if another_came_up(context) => announce(context, true),
+            Err(failure) => Err(self.name_the_holder(context, failure).into()),
         }
-        announce(context, false)
     }
 
     /// The daemon, in the background.
@@ -85,6 +94,18 @@ impl Up {
         }
     }
 
+    /// A daemon that root started has become another user, who may not see whose a port is; we may.
+    fn name_the_holder(&self, context: &Context, failure: Failure) -> Failure {
+        if failure.kind != FailureKind::Conflict || !failure.cause.is_empty() {
+            return failure;
+        }
+        let port = self.port.or_else(|| context.settings().ok().map(|settings| settings.port));
+        match port.and_then(holder) {
+            Some(holder) => failure.because(format!("it is held by {holder}")),
+            None => failure,
+        }
+    }
+
     /// A daemon on another port than the one asked for is not what was asked for.
     fn check_same(&self, status: &StatusReport) -> Result<(), Failure> {
         match self.port {
@@ -106,6 +127,19 @@ fn running(context: &Context) -> Result<Option<StatusReport>, CommandError> {
             other => Err(unexpected(&other)),
         },
     }
+}
+
+/// Whether somebody else's `nap up` was quicker than ours: then its daemon holds the lock, and comes up.
+fn another_came_up(context: &Context) -> bool {
+    let deadline = Instant::now() + OTHER_DEADLINE;
+    while lock_holder(&context.home).is_some() && Instant::now() < deadline {
+        match running(context) {
+            Ok(Some(_)) => return true,
+            Ok(None) => std::thread::sleep(OTHER_PAUSE),
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 fn announce(context: &Context, already_up: bool) -> Result<(), CommandError> {

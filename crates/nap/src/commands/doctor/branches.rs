@@ -5,7 +5,7 @@ use nap_model::ids::BranchName;
 use nap_model::state::State;
 use nap_store::{BranchDir, BranchRecord, rotate};
 
-use super::{Finding, Patient};
+use super::{ANSWER_DEADLINE, Finding, Patient};
 use crate::output::words;
 
 /// How much of a failed server's log is shown.
@@ -46,7 +46,11 @@ pub(super) fn records(patient: &Patient<'_>) -> Vec<Finding> {
 
 pub(super) fn failed(patient: &Patient<'_>) -> Vec<Finding> {
     const NAME: &str = "servers";
-    let Ok(Some(Answer::Branches(branches))) = patient.context.ask_if_up(&Request::List) else { return Vec::new() };
+    if patient.status.is_none() {
+        return Vec::new();
+    }
+    let answer = patient.context.ask_within(&Request::List, ANSWER_DEADLINE);
+    let Ok(Answer::Branches(branches)) = answer else { return Vec::new() };
     let failed: Vec<Finding> = branches
         .iter()
         .filter(|branch| branch.status.state == State::Failed)
