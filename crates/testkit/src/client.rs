@@ -1,7 +1,9 @@
 //! Clients: PostgreSQL's own programs, and tokio-postgres.
 
 use std::process::Command;
+use std::sync::OnceLock;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::command::Output;
@@ -50,11 +52,22 @@ impl TestHome {
     }
 }
 
-/// A session by these settings. Its connection is driven by a task of its own that ends with it.
+/// A session by these settings.
 pub async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
+    let config = config.clone();
+    let connecting = async move {
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    };
+    wires().spawn(connecting).await.expect("connecting does not panic")
+}
+
+/// Connections are driven on threads of their own, not on the test's: so a story may wait for a program or a state in
+/// the plain, blocking way, and a dropped client still says goodbye.
+fn wires() -> &'static Runtime {
+    static WIRES: OnceLock<Runtime> = OnceLock::new();
+    WIRES.get_or_init(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime"))
 }
 
 fn psql(program: &mut Command, connection: &str, sql: &str) -> Output {
