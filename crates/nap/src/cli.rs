@@ -28,7 +28,7 @@ pub(crate) struct CommandLine {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// The directory that holds everything of one daemon
+    /// The directory that holds everything of one daemon [default: the data directory of this platform, for root /var/lib/napgres]
     #[arg(long, global = true, env = "NAP_HOME", value_name = "DIRECTORY", hide_env_values = true)]
     pub(crate) home: Option<PathBuf>,
     /// Print JSON (errors too, on standard error)

@@ -68,8 +68,10 @@ fn server_log(context: &Context, branch: Option<BranchName>) -> Result<PathBuf, 
         None => context.settings()?.default_branch,
     };
     let dir = context.home.branch(&branch);
-    if dir.root.is_dir() {
-        return Ok(dir.server_log());
+    match std::fs::metadata(&dir.root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // Reading the log says what is wrong, if something is.
+        _ => return Ok(dir.server_log()),
     }
     let known: Vec<String> = std::fs::read_dir(context.home.branches_dir())
         .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())

@@ -89,7 +89,7 @@ fn sessions(branch: &BranchReport) -> String {
 fn because(branch: &BranchReport) -> String {
     let status = &branch.status;
     match status.state {
-        State::Failed => first_line(status.failure.as_deref().unwrap_or("did not start")),
+        State::Failed => gist(status.failure.as_deref().unwrap_or("did not start")),
         State::Awake | State::Settling if !status.guards.is_empty() => {
             status.guards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
@@ -109,8 +109,10 @@ fn reason(state: State, reason: Option<Reason>) -> String {
 /// A failure's table entry; `nap logs` has the rest.
 const BECAUSE_MAX_CHARS: usize = 60;
 
-fn first_line(text: &str) -> String {
-    let line = words::printable(text.lines().next().unwrap_or_default());
+/// PostgreSQL's own last word, if it had one, else the first line.
+fn gist(failure: &str) -> String {
+    let fatal = failure.lines().rev().find_map(|line| line.find("FATAL:").and_then(|at| line.get(at..)));
+    let line = words::printable(fatal.or_else(|| failure.lines().next()).unwrap_or_default());
     match line.char_indices().nth(BECAUSE_MAX_CHARS) {
         Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
         None => line,
@@ -139,7 +141,7 @@ mod tests {
         branches[0].size_bytes = Some(42 << 20);
         branches[2].status.state = State::Failed;
         branches[2].status.reason = Some(Reason::StartFailed);
-        branches[2].status.failure = Some("FATAL: could not load server certificate file\nmore".into());
+        branches[2].status.failure = Some("did not start\nx [7] FATAL:  could not load file\nx [7] LOG:  down".into());
         branches[3].status.state = State::Awake;
         branches[3].status.reason = Some(Reason::Ready);
         let drawn = anstream::adapter::strip_str(&table(&branches)).to_string();

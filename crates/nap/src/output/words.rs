@@ -4,8 +4,7 @@
 pub(crate) fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
-        0 => format!("{ms} ms"),
-        1..60 => format!("{seconds} s"),
+        0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),
         3600..86_400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
@@ -51,8 +50,8 @@ mod tests {
 
     #[test]
     fn the_largest_unit_is_told() {
-        let said: Vec<String> = [7, 59_999, 60_000, 7_200_000, 200_000_000].map(duration).into();
-        assert_eq!(said, ["7 ms", "59 s", "1 min", "2 h", "2 d"]);
+        let said: Vec<String> = [700, 59_999, 60_000, 7_200_000, 200_000_000].map(duration).into();
+        assert_eq!(said, ["0 s", "59 s", "1 min", "2 h", "2 d"]);
         assert_eq!(bytes(0), "0 bytes");
         assert_eq!(bytes(10 * 1024), "10 kB");
         assert_eq!(bytes(42 << 20), "42 MB");

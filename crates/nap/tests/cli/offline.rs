@@ -51,6 +51,7 @@ fn the_doctor_names_a_cure_for_what_is_wrong() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn the_doctor_finds_the_holder_of_the_port() {
     let home = Home::down();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
