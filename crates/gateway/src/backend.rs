@@ -15,8 +15,8 @@ use crate::branches::Awake;
 /// What a server may say before it is ready for queries. It says about 500 bytes; notices of login triggers
 /// (PostgreSQL 17) can make it more. Past that its words are passed on unread.
 const GREETING_MAX_BYTES: usize = 256 * 1024;
-/// One read of them.
-const GREETING_CHUNK_BYTES: usize = 4 * 1024;
+/// Room for one read of them: mostly all that comes.
+const GREETING_CHUNK_BYTES: usize = 1024;
 
 /// A server that goes or comes: the client must never see this, only wait a little longer.
 /// 57P03 cannot_connect_now; 57P01 admin_shutdown and 57P02 crash_shutdown, when they hit a backend that has not
@@ -59,13 +59,11 @@ pub(crate) async fn begin(Awake { socket, hold }: Awake, startup_packet: &[u8], 
             Progress::More if greeting.bytes.len() >= GREETING_MAX_BYTES => break,
             Progress::More => {}
         }
-        let mut chunk = [0; GREETING_CHUNK_BYTES];
-        let count = stream.read(&mut chunk).await?;
-        if count == 0 {
+        greeting.bytes.reserve(GREETING_CHUNK_BYTES);
+        if stream.read_buf(&mut greeting.bytes).await? == 0 {
             written?;
             return Err(NotYet::Closed);
         }
-        greeting.bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
     }
     Ok(Backend { stream, socket, key: greeting.key, greeting: greeting.bytes, _hold: hold })
 }

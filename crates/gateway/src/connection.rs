@@ -203,6 +203,7 @@ async fn end<S: ClientStream>(client: &mut Client<S>, ended: Ended, claim: &Clai
     let Ended::Refused(refusal) = ended else { return };
     let branch = claim.branch.as_ref().map(BranchName::as_str);
     let (role, sqlstate) = (claim.role.as_deref(), refusal.sqlstate());
-    tracing::info!(branch, role, client = client.address, sqlstate, "connection refused: {refusal}");
+    // As fields, names that clients chose are escaped.
+    tracing::info!(branch, role, client = client.address, sqlstate, error = refusal.to_string(), "connection refused");
     refuse(&mut client.stream, &*refusal).await;
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nap_gateway::SessionState;
-use nap_wire::messages::{ErrorFields, authentication_ok, error_response};
-use nap_wire::startup::encode_startup;
+use nap_wire::messages::{ErrorFields, authentication_ok, backend_key_data, error_response, ready_for_query};
+use nap_wire::startup::{CancelKey, FirstPacket, encode_cancel, encode_startup, parse_first_packet};
 use support::{House, Step, query_message, read_all, read_ready, tags, text};
 
 #[test]
@@ -36,6 +36,26 @@ fn root_may_be_any_role_through_a_unix_socket() {
     assert_eq!(house.query(&kept, "select current_setting('my.x'), current_setting('nap.branch')"), "a b|main");
     let refused = house.refusal(&format!("{} user=nobody dbname=shop", house.door("u")));
     assert!(refused.contains("28000: role \"nobody\" does not exist"), "{refused}");
+}
+
+#[test]
+fn other_users_need_a_password_on_a_unix_socket_too() {
+    // Root may be anybody. Without root we are the stranger ourselves, in a house of nobody's.
+    let we = rustix::process::geteuid();
+    let house = House::owned_by(if we.is_root() { 0 } else { u32::MAX - 1 });
+    let way = format!("{} user=alice dbname=shop", house.door("u"));
+    let refused = house.stranger(&format!("{way} password=wrong"));
+    assert!(text(&refused.stderr).contains("password authentication failed for user \"alice\""), "{refused:?}");
+    assert_eq!(house.wakes(), 0);
+    let let_in = house.stranger(&format!("{way} password=secret"));
+    assert_eq!(text(&let_in.stdout), "alice\n", "{let_in:?}");
+}
+
+#[test]
+fn what_the_server_refuses_is_passed_on() {
+    let house = House::new();
+    let refused = house.refusal(&format!("{} user=limited dbname=shop", house.door("u")));
+    assert!(refused.starts_with("53300: too many connections for role \"limited\""), "{refused}");
 }
 
 #[test]
@@ -309,6 +329,47 @@ fn a_newer_protocol_is_negotiated_down_to_the_servers() {
     assert_eq!(text(&answer[..expected.len()]), text(expected));
     let tags = tags(&answer);
     assert!(tags.starts_with("vRS") && tags.ends_with("SKZ"), "the server negotiates no second time: {tags}");
+}
+
+#[test]
+fn long_cancel_keys_pass_through_untouched() {
+    let house = House::new();
+    house.cluster.major.store(18, Ordering::SeqCst);
+    let key = CancelKey { pid: 4711, secret: (0..32).collect() };
+    let path = house.cluster.path("fake");
+    let server = UnixListener::bind(&path).unwrap();
+    house.cluster.script.lock().unwrap().push_back(Step::Socket(path));
+    let mut client = house.raw();
+    client.write_all(&encode_startup(2, &[("user", "alice"), ("database", "shop")])).unwrap();
+
+    let (mut backend, _) = server.accept().unwrap();
+    let mut packet = [0; 1000];
+    let count = backend.read(&mut packet).unwrap();
+    let Ok(Some((FirstPacket::Startup(startup), _))) = parse_first_packet(&packet[..count], 1000) else { panic!() };
+    assert_eq!(startup.minor, 2);
+    let mut greeting = Vec::new();
+    authentication_ok(&mut greeting);
+    backend_key_data(&mut greeting, &key);
+    ready_for_query(&mut greeting, b'I');
+    backend.write_all(&greeting).unwrap();
+    assert_eq!(read_ready(&mut client), greeting, "byte for byte, with nothing negotiated");
+
+    let mut canceller = house.raw();
+    canceller.write_all(&encode_cancel(&key)).unwrap();
+    let (mut cancelled, _) = server.accept().unwrap();
+    let expected = encode_cancel(&key);
+    let mut request = vec![0; expected.len()];
+    cancelled.read_exact(&mut request).unwrap();
+    assert_eq!(request, expected);
+    drop(cancelled);
+    assert_eq!(read_all(canceller), b"", "closed when the server has taken it");
+
+    let wrong = CancelKey { secret: vec![0; 32], ..key };
+    let mut canceller = house.raw();
+    canceller.write_all(&encode_cancel(&wrong)).unwrap();
+    assert_eq!(read_all(canceller), b"");
+    server.set_nonblocking(true).unwrap();
+    assert!(server.accept().is_err(), "an unknown key goes nowhere");
 }
 
 #[test]

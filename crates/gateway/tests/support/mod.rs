@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,8 @@ fn as_postgres(program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    // A test that is killed takes its server with it.
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=QUIT", "--"]).arg(program);
     command
 }
 
@@ -53,6 +55,8 @@ pub struct Cluster {
     /// What the next wakes do instead of the usual.
     pub script: Mutex<VecDeque<Step>>,
     pub holds: Arc<()>,
+    /// The major that we say it is.
+    pub major: AtomicU16,
 }
 
 /// What a wake may do.
@@ -80,7 +84,7 @@ impl Cluster {
         let verifier = Verifier::derive(PASSWORD, b"0123456789abcdef", 4096).to_string();
         let single_user = format!(
             "create role alice login superuser password '{verifier}'\ncreate role nologin password '{verifier}'\n\
-             create role expired login password '{verifier}'\ncreate database shop\ncreate database alice\n"
+             create role expired login password '{verifier}'\ncreate role limited login connection limit 0\ncreate database shop\ncreate database alice\n"
         );
         let mut setup = as_postgres(&bin("postgres"));
         setup.arg("--single").args(["-F", "-D"]).arg(&data).arg("postgres");
@@ -102,6 +106,7 @@ impl Cluster {
                 role("postgres", true, None, None),
                 role("alice", true, Some(&verifier), None),
                 role("nologin", false, Some(&verifier), None),
+                role("limited", true, None, None),
                 role("expired", true, Some(&verifier), Some(1)),
             ],
             databases: ["postgres", "shop", "alice"].map(database).to_vec(),
@@ -114,6 +119,7 @@ impl Cluster {
             postmaster: Mutex::new(None),
             script: Mutex::default(),
             holds: Arc::new(()),
+            major: AtomicU16::new(15),
         }
     }
 
@@ -166,7 +172,7 @@ impl Branches for Cluster {
     }
 
     fn find(&self, name: &BranchName) -> Option<BranchFacts> {
-        self.names().contains(name).then_some(BranchFacts { major: Major(15) })
+        self.names().contains(name).then(|| BranchFacts { major: Major(self.major.load(Ordering::SeqCst)) })
     }
 
     fn names(&self) -> Vec<BranchName> {
@@ -203,13 +209,17 @@ pub struct House {
 }
 
 impl House {
+    /// One whose owner we are.
     pub fn new() -> Self {
+        Self::owned_by(rustix::process::geteuid().as_raw())
+    }
+
+    pub fn owned_by(owner_uid: u32) -> Self {
         let cluster = Arc::new(Cluster::new());
         let (limits, limits_seen) = watch::channel(Limits::from(&Settings::default()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = runtime.enter();
-        let owner = rustix::process::geteuid().as_raw();
-        let gateway = Gateway::start(cluster.clone(), limits_seen, owner, [9; 32]).unwrap();
+        let gateway = Gateway::start(cluster.clone(), limits_seen, owner_uid, [9; 32]).unwrap();
         let tcp = bind_tcp(&["127.0.0.1".into()], 0).unwrap().remove(0);
         let port = tcp.local_addr().unwrap().port();
         gateway.serve_tcp(tcp).unwrap();
@@ -222,6 +232,7 @@ impl House {
     pub fn open_door(mut self, name: &str, branch: Option<&str>) -> Self {
         let directory = self.cluster.path(name);
         std::fs::create_dir(&directory).unwrap();
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
         let listener = bind_unix(&directory.join(".s.PGSQL.1")).unwrap();
         let _entered = self.runtime.enter();
         self.doors.push(self.gateway.serve_unix(listener, branch.map(|name| name.parse().unwrap())).unwrap());
@@ -260,6 +271,13 @@ impl House {
         let mut command = Command::new(bin(program));
         command.stdin(Stdio::null()).env_clear().env("PGPASSWORD", PASSWORD).env("PGCONNECT_TIMEOUT", "30");
         command
+    }
+
+    /// psql of a user who is neither root nor the owner of a house of root's: `postgres`, or who we are.
+    pub fn stranger(&self, connection: &str) -> Output {
+        let mut psql = as_postgres(&bin("psql"));
+        psql.env_clear().env("PATH", "/usr/bin:/bin").args(["-XAtqd", connection, "-c", "select current_user"]);
+        psql.stdin(Stdio::null()).output().unwrap()
     }
 
     pub fn psql(&self, connection: &str, arguments: &[&str]) -> Output {
