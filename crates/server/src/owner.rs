@@ -101,6 +101,8 @@ pub(crate) struct Owner {
     not_before: Option<Instant>,
     /// When to settle (awake), or to try again (failed).
     timer: Option<Instant>,
+    /// When sessions that stand in the way of a sleep that was asked for are a reason to refuse it.
+    deny_at: Option<Instant>,
     log_mark: Arc<log_end::LogMark>,
 }
 
@@ -140,6 +142,7 @@ impl Owner {
             failures: 0,
             not_before: None,
             timer: None,
+            deny_at: None,
             log_mark,
         };
         tokio::spawn(owner.run());
@@ -161,6 +164,7 @@ impl Owner {
                 }
                 () = ended(&self.running) => self.on_exit(),
                 () = due(self.timer) => self.on_timer(),
+                () = due(self.deny_at) => self.deny_for_sessions(),
                 Ok(()) = policy.changed() => self.set_idle_timer(),
             }
             if self.state == State::Asleep && self.job.is_none() && !self.queues.end.is_empty() {

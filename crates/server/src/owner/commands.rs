@@ -43,8 +43,7 @@ impl Owner {
                 self.job = None;
                 self.go(Reason::ClientArrived);
                 self.grant(reply);
-                let (branch, standing) = (self.branch(), self.guards(false));
-                self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
+                self.deny_for_sessions();
             }
             State::Asleep | State::Failed => {
                 self.queues.acquire.push(reply);
@@ -67,6 +66,7 @@ impl Owner {
         self.leases = self.leases.saturating_sub(1);
         if self.leases == 0 {
             self.set_idle_timer();
+            self.take_up_sleep_requests();
         }
         self.publish();
     }

@@ -72,7 +72,14 @@ impl Owner {
         self.timer = again.map(|pause| Instant::now() + pause);
     }
 
+    /// The sessions that stood in the way stayed.
+    pub(super) fn deny_for_sessions(&mut self) {
+        let (branch, standing) = (self.branch(), self.guards(false));
+        self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
+    }
+
     pub(super) fn deny_sleep(&mut self, error: impl Fn() -> SleepError) {
+        self.deny_at = None;
         for waiter in self.queues.sleep.drain(..) {
             let _ = waiter.send(Err(error()));
         }
@@ -161,6 +168,7 @@ impl Owner {
             return;
         }
         if self.state_is_quiet() {
+            self.deny_at = None;
             if self.state == State::Failed {
                 self.go(Reason::AskedToSleep);
                 self.timer = None;
@@ -176,10 +184,10 @@ impl Owner {
             }
         } else if self.state == State::Awake {
             if self.leases > 0 {
-                let standing = self.guards(false);
-                let branch = self.branch();
-                self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
+                // A session whose client has just gone is still on its way out.
+                self.deny_at.get_or_insert(Instant::now() + LAST_BACKEND_LEAVES);
             } else {
+                self.deny_at = None;
                 self.settle(Reason::AskedToSleep);
             }
         }
