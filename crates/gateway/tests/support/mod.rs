@@ -144,7 +144,8 @@ impl Cluster {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        if let Some(mut child) = self.postmaster.lock().unwrap().take() {
+        let postmaster = self.postmaster.lock().map(|mut postmaster| postmaster.take());
+        if let Ok(Some(mut child)) = postmaster {
             rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
             child.wait().unwrap();
         }
@@ -157,12 +158,6 @@ impl Cluster {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.signal(rustix::process::Signal::QUIT);
     }
 }
 
@@ -322,6 +317,14 @@ impl House {
         let mut stream = self.raw();
         stream.write_all(&encode_startup(0, &[("user", "alice"), ("database", "shop")])).unwrap();
         stream
+    }
+}
+
+impl Drop for House {
+    /// The workers hold the cluster too, and end whenever they like: so its end is not left to its last owner.
+    fn drop(&mut self) {
+        self.cluster.signal(rustix::process::Signal::QUIT);
+        let _ = std::fs::remove_dir_all(self.cluster.directory.path());
     }
 }
 
