@@ -41,9 +41,16 @@ pub enum AdminError {
 }
 
 impl AdminError {
-    /// Whether the connection is gone, rather than the question refused.
+    /// Whether the connection is gone, rather than the question refused. Class 57P is PostgreSQL's word for a backend
+    /// or a server that ends.
     pub fn is_broken_connection(&self) -> bool {
-        matches!(self, AdminError::Postgres(error) if error.as_db_error().is_none())
+        matches!(self, AdminError::Postgres(error)
+            if error.code().is_none_or(|code| code.code().starts_with("57P")))
+    }
+
+    /// Whether asking again later may help: the connection broke, or a server that shuts down or recovers let nobody in.
+    pub fn may_pass(&self) -> bool {
+        self.is_broken_connection() || matches!(self, AdminError::Late)
     }
 }
 

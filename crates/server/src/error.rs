@@ -6,6 +6,8 @@ use nap_model::client_error::{ClientError, sqlstate};
 use nap_model::guard::Guard;
 use nap_model::ids::{BranchName, Major};
 
+const STOP_FOREIGN: &str = "Stop that server (pg_ctl stop), then connect again.";
+
 /// Why a server did not wake.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WakeError {
@@ -92,7 +94,7 @@ impl ClientError for WakeError {
             WakeError::NoPlace { .. } => {
                 "Raise max_awake (`nap config set max_awake=N`), or disconnect clients of other branches.".into()
             }
-            WakeError::Foreign { .. } => "Stop that server (pg_ctl stop), then connect again.".into(),
+            WakeError::Foreign { .. } => STOP_FOREIGN.into(),
             WakeError::NotInstalled { cure, .. } => format!("Install it: {cure}").into(),
             WakeError::Ending { .. } => return None,
         })
@@ -100,23 +102,40 @@ impl ClientError for WakeError {
 }
 
 /// Why what is known of roles and databases cannot be told. Clients that are not authenticated yet see this, so it
-/// says nothing of the cause.
+/// says nothing of what is in the server's log.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the roles of branch \"{branch}\" cannot be read now")]
-pub struct AccessError {
-    /// Which branch.
-    pub branch: BranchName,
-    /// For the daemon's log only.
-    pub cause: String,
+pub enum AccessError {
+    /// The server cannot be asked.
+    #[error("the roles of branch \"{branch}\" cannot be read now")]
+    Unreadable {
+        /// Which branch.
+        branch: BranchName,
+        /// For the daemon's log only.
+        cause: String,
+    },
+    /// Somebody runs a server of their own on this data directory.
+    #[error("the data directory of branch \"{branch}\" is in use by a server that Napgres did not start (PID {pid})")]
+    Foreign {
+        /// Which branch.
+        branch: BranchName,
+        /// That server's postmaster.
+        pid: i32,
+    },
 }
 
 impl ClientError for AccessError {
     fn sqlstate(&self) -> &'static str {
-        sqlstate::SYSTEM_ERROR
+        match self {
+            AccessError::Unreadable { .. } => sqlstate::SYSTEM_ERROR,
+            AccessError::Foreign { .. } => sqlstate::OBJECT_IN_USE,
+        }
     }
 
     fn hint(&self) -> Option<Cow<'static, str>> {
-        Some(format!("`nap ls` and `nap logs {}` show why.", self.branch).into())
+        Some(match self {
+            AccessError::Unreadable { branch, .. } => format!("`nap ls` and `nap logs {branch}` show why.").into(),
+            AccessError::Foreign { .. } => STOP_FOREIGN.into(),
+        })
     }
 }
 

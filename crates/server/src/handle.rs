@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::{AccessError, SleepError, WakeError};
+use crate::owner::Question;
 
 /// What the owner of a server is asked.
 pub(crate) enum Command {
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     Acquire { reply: oneshot::Sender<Result<Lease, WakeError>> },
     /// A lease was dropped.
     Released,
+    /// A login that could not be answered because the server went away meanwhile.
+    AskAgain(Question),
     /// What is to be known about a login.
     Access { role: String, database: String, reply: oneshot::Sender<Result<AccessFacts, AccessError>> },
     /// Sleep, if no guard stands.
@@ -113,7 +116,8 @@ impl ServerHandle {
     /// What is to be known about a login: fresh from a running server, from what was kept of a sleeping one.
     pub async fn access(&self, role: &str, database: &str) -> Result<AccessFacts, AccessError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || AccessError { branch: self.branch.clone(), cause: "the server's owner has ended".into() };
+        let gone =
+            || AccessError::Unreadable { branch: self.branch.clone(), cause: "the server's owner has ended".into() };
         let command = Command::Access { role: role.to_owned(), database: database.to_owned(), reply };
         self.owner.send(command).map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
@@ -145,7 +149,7 @@ impl ServerHandle {
         answer.await.unwrap_or_else(|_| Err(WakeError::Ending { branch: self.branch.clone() }))
     }
 
-    /// What keeps it awake now.
+    /// What keeps it awake now. Asked of a sleeping server, its status tells afterwards whether somebody else runs it.
     pub async fn guards(&self) -> Vec<Guard> {
         let (reply, answer) = oneshot::channel();
         let _ = self.owner.send(Command::Look { reply });

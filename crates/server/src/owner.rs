@@ -31,11 +31,15 @@ mod start;
 mod stop;
 
 use access::KnownRoles;
+pub(crate) use access::Question;
 
 /// After this many failed starts in a row the pause between them grows no more.
 const PAUSE_DOUBLINGS_MAX: u32 = 8;
 /// The pause after the first failed start.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// However long that pause has grown, who is waited for (a client, the answer to a login) comes no later than this after
+/// the last failure: the cause may have been mended.
+const PAUSE_FOR_CLIENT: Duration = Duration::from_secs(1);
 /// A server that ran this long counts as one that starts well.
 const RAN_WELL: Duration = Duration::from_secs(10);
 /// How long a server that a guard keeps awake waits for the next look, at most.
@@ -53,6 +57,8 @@ enum Done {
     Settled(stop::Settled),
     /// The roles were read before a stop that did not settle.
     Gathered(Option<Roles>),
+    /// No backend is left of a postmaster that was killed.
+    Swept,
 }
 
 type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -184,6 +190,7 @@ impl Owner {
                 self.settled_roles = roles;
                 self.stop_processes();
             }
+            Done::Swept => self.stopped(Reason::Crashed),
         }
     }
 
@@ -206,13 +213,15 @@ impl Owner {
                 let problem = "it ended while it started".to_owned();
                 self.fail(WakeError::DidNotStart { branch: self.branch(), problem, log_end: self.log_mark.end() });
             }
-            State::Stopping => self.stopped(if clean { Reason::Stopped } else { Reason::Crashed }),
+            State::Stopping if clean => self.stopped(Reason::Stopped),
+            State::Stopping => self.sweep(),
             State::Awake | State::Settling if clean => self.stopped(Reason::StoppedByOther),
             State::Awake | State::Settling => {
                 let ran_well =
                     self.running.as_ref().and_then(|r| r.ready_at).is_some_and(|at| at.elapsed() >= RAN_WELL);
                 self.failures = if ran_well { 0 } else { self.failures + 1 };
-                self.not_before = Some(Instant::now() + self.pause()).filter(|_| self.failures > 1);
+                self.not_before =
+                    Some(Instant::now() + self.pause().min(PAUSE_FOR_CLIENT)).filter(|_| self.failures > 1);
                 self.stopped(Reason::Crashed);
             }
             State::Asleep | State::Failed => self.running = None,
@@ -309,7 +318,8 @@ impl Owner {
             let _ = waiter.send(Err(WakeError::Ending { branch: self.spec.branch.clone() }));
         }
         for question in self.queues.access.drain(..) {
-            question.refuse(AccessError { branch: self.spec.branch.clone(), cause: "the daemon ends".into() });
+            question
+                .refuse(AccessError::Unreadable { branch: self.spec.branch.clone(), cause: "the daemon ends".into() });
         }
         for waiter in self.queues.end.drain(..) {
             let _ = waiter.send(());

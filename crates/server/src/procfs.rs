@@ -52,6 +52,14 @@ fn attached_in_table(table: &str, shmid: i32) -> Option<u64> {
     })
 }
 
+/// Less than this is no space: PostgreSQL's smallest write of WAL is a block, but a new segment has 16 MB.
+const FULL_BELOW_BYTES: u64 = 1 << 20;
+
+/// Whether the file system of this directory has no space left for who is not root.
+pub fn is_full(directory: &Path) -> bool {
+    rustix::fs::statvfs(directory).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < FULL_BELOW_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

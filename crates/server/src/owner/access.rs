@@ -6,28 +6,46 @@
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nap_model::access::{AccessFacts, AccessSnapshot};
 use nap_model::pg_control::PgControl;
 use nap_model::state::{Reason, State};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Owner;
-use crate::admin::{Admin, Roles};
-use crate::error::AccessError;
+use crate::admin::{Admin, AdminError, Roles};
+use crate::error::{AccessError, WakeError};
+use crate::handle::Command;
 
 /// How far a shutdown checkpoint may stand behind the place where the WAL stood before the roles were read: alignment
 /// and a page's long header (`SizeOfXLogLongPHD`, 40 bytes) come between. Whatever changes a role writes more.
 const NOTHING_WRITTEN_BYTES: u64 = 40;
 
+/// How long a login is asked about again while the server it is about dies or shuts down. Clients have their own,
+/// mostly shorter, `authentication_timeout`.
+const ASK_FOR: Duration = Duration::from_secs(60);
+/// The pause before a login is asked about again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// A login that is asked about.
-pub(super) struct Question {
-    pub(super) role: String,
-    pub(super) database: String,
-    pub(super) reply: oneshot::Sender<Result<AccessFacts, AccessError>>,
+pub(crate) struct Question {
+    role: String,
+    database: String,
+    asked: Instant,
+    reply: oneshot::Sender<Result<AccessFacts, AccessError>>,
 }
 
 impl Question {
+    pub(super) fn new(
+        role: String,
+        database: String,
+        reply: oneshot::Sender<Result<AccessFacts, AccessError>>,
+    ) -> Self {
+        Self { role, database, asked: Instant::now(), reply }
+    }
+
     pub(super) fn refuse(self, error: AccessError) {
         let _ = self.reply.send(Err(error));
     }
@@ -96,7 +114,7 @@ impl Owner {
             },
             State::Failed => match self.valid_roles() {
                 Some(snapshot) => question.answer(&snapshot),
-                None => question.refuse(self.no_access("its server does not start")),
+                None => self.ask_at_next_try(question),
             },
         }
     }
@@ -108,18 +126,50 @@ impl Owner {
         }
     }
 
-    pub(super) fn no_access(&self, cause: &str) -> AccessError {
-        AccessError { branch: self.branch(), cause: cause.to_owned() }
+    /// The server does not start, and without it nobody can be let in: the next try comes soon, and answers.
+    fn ask_at_next_try(&mut self, question: Question) {
+        self.queues.access.push(question);
+        let soon = self.not_before.unwrap_or_else(Instant::now);
+        self.timer = Some(self.timer.map_or(soon, |timer| timer.min(soon)));
     }
 
+    /// A try failed: who waits for it to be told of roles is answered now, one way or the other.
+    pub(super) fn answer_after_failure(&mut self, error: &WakeError) {
+        let known = self.valid_roles();
+        for question in std::mem::take(&mut self.queues.access) {
+            match (&known, error) {
+                (Some(snapshot), _) => question.answer(snapshot),
+                (None, WakeError::Foreign { branch, pid }) => {
+                    question.refuse(AccessError::Foreign { branch: branch.clone(), pid: *pid });
+                }
+                (None, _) => question.refuse(self.no_access("its server does not start")),
+            }
+        }
+    }
+
+    pub(super) fn no_access(&self, cause: &str) -> AccessError {
+        AccessError::Unreadable { branch: self.branch(), cause: cause.to_owned() }
+    }
+
+    /// A server that dies while it is asked gives no answer; then the question comes back to us, who know by then
+    /// what became of the server.
     fn ask_server(&self, question: Question) {
-        let (admin, branch) = (self.admin.clone(), self.branch());
+        let (admin, branch, owner) = (self.admin.clone(), self.branch(), self.outbox.clone());
         tokio::spawn(async move {
-            let answer = ask_twice(&admin, &question).await.map_err(|error| {
-                tracing::warn!(%branch, %error, "the server does not tell its roles");
-                AccessError { branch, cause: error.to_string() }
-            });
-            let _ = question.reply.send(answer);
+            match ask_twice(&admin, &question).await {
+                Ok(facts) => drop(question.reply.send(Ok(facts))),
+                Err(error) if error.may_pass() && question.asked.elapsed() < ASK_FOR => {
+                    tracing::debug!(%branch, %error, "the server went away while it was asked for its roles");
+                    tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                    if !question.reply.is_closed() {
+                        let _ = owner.send(Command::AskAgain(question));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%branch, %error, "the server does not tell its roles");
+                    question.refuse(AccessError::Unreadable { branch, cause: error.to_string() });
+                }
+            }
         });
     }
 
@@ -140,7 +190,7 @@ impl Owner {
 }
 
 /// The kept connection may have died unnoticed a moment ago, so a broken one is tried once more with a new one.
-async fn ask_twice(admin: &Arc<Admin>, question: &Question) -> Result<AccessFacts, crate::admin::AdminError> {
+async fn ask_twice(admin: &Arc<Admin>, question: &Question) -> Result<AccessFacts, AdminError> {
     match admin.facts(&question.role, &question.database).await {
         Err(error) if error.is_broken_connection() => {
             admin.close().await;

@@ -14,7 +14,8 @@ impl Owner {
         match command {
             Command::Acquire { reply } => self.on_acquire(reply),
             Command::Released => self.on_released(),
-            Command::Access { role, database, reply } => self.on_question(Question { role, database, reply }),
+            Command::Access { role, database, reply } => self.on_question(Question::new(role, database, reply)),
+            Command::AskAgain(question) => self.on_question(question),
             Command::Sleep { why, reply } => self.on_sleep(why, reply),
             Command::Restart { reply } => self.on_restart(reply),
             Command::HoldAsleep { reply } => {
@@ -101,6 +102,9 @@ impl Owner {
 
     fn look(&mut self, reply: oneshot::Sender<Vec<nap_model::guard::Guard>>) {
         if !matches!(self.state, State::Awake | State::Settling) {
+            if self.state == State::Asleep {
+                self.look_behind_our_back();
+            }
             let _ = reply.send(Vec::new());
             return;
         }

@@ -4,7 +4,7 @@ use nap_model::postmaster_pid::Progress;
 use nap_model::state::{Reason, State};
 use tokio::time::Instant;
 
-use super::{Done, Owner, Running};
+use super::{Done, Owner, PAUSE_FOR_CLIENT, Running};
 use crate::error::WakeError;
 use crate::exit_watch::ExitWatch;
 use crate::fleet::{ServerSpec, Shared};
@@ -36,8 +36,29 @@ impl Owner {
         }
     }
 
+    /// Whoever looks at a sleeping server is told if somebody else runs it, and one that was started with our own
+    /// command line (`pg_ctl restart` does that) is taken over.
+    pub(super) fn look_behind_our_back(&mut self) {
+        if self.job.is_some() || self.held || self.ending() {
+            return;
+        }
+        let places = &self.spec.places;
+        let failure = match takeover::look(&places.data, &places.socket_dir) {
+            Found::Foreign { pid } => Some(format!("a server that Napgres did not start runs (PID {pid})")),
+            Found::Ours { .. } => return self.look_what_is_there(),
+            Found::Nothing | Found::Leftovers(_) => None,
+        };
+        self.status.send_if_modified(|status| {
+            let differs = status.failure != failure;
+            status.failure = failure;
+            differs
+        });
+    }
+
     fn adopt(&mut self, watch: ExitWatch, progress: Progress, notifications: Notifications) {
         let slot = self.shared.slots.take_over();
+        // What it is told by its roles from now on, nobody has told us.
+        self.roles = super::KnownRoles::default();
         if progress == Progress::Stopping {
             self.running = Some(Running { watch, _slot: slot, ready_at: None });
             self.go(Reason::AdoptedStopping);
@@ -112,8 +133,9 @@ impl Owner {
     }
 
     /// The server did not start. Who waited is told; a pause begins.
-    pub(super) fn fail(&mut self, error: WakeError) {
+    pub(super) fn fail(&mut self, mut error: WakeError) {
         self.running = None;
+        self.explain(&mut error);
         let reason =
             if matches!(error, WakeError::Foreign { .. }) { Reason::ForeignServer } else { Reason::StartFailed };
         self.failures += 1;
@@ -122,18 +144,31 @@ impl Owner {
         let log_end = nap_model::client_error::ClientError::detail(&error).map(|detail| format!("\n{detail}"));
         let failure = format!("{error}{}", log_end.unwrap_or_default());
         self.status.send_modify(|status| status.failure = Some(failure));
-        self.not_before = Some(Instant::now() + self.pause());
+        let now = Instant::now();
+        // Who waits for it is not kept waiting for long; what goes on by itself grows ever rarer.
+        self.not_before = Some(now + self.pause().min(PAUSE_FOR_CLIENT));
         for waiter in self.queues.acquire.drain(..) {
             let _ = waiter.send(Err(error.clone()));
         }
         for waiter in self.queues.restart.drain(..) {
             let _ = waiter.send(Err(error.clone()));
         }
-        self.on_questions();
+        self.answer_after_failure(&error);
         // Nobody can be let in, and so nobody could have it tried again: it is tried again by itself.
-        self.timer = self.not_before.filter(|_| self.valid_roles().is_none());
+        self.timer = Some(now + self.pause()).filter(|_| self.valid_roles().is_none());
         self.publish();
         self.take_up_sleep_requests();
+    }
+
+    /// Adds what the server said and, for a disk so full that it could not even say anything, that.
+    fn explain(&self, error: &mut WakeError) {
+        let WakeError::DidNotStart { problem, log_end, .. } = error else { return };
+        if log_end.is_empty() {
+            *log_end = self.log_mark.end();
+        }
+        if crate::procfs::is_full(&self.spec.places.data) {
+            problem.push_str(" (the file system of its data directory is full)");
+        }
     }
 
     pub(super) fn state_is_quiet(&self) -> bool {

@@ -129,9 +129,26 @@ impl Owner {
         }));
     }
 
+    /// The postmaster died before its shutdown was done, and busy backends outlive it. Whoever asked for a stop is
+    /// told only when they are gone too: nothing of a server outlives the daemon's end.
+    pub(super) fn sweep(&mut self) {
+        self.running = None;
+        let data = self.spec.places.data.clone();
+        self.job = Some(Box::pin(async move {
+            let left = crate::procfs::postgres_processes_in(&data);
+            if !left.is_empty() {
+                crate::takeover::end_leftovers(&data, &left).await;
+            }
+            Done::Swept
+        }));
+    }
+
     /// No postmaster is left.
     pub(super) fn stopped(&mut self, reason: Reason) {
         self.running = None;
+        if reason != Reason::Crashed {
+            self.failures = 0;
+        }
         self.timer = None;
         self.last_seen = Observation::default();
         self.idle_since.send_replace(None);

@@ -14,9 +14,10 @@ use crate::daemon::secrets;
 
 impl ControlApi {
     pub(super) async fn branch_report(&self, entry: Entry) -> BranchReport {
+        let guards = entry.server.guards().await;
         let mut status = entry.server.status();
         if matches!(status.state, State::Awake | State::Settling) {
-            status.guards = entry.server.guards().await;
+            status.guards = guards;
         }
         let settings = self.config.get();
         BranchReport {
