@@ -11,6 +11,7 @@
     reason = "code of tests"
 )]
 
+mod bystander;
 mod chaos;
 mod client;
 mod command;
@@ -18,14 +19,19 @@ mod home;
 mod ports;
 mod postgres;
 pub mod process;
+mod raw;
 mod reachable;
+mod way;
 
+pub use bystander::Bystander;
 pub use chaos::Chaos;
 pub use client::connect;
 pub use command::Output;
 pub use home::{TestHome, TestHomeBuilder};
 pub use ports::PortPair;
 pub use postgres::{Install, pg_majors};
+pub use raw::{Raw, RawError};
+pub use way::Way;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
