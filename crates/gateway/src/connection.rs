@@ -192,10 +192,12 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client:
     let greeting = std::mem::take(&mut backend.greeting);
     let client_listens =
         forward(&mut session.client.stream, &mut backend.stream, greeting, session.entry.record()).await;
-    // The server may sleep from here on; the client only has its last words to read.
+    // The session is over and the server may sleep; the client only has its last words to read.
+    let Session { mut client, entry, .. } = session;
+    drop(entry);
     drop((backend, registered));
     if client_listens {
-        linger(&mut session.client.stream).await;
+        linger(&mut client.stream).await;
     }
 }
 

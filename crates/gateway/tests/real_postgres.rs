@@ -39,6 +39,20 @@ fn root_may_be_any_role_through_a_unix_socket() {
 }
 
 #[test]
+fn a_branch_in_the_user_name_survives_a_change_of_database() {
+    let house = House::new();
+    let way = format!("{} user=alice@feature-login dbname=shop", house.tcp());
+    let where_am_i = "select current_database(), current_user, current_setting('nap.branch')";
+    let output = house.psql(&way, &["-c", "\\c postgres", "-c", where_am_i]);
+    assert!(text(&output.stdout).ends_with("postgres|alice|feature-login\n"), "{output:?}");
+    let mut createdb = house.program("createdb");
+    createdb.args(["-h", "127.0.0.1", "-p", &house.port.to_string(), "-U", "alice@feature-login", "fresh"]);
+    let output = createdb.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(house.query(&way, "select count(*) from pg_database where datname = 'fresh'"), "1");
+}
+
+#[test]
 fn other_users_need_a_password_on_a_unix_socket_too() {
     // Root may be anybody. Without root we are the stranger ourselves, in a house of nobody's.
     let we = rustix::process::geteuid();
