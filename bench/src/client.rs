@@ -1,7 +1,7 @@
 //! The one client of all contestants: blocking, and no more of the protocol than a first row needs, so that what is
 //! compared is servers and gateways, not clients.
 
-use std::io::{BufReader, Error, ErrorKind, Read, Write};
+use std::io::{BufReader, Error, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -31,40 +31,15 @@ pub(crate) enum Door {
     Tcp(u16),
 }
 
-/// How one try went.
-#[derive(Debug)]
-pub(crate) enum Tried {
-    /// The first row came.
-    Row,
-    /// Nobody listens yet, or the server says that it is starting up (57P03).
-    NotYet,
-}
-
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// Connects, logs in and asks `select 1`.
+/// Connects, logs in and asks `select 1`. The first try must be served.
 pub(crate) fn first_row(target: &Target) -> Result<()> {
-    match try_first_row(target)? {
-        Tried::Row => Ok(()),
-        Tried::NotYet => bail!("{:?} did not serve the first connection", target.door),
-    }
-}
-
-/// The same, telling a server that is not there yet from a failure.
-pub(crate) fn try_first_row(target: &Target) -> Result<Tried> {
-    let stream = match open(&target.door) {
-        Ok(stream) => stream,
-        Err(error) if is_not_yet(&error) => return Ok(Tried::NotYet),
-        Err(error) => return Err(error).with_context(|| format!("{:?}", target.door)),
-    };
+    let stream = open(&target.door).with_context(|| format!("{:?}", target.door))?;
     let mut session = Session { stream: BufReader::new(stream) };
     session.startup(target)?;
     session.until_row(target)
-}
-
-fn is_not_yet(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
 fn open(door: &Door) -> Result<Box<dyn Stream>, Error> {
@@ -99,7 +74,7 @@ impl Session {
     }
 
     /// Reads on, answering what is asked, until a row comes.
-    fn until_row(&mut self, target: &Target) -> Result<Tried> {
+    fn until_row(&mut self, target: &Target) -> Result<()> {
         let password = target.password.as_deref().unwrap_or_default();
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
         loop {
@@ -109,9 +84,8 @@ impl Session {
                 b'Z' => self.send(Some(b'Q'), b"select 1\0")?,
                 b'D' => {
                     self.send(Some(b'X'), b"")?;
-                    return Ok(Tried::Row);
+                    return Ok(());
                 }
-                b'E' if has_sqlstate(&body, b"57P03") => return Ok(Tried::NotYet),
                 b'E' => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
                 _ => {}
             }
@@ -159,8 +133,4 @@ impl Session {
         bytes.extend_from_slice(body);
         Ok(self.stream.get_mut().write_all(&bytes)?)
     }
-}
-
-fn has_sqlstate(body: &[u8], sqlstate: &[u8]) -> bool {
-    body.split(|byte| *byte == 0).any(|field| field.strip_prefix(b"C") == Some(sqlstate))
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::account::run;
-use crate::client::{Target, Tried, first_row, try_first_row};
+use crate::client::{Target, first_row};
 use crate::cluster::Cluster;
 use crate::home::Home;
 
@@ -35,22 +35,26 @@ impl Contestant for Bare {
     }
 
     fn round(&mut self) -> Result<Duration> {
-        let target = self.cluster.target(self.cluster.socket());
         let log = File::options().create(true).append(true).open(self.cluster.log())?;
         let mut command = self.cluster.postgres();
         command.stderr(log.try_clone()?).stdout(log);
         let started = Instant::now();
         let mut server = command.spawn()?;
-        let taken = ask_until_row(&target, &mut server, started);
+        let taken = ask_when_ready(&self.cluster, &mut server, started);
         end(&mut server, Signal::INT)?;
         taken.with_context(|| std::fs::read_to_string(self.cluster.log()).unwrap_or_default())
     }
 }
 
-/// A tight loop: a pause of a tenth of a millisecond leaves the server the cores and costs nothing that shows.
-fn ask_until_row(target: &Target, server: &mut Child, started: Instant) -> Result<Duration> {
+/// A tight loop on `postmaster.pid`, which says `ready` when connections are taken, then one connection. Connecting again
+/// and again would be worse for the server: until it is ready, it forks a process for each try, only to refuse it.
+fn ask_when_ready(cluster: &Cluster, server: &mut Child, started: Instant) -> Result<Duration> {
+    let target = cluster.target(cluster.socket());
+    let status = cluster.data.join("postmaster.pid");
     loop {
-        if let Tried::Row = try_first_row(target)? {
+        let ready = std::fs::read(&status).is_ok_and(|text| text.trim_ascii_end().ends_with(b"ready"));
+        if ready {
+            first_row(&target)?;
             return Ok(started.elapsed());
         }
         if started.elapsed() > DEADLINE || server.try_wait()?.is_some() {
@@ -127,9 +131,10 @@ impl Contestant for Systemd {
         command.arg("-l").arg(&self.listens_on);
         command.arg(format!("--setenv=NAP_BENCH_OPTIONS={}", self.cluster.options()));
         command.args(["/bin/sh".as_ref(), self.script.as_os_str()]);
-        let said = File::options().create(true).append(true).open(self.script.with_extension("log"))?;
+        let log = self.script.with_extension("log");
+        let said = File::create(&log)?;
         let mut activator = command.stdout(said.try_clone()?).stderr(said).spawn()?;
-        let taken = wait_for(&self.listens_on).and_then(|()| {
+        let taken = wait_for_listener(&log).and_then(|()| {
             let started = Instant::now();
             first_row(&self.cluster.target(self.listens_on.clone()))?;
             Ok(started.elapsed())
@@ -142,12 +147,12 @@ impl Contestant for Systemd {
     }
 }
 
-/// The socket is there once the activator listens.
-fn wait_for(socket: &Path) -> Result<()> {
+/// The socket's file is there a moment before it can be connected to, so what the activator says is waited for.
+fn wait_for_listener(log: &Path) -> Result<()> {
     let started = Instant::now();
-    while !socket.exists() {
+    while !std::fs::read_to_string(log)?.contains("Listening on") {
         if started.elapsed() > DEADLINE {
-            bail!("{} does not appear", socket.display());
+            bail!("systemd-socket-activate does not listen");
         }
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -61,15 +61,19 @@ pub(crate) fn run(common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// A first round for everybody fills the caches and does not count. Who begins changes from round to round, because
-/// what a server wrote while it shut down is flushed in its successor's time.
+/// A first round for everybody fills the caches and does not count. The order is drawn anew for each round, and nothing
+/// is left to be written before a contestant begins: else each would pay for what its predecessor's shutdown wrote.
 fn race(contestants: &mut [Box<dyn Contestant + '_>], rounds: usize) -> Result<Vec<(String, Times)>> {
     let mut rows: Vec<(String, Times)> = contestants.iter().map(|c| (c.name().to_owned(), Times::default())).collect();
-    let count = contestants.len();
+    let mut order: Vec<usize> = (0..contestants.len()).collect();
+    let mut draws = Draws(0x9e37_79b9_7f4a_7c15);
     for round in 0..=rounds {
-        for step in 0..count {
-            let at = (round + step) % count;
-            let (Some(contestant), Some((name, times))) = (contestants.get_mut(at), rows.get_mut(at)) else { continue };
+        draws.shuffle(&mut order);
+        for at in &order {
+            let (Some(contestant), Some((name, times))) = (contestants.get_mut(*at), rows.get_mut(*at)) else {
+                continue;
+            };
+            rustix::fs::sync();
             let taken = contestant.round().with_context(|| format!("{name}, round {round}"))?;
             if round > 0 {
                 times.add(taken);
@@ -77,6 +81,20 @@ fn race(contestants: &mut [Box<dyn Contestant + '_>], rounds: usize) -> Result<V
         }
     }
     Ok(rows)
+}
+
+/// Xorshift: the same orders in every run.
+struct Draws(u64);
+
+impl Draws {
+    fn shuffle(&mut self, order: &mut [usize]) {
+        for last in (1..order.len()).rev() {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            order.swap(last, (self.0 % (last as u64 + 1)) as usize);
+        }
+    }
 }
 
 /// What SCRAM costs by itself shows on a server that is awake already.

@@ -206,6 +206,12 @@ impl TestHome {
         });
     }
 
+    /// `nap sleep`, as soon as the sessions that were just left are forgotten.
+    #[track_caller]
+    pub fn sleep(&self, branch: &str) {
+        eventually(&format!("{branch} is put to sleep"), || self.nap(&["sleep", branch]).succeeded().then_some(()));
+    }
+
     /// The daemon's socket for `nap` itself answers no more, and no process has its directory in the home.
     pub fn wait_nothing_runs(&self) {
         let home = self.path();
