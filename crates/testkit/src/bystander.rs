@@ -63,7 +63,8 @@ fn databases(home: &TestHome, branch: &str) -> String {
     let mut text = format!("{} / {}", names.ok(), roles.ok());
     for database in [home.role(), "postgres".to_owned()] {
         let target = format!("{database}@{branch}");
-        let tables = home.psql(&target, "select string_agg(tablename, ' ' order by 1) from pg_tables where schemaname = 'public'");
+        let tables = home
+            .psql(&target, "select string_agg(tablename, ' ' order by 1) from pg_tables where schemaname = 'public'");
         let mark = home.psql(&target, "select string_agg(name, ' ') from mark");
         text.push_str(&format!(" / {database}: {} ({})", tables.ok(), mark.ok()));
     }
