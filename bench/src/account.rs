@@ -26,13 +26,15 @@ impl Account {
         }
     }
 
-    /// A command that this user runs.
+    /// A command that this user runs, without the caller's locale: `nap` starts its servers so too, and a locale to load
+    /// costs a millisecond.
     pub(crate) fn command(self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/");
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
+            let text = name.to_string_lossy();
+            if text.starts_with("PG") || text.starts_with("LC_") || text == "LANG" {
+                command.env_remove(&name);
             }
         }
         if let Some((user, group)) = self.0 {
