@@ -52,16 +52,37 @@ impl ClientError for AuthenticationFailed {
     }
 }
 
+/// Whom the kernel's word on a Unix socket lets in without a password.
+#[derive(Debug, Clone, Copy)]
+pub struct Peers {
+    /// The user of the home, who may be any role, and so may root.
+    pub owner_uid: u32,
+    /// The name of a user: everybody may be the role of the same name, as with PostgreSQL's `peer`. It may ask the
+    /// network, and block for that.
+    pub name_of: fn(u32) -> Option<String>,
+}
+
+impl Peers {
+    async fn let_in(self, uid: Option<u32>, role: &str) -> bool {
+        let Some(uid) = uid else { return false };
+        if uid == 0 || uid == self.owner_uid {
+            return true;
+        }
+        let name = tokio::task::spawn_blocking(move || (self.name_of)(uid)).await;
+        name.is_ok_and(|name| name.as_deref() == Some(role))
+    }
+}
+
 /// Makes sure that the client may be `role`. Peers may be any role that exists, which [`nap_model::access::admit`]
 /// looks at next.
 pub(crate) async fn authenticate<S: ClientStream>(
     client: &mut Client<S>,
     role: &str,
     facts: &AccessFacts,
-    owner_uid: u32,
+    peers: Peers,
     mock_secret: &[u8; 32],
 ) -> Result<Method, Ended> {
-    if client.uid.is_some_and(|uid| uid == 0 || uid == owner_uid) {
+    if peers.let_in(client.uid, role).await {
         return Ok(Method::Peer);
     }
     let verifier = verifier(facts.role.as_ref(), role, now_us(), mock_secret).map_err(Ended::refused)?;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::attach::attach;
-use crate::authenticate::{Method, authenticate};
+use crate::authenticate::{Method, Peers, authenticate};
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::client::{Client, ClientStream};
@@ -33,7 +33,7 @@ const OVERFLOW_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Shared<B> {
     pub(crate) branches: Arc<B>,
     pub(crate) places: Places,
-    pub(crate) owner_uid: u32,
+    pub(crate) peers: Peers,
     pub(crate) mock_secret: [u8; 32],
     pub(crate) registry: Arc<Registry>,
     pub(crate) cancels: Arc<Cancels>,
@@ -148,7 +148,7 @@ async fn let_in<B: Branches, S: ClientStream>(
     }
     let Identity { branch, role, database, .. } = &identity;
     let facts = shared.branches.access(branch, role, database).await?;
-    let method = authenticate(client, role, &facts, shared.owner_uid, &shared.mock_secret).await?;
+    let method = authenticate(client, role, &facts, shared.peers, &shared.mock_secret).await?;
     admit(&facts, role, identity.entered_database()).map_err(Ended::refused)?;
     drop(unauthenticated);
     let place = shared.places.enter(branch).map_err(Ended::refused)?;

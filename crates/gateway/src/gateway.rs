@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::authenticate::Peers;
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::connection::{Arrival, Shared};
@@ -45,19 +46,19 @@ impl<B> Drop for Gateway<B> {
 }
 
 impl<B: Branches> Gateway<B> {
-    /// Starts the workers. On Unix sockets, the user `owner_uid` and root may be any role. `mock_secret` makes the
+    /// Starts the workers. `peers` need no password on Unix sockets. `mock_secret` makes the
     /// salts of roles that do not exist: the same over restarts, or who asks twice would know.
     pub fn start(
         branches: Arc<B>,
         limits: watch::Receiver<Limits>,
-        owner_uid: u32,
+        peers: Peers,
         mock_secret: [u8; 32],
     ) -> io::Result<Self> {
         let (closing, closing_seen) = watch::channel(false);
         let shared = Arc::new(Shared {
             branches,
             places: Places::new(limits),
-            owner_uid,
+            peers,
             mock_secret,
             registry: Arc::default(),
             cancels: Arc::new(Cancels::default()),

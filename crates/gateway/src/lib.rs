@@ -23,6 +23,7 @@ mod session;
 mod sessions;
 mod worker;
 
+pub use authenticate::Peers;
 pub use branches::{Awake, BranchFacts, Branches, Refusal};
 pub use gateway::{Door, Gateway};
 pub use limits::Limits;

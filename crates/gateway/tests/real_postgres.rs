@@ -63,6 +63,9 @@ fn other_users_need_a_password_on_a_unix_socket_too() {
     assert_eq!(house.wakes(), 0);
     let let_in = house.stranger(&format!("{way} password=secret"));
     assert_eq!(text(&let_in.stdout), "alice\n", "{let_in:?}");
+    // The system calls the stranger "limited", and the role of that name needs no password: it gets as far as the server.
+    let namesake = house.stranger(&format!("{} user=limited dbname=shop", house.door("u")));
+    assert!(text(&namesake.stderr).contains("too many connections for role \"limited\""), "{namesake:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nap_gateway::{Gateway, Limits};
+use nap_gateway::{Gateway, Limits, Peers};
 use nap_model::ids::Major;
 use nap_model::settings::Settings;
 use nap_server::children::Children;
@@ -86,7 +86,8 @@ async fn serve(options: DaemonOptions) -> anyhow::Result<()> {
     let branches = BranchSet::open(store.clone(), config.clone(), installs.clone(), children).await?;
     let limits = config.derived(|settings: &Settings| Limits::from(settings));
     let uid = rustix::process::geteuid().as_raw();
-    let gateway = Gateway::start(branches.clone(), limits, uid, secrets::mock_secret(&home)?);
+    let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
+    let gateway = Gateway::start(branches.clone(), limits, peers, secrets::mock_secret(&home)?);
     let gateway = Arc::new(gateway.context("cannot start the gateway")?);
     branches.set_doors(listening.serve(&gateway, &branches)?);
     let control = nap_control::listen(&home.control_socket()).context("cannot make the control socket")?;

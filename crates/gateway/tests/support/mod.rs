@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nap_gateway::{Awake, BranchFacts, Branches, Door, Gateway, Limits, Refusal, bind_tcp, bind_unix};
+use nap_gateway::{Awake, BranchFacts, Branches, Door, Gateway, Limits, Peers, Refusal, bind_tcp, bind_unix};
 use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
 use nap_model::ids::{BranchName, Major};
 use nap_model::lsn::Lsn;
@@ -214,7 +214,8 @@ impl House {
         let (limits, limits_seen) = watch::channel(Limits::from(&Settings::default()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = runtime.enter();
-        let gateway = Gateway::start(cluster.clone(), limits_seen, owner_uid, [9; 32]).unwrap();
+        let peers = Peers { owner_uid, name_of: |_| Some("limited".to_owned()) };
+        let gateway = Gateway::start(cluster.clone(), limits_seen, peers, [9; 32]).unwrap();
         let tcp = bind_tcp(&["127.0.0.1".into()], 0).unwrap().remove(0);
         let port = tcp.local_addr().unwrap().port();
         gateway.serve_tcp(tcp).unwrap();
