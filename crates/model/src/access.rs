@@ -42,6 +42,9 @@ pub struct AccessSnapshot {
     pub roles: Vec<Role>,
     /// All databases.
     pub databases: Vec<Database>,
+    /// Superusers that may log in, the bootstrap superuser first: as one of them the daemon asks. Its name may change.
+    #[serde(default)]
+    pub superusers: Vec<String>,
 }
 
 /// What was found out about one login.

@@ -4,8 +4,9 @@
 //! open it stands in the way of DROP DATABASE and CREATE DATABASE … TEMPLATE for the database it is in, and PostgreSQL
 //! waits five seconds for such a connection to go away.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
@@ -16,6 +17,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls};
+
+use crate::initdb::BOOTSTRAP_SUPERUSER;
 
 mod queries;
 
@@ -73,7 +76,46 @@ pub struct Admin {
     major: Major,
     socket_dir: PathBuf,
     open: Mutex<Option<Open>>,
+    ways_in: std::sync::Mutex<WaysIn>,
 }
+
+/// As whom, and to which database, it may connect; tried in turn. Both are the user's to rename or drop.
+struct WaysIn {
+    roles: Vec<String>,
+    databases: Vec<String>,
+}
+
+impl WaysIn {
+    fn of(snapshot: &AccessSnapshot) -> Self {
+        let mut roles = snapshot.superusers.clone();
+        roles.push(BOOTSTRAP_SUPERUSER.to_owned());
+        // A renamed superuser may be among them.
+        roles.extend(snapshot.roles.iter().filter(|role| role.can_login).map(|role| role.name.clone()));
+        let mut databases = USUAL_DATABASES.map(str::to_owned).to_vec();
+        let open = snapshot.databases.iter().filter(|database| database.allows_connections);
+        databases.extend(open.map(|database| database.name.clone()));
+        for names in [&mut roles, &mut databases] {
+            let mut seen = HashSet::new();
+            names.retain(|name| seen.insert(name.clone()));
+            names.truncate(NAMES_TRIED_MAX);
+        }
+        Self { roles, databases }
+    }
+
+    /// Every role with every database.
+    fn pairs(&self) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for role in &self.roles {
+            pairs.extend(self.databases.iter().map(|database| (role.clone(), database.clone())));
+        }
+        pairs
+    }
+}
+
+/// In every cluster that initdb made.
+const USUAL_DATABASES: [&str; 2] = ["postgres", "template1"];
+/// So many roles, and so many databases, are tried.
+const NAMES_TRIED_MAX: usize = 12;
 
 struct Open {
     client: Arc<Client>,
@@ -83,7 +125,16 @@ struct Open {
 impl Admin {
     /// For the server with this private socket. Nothing is connected yet.
     pub fn new(branch: BranchName, major: Major, socket_dir: PathBuf) -> Arc<Self> {
-        Arc::new(Self { branch, major, socket_dir, open: Mutex::new(None) })
+        let ways_in = WaysIn {
+            roles: vec![BOOTSTRAP_SUPERUSER.to_owned()],
+            databases: USUAL_DATABASES.map(str::to_owned).to_vec(),
+        };
+        Arc::new(Self { branch, major, socket_dir, open: Mutex::new(None), ways_in: std::sync::Mutex::new(ways_in) })
+    }
+
+    /// Takes note of the superusers and databases there are.
+    pub fn learn(&self, snapshot: &AccessSnapshot) {
+        *self.ways_in.lock().unwrap_or_else(PoisonError::into_inner) = WaysIn::of(snapshot);
     }
 
     /// What is to be known about a login, read now.
@@ -141,11 +192,13 @@ impl Admin {
         within(read_roles(&client)).await?;
         // A checkpoint may have gigabytes to write; it is bounded by the patience of who asked, not here.
         client.batch_execute("CHECKPOINT").await?;
-        within(async {
+        let roles = within(async {
             client.batch_execute(queries::SWITCH_WAL_IF_ARCHIVED).await?;
             read_roles(&client).await
         })
-        .await
+        .await?;
+        self.learn(&roles.snapshot);
+        Ok(roles)
     }
 
     /// Closes the connection now: a server that shuts down must not find it.
@@ -183,13 +236,14 @@ impl Admin {
     }
 
     async fn connect(&self) -> Result<Client, AdminError> {
-        let databases = ["postgres", "template1"];
-        let mut at = 0;
+        let mut ways = self.ways_in.lock().unwrap_or_else(PoisonError::into_inner).pairs().into_iter();
+        let mut way = ways.next();
         loop {
-            let Some(database) = databases.get(at) else {
-                return Err(AdminError::Nonsense("it has neither a database postgres nor template1".into()));
+            let Some((role, database)) = &way else {
+                return Err(AdminError::Nonsense("no known superuser gets into any known database".into()));
             };
-            match self.config(database).connect(NoTls).await {
+            match self.config(role, database).connect(NoTls).await {
+                Ok((_, connection)) if connection.parameter("is_superuser") != Some("on") => way = ways.next(),
                 Ok((client, connection)) => {
                     let branch = self.branch.clone();
                     tokio::spawn(async move {
@@ -201,14 +255,15 @@ impl Admin {
                 }
                 Err(error) => match error.code().map(|code| code.code()) {
                     Some("57P03") => tokio::time::sleep(RETRY_AFTER).await,
-                    Some("3D000" | "55000") => at += 1,
+                    // No such database, it takes no connections, no such role, or not a role to log in as.
+                    Some("3D000" | "55000" | "28000") => way = ways.next(),
                     _ => return Err(error.into()),
                 },
             }
         }
     }
 
-    fn config(&self, database: &str) -> Config {
+    fn config(&self, role: &str, database: &str) -> Config {
         // What a role or database sets for itself must not change what these questions mean; options given at
         // connection time win over both.
         let mut options = "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 -c role=none \
@@ -221,7 +276,7 @@ impl Admin {
         config
             .host_path(&self.socket_dir)
             .port(crate::launch::SOCKET_PORT)
-            .user(crate::initdb::BOOTSTRAP_SUPERUSER)
+            .user(role)
             .dbname(database)
             .application_name(queries::APPLICATION_NAME)
             .options(&options);
@@ -248,7 +303,12 @@ async fn read_roles(client: &Client) -> Result<Roles, AdminError> {
     for row in client.query_typed(queries::DATABASES, &[]).await? {
         databases.push(Database { name: row.try_get(0)?, allows_connections: row.try_get(1)? });
     }
-    Ok(Roles { before, snapshot: AccessSnapshot { system_identifier, checkpoint: before, roles, databases } })
+    let mut superusers = Vec::new();
+    for row in client.query_typed(queries::SUPERUSERS, &[]).await? {
+        superusers.push(row.try_get(0)?);
+    }
+    let snapshot = AccessSnapshot { system_identifier, checkpoint: before, roles, databases, superusers };
+    Ok(Roles { before, snapshot })
 }
 
 async fn within<T>(ask: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {

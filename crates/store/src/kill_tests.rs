@@ -20,7 +20,13 @@ const HOME: &str = "NAP_STORE_TEST_HOME";
 const DEED: &str = "NAP_STORE_TEST_DEED";
 
 fn access(number: u64) -> AccessSnapshot {
-    AccessSnapshot { system_identifier: number, checkpoint: Lsn(1), roles: vec![], databases: vec![] }
+    AccessSnapshot {
+        system_identifier: number,
+        checkpoint: Lsn(1),
+        roles: vec![],
+        databases: vec![],
+        superusers: vec![],
+    }
 }
 
 fn run(store: &Store, deed: &str) -> Result<(), StoreError> {

@@ -71,6 +71,7 @@ fn a_bad_cache_of_roles_is_none() {
         checkpoint: nap_model::lsn::Lsn(5),
         roles: vec![],
         databases: vec![],
+        superusers: Vec::new(),
     };
     roles::save_access(&dir, &access).unwrap();
     assert_eq!(roles::load_access(&dir), Some(access));

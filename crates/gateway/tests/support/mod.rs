@@ -110,6 +110,7 @@ impl Cluster {
                 role("expired", true, Some(&verifier), Some(1)),
             ],
             databases: ["postgres", "shop", "alice"].map(database).to_vec(),
+            superusers: Vec::new(),
         };
         Self {
             directory,

@@ -27,6 +27,10 @@ pub(super) const ROLES: &str = concat!("SELECT ", role_columns!(), " FROM pg_cat
 pub(super) const DATABASES: &str =
     "SELECT datname::pg_catalog.text, datallowconn FROM pg_catalog.pg_database ORDER BY 1";
 
+/// The bootstrap superuser has oid 10, whatever its name.
+pub(super) const SUPERUSERS: &str = "SELECT rolname::pg_catalog.text FROM pg_catalog.pg_authid \
+     WHERE rolsuper AND rolcanlogin ORDER BY oid <> 10, oid LIMIT 10";
+
 pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, \
      (SELECT system_identifier FROM pg_catalog.pg_control_system())::pg_catalog.text";
 

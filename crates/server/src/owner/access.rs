@@ -76,12 +76,20 @@ impl Owner {
     /// The kept roles, if they are still those of the cluster.
     pub(super) fn valid_roles(&mut self) -> Option<Arc<AccessSnapshot>> {
         let control = self.control().filter(|control| control.clean)?;
-        if self.roles.snapshot.is_none() {
-            self.roles.snapshot = self.spec.keeper.load_access().map(Arc::new);
-        }
+        self.load_roles();
         self.roles.snapshot.clone().filter(|snapshot| {
             snapshot.checkpoint == control.checkpoint && snapshot.system_identifier == control.system_identifier
         })
+    }
+
+    /// Brings what is kept on disk to mind. Stale or not, it names the superusers better than a guess does.
+    pub(super) fn load_roles(&mut self) {
+        if self.roles.snapshot.is_none() {
+            self.roles.snapshot = self.spec.keeper.load_access().map(Arc::new);
+            if let Some(snapshot) = &self.roles.snapshot {
+                self.admin.learn(snapshot);
+            }
+        }
     }
 
     /// Called when a wake begins.

@@ -22,6 +22,7 @@ pub(super) struct Launched {
 impl Owner {
     /// At the daemon's start: adopts what an earlier daemon left, recovers what crashed, reads roles that are not known.
     pub(super) fn look_what_is_there(&mut self) {
+        self.load_roles();
         let places = &self.spec.places;
         if let Found::Ours { watch, progress } = takeover::look(&places.data, &places.socket_dir) {
             let notifications = Notifications::bind(&places.socket_dir);
@@ -33,6 +34,9 @@ impl Owner {
         if self.valid_roles().is_none() {
             let clean = self.control().is_some_and(|control| control.clean);
             self.begin_wake(if clean { Reason::RolesStale } else { Reason::NeedsRecovery });
+        } else {
+            // A home may have a thousand sleeping branches: what a login needs is read again then.
+            self.forget_roles();
         }
     }
 
