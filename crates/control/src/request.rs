@@ -54,11 +54,6 @@ pub enum Request {
         /// Which database; none: the first role's own, or `postgres`.
         database: Option<String>,
     },
-    /// Changes settings of the home; answered by [`Answer::Config`](crate::Answer::Config).
-    SetConfig {
-        /// Names and values, as they would stand in `nap.toml`.
-        settings: Vec<(String, String)>,
-    },
     /// Reads `nap.toml` again; answered by [`Answer::Config`](crate::Answer::Config).
     ReloadConfig,
     /// Shuts all servers down and ends the daemon.

@@ -73,7 +73,7 @@ impl Context {
 fn patience(request: &Request) -> Duration {
     match request {
         Request::Status | Request::List | Request::Connection { .. } | Request::ReloadConfig => QUICK,
-        Request::SetBranch { .. } | Request::SetConfig { .. } => QUICK,
+        Request::SetBranch { .. } => QUICK,
         Request::Wake { .. }
         | Request::Sleep { .. }
         | Request::Restart { .. }

@@ -10,7 +10,6 @@ use nap_control::{
 use nap_gateway::Gateway;
 use nap_model::client_error::ClientError;
 use nap_model::ids::BranchName;
-use nap_model::settings::{Applies, known};
 use nap_server::error::WakeError;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -115,18 +114,6 @@ impl ControlApi {
         Ok(Answer::Config(ConfigReport { changes }))
     }
 
-    fn set_config(&self, settings: &[(String, String)]) -> Reply {
-        let mut changes = Vec::new();
-        for (name, value) in settings {
-            let spec = known(name).map_err(|error| Failure::from_error(FailureKind::Usage, &error))?;
-            let value = Some(value.as_str()).filter(|value| !value.is_empty());
-            self.config.set(name, value).map_err(store_failure)?;
-            let at_restart = spec.applies == Applies::Restart;
-            changes.push(ConfigChange { name: name.clone(), value: value.map(str::to_owned), at_restart });
-        }
-        Ok(Answer::Config(ConfigReport { changes }))
-    }
-
     fn reload(&self) -> Reply {
         let waiting = self.config.reload().map_err(store_failure)?;
         let change = |name: &&str| ConfigChange { name: (*name).to_owned(), value: None, at_restart: true };
@@ -151,7 +138,6 @@ impl Handler for ControlApi {
             Request::Connection { branch, database } => {
                 Ok(Answer::Connection(self.connection(branch, database, true).await?))
             }
-            Request::SetConfig { settings } => self.set_config(&settings),
             Request::ReloadConfig => self.reload(),
             Request::Down => {
                 self.stop.send_replace(true);
