@@ -19,14 +19,14 @@ impl TestHome {
         self.up();
         self.psql("postgres@main", "create table mark (name text)").ok();
         self.psql("main", "create table mark (name text)").ok();
-        self.nap(&["sleep", "main"]).ok();
+        self.sleep("main");
         self.nap(&["branch", "feat"]).ok();
         for branch in ["main", "feat"] {
             self.psql(branch, &format!("insert into mark values ('{branch}')")).ok();
             self.psql(&format!("postgres@{branch}"), &format!("insert into mark values ('{branch}')")).ok();
             self.psql(branch, &format!("create database only_{branch}")).ok();
         }
-        self.nap(&["sleep", "feat"]).ok();
+        self.sleep("feat");
         Bystander::watch(self, "main")
     }
 }
@@ -36,7 +36,7 @@ impl<'a> Bystander<'a> {
     #[track_caller]
     pub fn watch(home: &'a TestHome, branch: &'a str) -> Self {
         let databases = databases(home, branch);
-        home.nap(&["sleep", branch]).ok();
+        home.sleep(branch);
         Self { home, branch, databases, wakes: home.wakes(branch) }
     }
 

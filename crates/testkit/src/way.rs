@@ -73,3 +73,25 @@ impl TestHome {
         found["status"]["wakes"].as_u64().expect("a number of wakes")
     }
 }
+
+impl TestHome {
+    /// One login over TCP with this password, answered by who the session is. `target` is `DATABASE@BRANCH`.
+    pub fn login(&self, role: &str, password: &str, target: &str) -> crate::Output {
+        let connection =
+            format!("host=127.0.0.1 port={} user='{role}' password='{password}' dbname='{target}'", self.port());
+        self.psql_with(&connection, "select current_user")
+    }
+
+    /// Puts a branch to sleep, and says how often it has been woken so far.
+    #[track_caller]
+    pub fn put_to_sleep(&self, branch: &str) -> u64 {
+        self.sleep(branch);
+        self.wakes(branch)
+    }
+
+    /// It sleeps, and was woken as often as before: what was tried meanwhile woke nothing.
+    #[track_caller]
+    pub fn still_sleeps(&self, branch: &str, wakes: u64) {
+        assert_eq!((self.state(branch).as_str(), self.wakes(branch)), ("asleep", wakes));
+    }
+}
