@@ -53,7 +53,7 @@ const DRAIN_BEYOND: Duration = Duration::from_secs(15);
 /// Runs the daemon to its end.
 pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let settings = nap_store::config::load(&options.home)?;
-    let owner = privileges::owner(&settings.run_as)?;
+    let owner = privileges::owner(options.home.root(), &settings.run_as)?;
     make_home(&options.home, owner)?;
     // From here on nothing runs as root; nothing of a client has been read yet.
     privileges::become_user(owner, &settings.run_as)?;

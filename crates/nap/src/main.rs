@@ -11,6 +11,7 @@ mod lock_holder;
 mod output;
 mod port_holder;
 mod target;
+mod trust;
 
 use std::process::ExitCode;
 

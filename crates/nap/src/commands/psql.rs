@@ -11,6 +11,7 @@ use crate::command_error::CommandError;
 use crate::context::{Context, unexpected};
 use crate::output::connection;
 use crate::target::Target;
+use crate::trust::may_run;
 
 /// Run psql on a database of a branch
 #[derive(Debug, Args)]
@@ -34,7 +35,7 @@ impl Psql {
         };
         let program = match context.ask(&Request::Status)? {
             Answer::Status(status) => {
-                status.postgres.iter().map(|install| install.bin.join("psql")).find(|p| p.is_file())
+                status.postgres.iter().map(|install| install.bin.join("psql")).find(|p| p.is_file() && may_run(p))
             }
             other => return Err(unexpected(&other)),
         };

@@ -1,5 +1,8 @@
 //! Who the daemon is. PostgreSQL refuses to run as root, and a client's bytes must never be read by root.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use anyhow::Context as _;
 use nap_control::{Failure, FailureKind};
 use nap_store::Owner;
@@ -7,7 +10,10 @@ use nix::unistd::{Gid, Uid, User};
 use rustix::process::{Resource, Rlimit};
 
 /// Whom root must become; `None` for everybody else.
-pub(super) fn owner(run_as: &str) -> anyhow::Result<Option<Owner>> {
+///
+/// A home that is there already decides: its settings are written by the user that owns it, and must not make root
+/// become somebody else.
+pub(super) fn owner(home: &Path, run_as: &str) -> anyhow::Result<Option<Owner>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
@@ -20,6 +26,12 @@ pub(super) fn owner(run_as: &str) -> anyhow::Result<Option<Owner>> {
         return Err(Failure::new(FailureKind::Failed, "run_as is root, and PostgreSQL refuses to run as root")
             .hint("name an ordinary user: `nap config set run_as=postgres`")
             .into());
+    }
+    let home_uid = std::fs::metadata(home).map_or(0, |found| found.uid());
+    if home_uid != 0 && home_uid != user.uid.as_raw() {
+        let message = format!("{} belongs to user {home_uid}, and run_as is {run_as}", home.display());
+        let cure = format!("give it to that user: chown -R {run_as} {}", home.display());
+        return Err(Failure::new(FailureKind::Failed, message).hint(cure).into());
     }
     Ok(Some(Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
 }

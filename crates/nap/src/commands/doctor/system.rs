@@ -12,7 +12,7 @@ use super::{Finding, Patient};
 
 pub(super) fn postgres(patient: &Patient<'_>) -> Vec<Finding> {
     const NAME: &str = "PostgreSQL";
-    let found = find_all(patient.settings.postgres_bin.as_deref(), &run_directly);
+    let found = find_all(trusted_bin(patient), &run_directly);
     if found.is_empty() {
         let what = format!("no PostgreSQL {} or newer was found", Major::OLDEST);
         return vec![Finding::fail(NAME, what, how_to_install(patient.settings.major()))];
@@ -25,6 +25,11 @@ pub(super) fn postgres(patient: &Patient<'_>) -> Vec<Finding> {
         Finding::ok(NAME, format!("{} in {}", install.version, install.bin.display()))
     };
     found.iter().rev().map(describe).collect()
+}
+
+/// What postgres_bin names, unless root must not run it.
+fn trusted_bin<'a>(patient: &'a Patient<'_>) -> Option<&'a Path> {
+    patient.settings.postgres_bin.as_deref().filter(|bin| crate::trust::may_run(&bin.join("postgres")))
 }
 
 /// Root gives the servers to another user, who must be there and be able to run them.
@@ -48,7 +53,7 @@ pub(super) fn run_as(patient: &Patient<'_>) -> Vec<Finding> {
         let what = "run_as is root, and PostgreSQL does not run as root";
         return vec![Finding::fail(NAME, what, "nap config set run_as=postgres")];
     }
-    let found = find_all(patient.settings.postgres_bin.as_deref(), &run_directly);
+    let found = find_all(trusted_bin(patient), &run_directly);
     let own = std::env::current_exe().ok();
     let programs = found.values().map(|install| install.program("postgres")).chain(own);
     let refused = |program: &std::path::PathBuf| !runs_as(program, &user);

@@ -1,5 +1,7 @@
 //! What the daemon tells of itself.
 
+use std::time::Duration;
+
 use nap_control::{
     BranchReport, ConnectionReport, Counts, Failure, PostgresReport, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
 };
@@ -11,6 +13,9 @@ use nap_wire::scram::Verifier;
 use super::ControlApi;
 use crate::daemon::branch_set::Entry;
 use crate::daemon::secrets;
+
+/// How long the check of a password may take.
+const CHECK_WITHIN: Duration = Duration::from_secs(2);
 
 impl ControlApi {
     pub(super) async fn branch_report(&self, entry: Entry) -> BranchReport {
@@ -95,7 +100,10 @@ impl ControlApi {
 
     async fn working_password(&self, entry: &Entry, role: &str) -> Option<String> {
         let password = secrets::kept_password(self.config.home(), role)?;
-        let facts = entry.server.access(role, role).await.ok()?;
+        // A server that recovers or hangs must not make `nap up` and `nap url` hang as well: then it is told unchecked.
+        let asked = tokio::time::timeout(CHECK_WITHIN, entry.server.access(role, role)).await;
+        let Ok(facts) = asked else { return Some(password) };
+        let facts = facts.ok()?;
         let verifier = Verifier::parse(&facts.role?.verifier?)?;
         let checked = tokio::task::spawn_blocking(move || verifier.matches(&password).then_some(password));
         checked.await.ok()?
