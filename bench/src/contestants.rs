@@ -1,6 +1,7 @@
 //! Those that wake a PostgreSQL for a first row. Each starts from a server that is down, and leaves it down.
 
 use std::fs::File;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -38,11 +39,45 @@ impl Contestant for Bare {
         let log = File::options().create(true).append(true).open(self.cluster.log())?;
         let mut command = self.cluster.postgres();
         command.stderr(log.try_clone()?).stdout(log);
+        let notified = self.notifications()?;
+        if let Some((_, path)) = &notified {
+            command.env("NOTIFY_SOCKET", path);
+        }
         let started = Instant::now();
         let mut server = command.spawn()?;
+        if let Some((socket, _)) = notified {
+            wait_for_ready(&socket);
+        }
         let taken = ask_when_ready(&self.cluster, &mut server, started);
         end(&mut server, Signal::INT)?;
         taken.with_context(|| std::fs::read_to_string(self.cluster.log()).unwrap_or_default())
+    }
+}
+
+impl Bare {
+    /// Where the server says that it is ready, if it is a build that does; no other way tells it sooner.
+    fn notifications(&self) -> Result<Option<(UnixDatagram, PathBuf)>> {
+        const NAME: &[u8] = b"NOTIFY_SOCKET";
+        let program = std::fs::read(self.cluster.bin.join("postgres"))?;
+        if !program.windows(NAME.len()).any(|bytes| bytes == NAME) {
+            return Ok(None);
+        }
+        let path = self.cluster.sockets.join("notify");
+        drop(std::fs::remove_file(&path));
+        let socket = UnixDatagram::bind(&path)?;
+        self.cluster.account.own(&path)?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        Ok(Some((socket, path)))
+    }
+}
+
+/// A server that fails says nothing; then `ask_when_ready` says so.
+fn wait_for_ready(socket: &UnixDatagram) {
+    let mut said = [0; 512];
+    while let Ok(length) = socket.recv(&mut said) {
+        if said.get(..length).is_some_and(|said| said.starts_with(b"READY=1")) {
+            return;
+        }
     }
 }
 
