@@ -212,6 +212,7 @@ mod tests {
                     | Reason::Crashed
                     | Reason::StartFailed
                     | Reason::ForeignServer
+                    | Reason::NobodyWaits
             );
             assert!(ended, "{row:?}");
         }
