@@ -1,59 +1,21 @@
 //! All servers of a home.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use nap_model::ids::{BranchName, Major};
+use nap_model::ids::BranchName;
 use nap_model::state::{Reason, State};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::children::Children;
 use crate::handle::ServerHandle;
-use crate::install::Install;
-use crate::keeper::Keeper;
 use crate::owner::Owner;
 use crate::slots::Slots;
-
-pub use crate::launch::{OURS, Ours, Places};
+use crate::spec::{FindInstall, ServerSpec, Shared};
 
 /// How long the fleet waits before it asks again servers that would not make room.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-/// What is needed to run one branch's server.
-pub struct ServerSpec {
-    /// The branch.
-    pub branch: BranchName,
-    /// Its PostgreSQL major.
-    pub major: Major,
-    /// Where its things are.
-    pub places: Places,
-    /// What keeps its roles and log.
-    pub keeper: Arc<dyn Keeper>,
-    /// How it is to behave; may change at any time.
-    pub policy: watch::Receiver<Policy>,
-}
-
-/// How a server is to behave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// How long after its last session it goes to sleep; `None`: never of itself.
-    pub sleep_after: Option<Duration>,
-    /// How long a fast shutdown may take before it becomes an immediate one.
-    pub shutdown_timeout: Duration,
-}
-
-/// Finds the installation of a major, looking again each time it is missing.
-pub type FindInstall = dyn Fn(Major) -> Result<Install, String> + Send + Sync;
-
-/// What all servers share.
-pub(crate) struct Shared {
-    pub(crate) children: Children,
-    pub(crate) slots: Arc<Slots>,
-    pub(crate) find_install: Box<FindInstall>,
-}
 
 /// The servers, by branch.
 pub struct Fleet {
@@ -155,9 +117,4 @@ async fn make_room(fleet: std::sync::Weak<Fleet>, slots: Arc<Slots>) {
             return;
         }
     }
-}
-
-/// Where the private socket of a server is.
-pub(crate) fn socket(places: &Places) -> PathBuf {
-    places.socket_dir.join(crate::launch::SOCKET_NAME)
 }

@@ -20,13 +20,14 @@ use tokio::time::Instant;
 use crate::admin::{Admin, Roles};
 use crate::error::{AccessError, SleepError, WakeError};
 use crate::exit_watch::ExitWatch;
-use crate::fleet::{Policy, ServerSpec, Shared};
 use crate::handle::{AsleepHold, Command, Lease, ServerHandle};
+use crate::log_end::LogMark;
 use crate::slots::Slot;
+use crate::spec::{Policy, ServerSpec, Shared};
 
 mod access;
 mod commands;
-mod log_end;
+
 mod start;
 mod stop;
 
@@ -109,7 +110,7 @@ pub(crate) struct Owner {
     timer: Option<Instant>,
     /// When sessions that stand in the way of a sleep that was asked for are a reason to refuse it.
     deny_at: Option<Instant>,
-    log_mark: Arc<log_end::LogMark>,
+    log_mark: Arc<LogMark>,
 }
 
 impl Owner {
@@ -118,7 +119,7 @@ impl Owner {
         let (outbox, inbox) = mpsc::unbounded_channel();
         let (status, watched) = watch::channel(ServerStatus::asleep(jiff::Timestamp::now().as_millisecond()));
         let (idle_since, idle_watched) = watch::channel(None);
-        let log_mark = Arc::new(log_end::LogMark::new(spec.places.log.clone()));
+        let log_mark = Arc::new(LogMark::new(spec.places.log.clone()));
         let mark = log_mark.clone();
         let handle = ServerHandle {
             branch: spec.branch.clone(),
@@ -310,7 +311,7 @@ impl Owner {
     }
 
     fn socket(&self) -> PathBuf {
-        crate::fleet::socket(&self.spec.places)
+        self.spec.places.socket_dir.join(crate::launch::SOCKET_NAME)
     }
 
     fn finish(&mut self) {

@@ -17,7 +17,7 @@ fn the_readme_shows_what_stands_on_the_command_line() {
     let (before, rest) = readme.split_once(BEGIN).expect("the table has its mark");
     let (_, after) = rest.split_once(END).expect("the table ends with its mark");
     let mut table = String::from("| setting | why |\n|---|---|\n");
-    for ours in nap_server::fleet::OURS {
+    for ours in nap_server::spec::OURS {
         table.push_str(&format!("| `{}` | {} |\n", ours.setting, ours.why));
     }
     let wanted = format!("{before}{BEGIN}{table}{END}{after}");

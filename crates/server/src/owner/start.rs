@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use super::{Done, Owner, PAUSE_FOR_CLIENT, Running};
 use crate::error::WakeError;
 use crate::exit_watch::ExitWatch;
-use crate::fleet::{ServerSpec, Shared};
 use crate::ready::{self, Notifications};
 use crate::slots::Slot;
+use crate::spec::{ServerSpec, Shared};
 use crate::takeover::{self, Found};
 
 /// A server that was spawned or taken over.
@@ -184,7 +184,7 @@ impl Owner {
 struct Target {
     branch: nap_model::ids::BranchName,
     major: nap_model::ids::Major,
-    places: crate::fleet::Places,
+    places: crate::spec::Places,
     keeper: std::sync::Arc<dyn crate::keeper::Keeper>,
 }
 

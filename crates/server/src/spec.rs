@@ -1,0 +1,46 @@
+//! What is needed to run a server, and how it is to behave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nap_model::ids::{BranchName, Major};
+use tokio::sync::watch;
+
+use crate::children::Children;
+use crate::install::Install;
+use crate::keeper::Keeper;
+pub use crate::launch::{OURS, Ours, Places};
+use crate::slots::Slots;
+
+/// What is needed to run one branch's server.
+pub struct ServerSpec {
+    /// The branch.
+    pub branch: BranchName,
+    /// Its PostgreSQL major.
+    pub major: Major,
+    /// Where its things are.
+    pub places: Places,
+    /// What keeps its roles and log.
+    pub keeper: Arc<dyn Keeper>,
+    /// How it is to behave; may change at any time.
+    pub policy: watch::Receiver<Policy>,
+}
+
+/// How a server is to behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long after its last session it goes to sleep; `None`: never of itself.
+    pub sleep_after: Option<Duration>,
+    /// How long a fast shutdown may take before it becomes an immediate one.
+    pub shutdown_timeout: Duration,
+}
+
+/// Finds the installation of a major, looking again each time it is missing.
+pub type FindInstall = dyn Fn(Major) -> Result<Install, String> + Send + Sync;
+
+/// What all servers share.
+pub(crate) struct Shared {
+    pub(crate) children: Children,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) find_install: Box<FindInstall>,
+}
