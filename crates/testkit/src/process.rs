@@ -78,6 +78,11 @@ pub fn wait_gone(pid: i32) {
     crate::eventually(&format!("process {pid} is gone"), || (!is_alive(pid)).then_some(()));
 }
 
+/// The pids of all processes.
+pub fn everything() -> Vec<i32> {
+    all()
+}
+
 fn all() -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").expect("/proc");
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()

@@ -61,13 +61,13 @@ impl Owner {
 
     fn adopt(&mut self, watch: ExitWatch, progress: Progress, notifications: Notifications) {
         let slot = self.shared.slots.take_over();
-        // What it is told by its roles from now on, nobody has told us.
-        self.roles = super::KnownRoles::default();
         if progress == Progress::Stopping {
             self.running = Some(Running { watch, _slot: slot, ready_at: None });
             self.go(Reason::AdoptedStopping);
             return self.stop_processes();
         }
+        // As long as its control file says that it was shut down it has let nobody in, and what is kept still holds.
+        self.remember_roles_for_wake();
         self.go(Reason::AdoptedStarting);
         self.on_launched(Ok(Launched { watch, slot, notifications }));
     }

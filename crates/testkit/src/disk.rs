@@ -1,0 +1,100 @@
+//! A small disk of a test's own, for what happens when it is full or read-only.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::command::Output;
+use crate::{eventually, is_root};
+
+/// An ext4 file system in a file, mounted. It goes when the test does, even after a panic.
+#[derive(Debug)]
+pub struct Disk {
+    directory: TempDir,
+}
+
+impl Disk {
+    /// `None`: not root, or a machine that cannot mount. In a full run as root that is a failure.
+    pub fn ext4(megabytes: u64) -> Option<Self> {
+        if !is_root() {
+            return None;
+        }
+        let directory = tempfile::Builder::new().prefix("nap-d").tempdir_in("/tmp").expect("a temporary directory");
+        let disk = Self { directory };
+        std::fs::set_permissions(disk.directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("a mode");
+        std::fs::create_dir(disk.path()).expect("a mount point");
+        let image = disk.directory.path().join("image");
+        File::create(&image).expect("an image").set_len(megabytes << 20).expect("a size");
+        // No blocks kept back for root: full is full for everybody.
+        let made = run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image));
+        let mounted = made && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()));
+        assert!(mounted || !crate::is_full_run(), "no disk can be mounted");
+        mounted.then_some(disk)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("m")
+    }
+
+    /// Takes all the space there is. [`Disk::free`] gives it back.
+    pub fn fill(&self) {
+        self.fill_but(0);
+    }
+
+    /// Takes all the space but this much.
+    pub fn fill_but(&self, kilobytes: u64) {
+        let mut files = [self.filler(0), self.filler(1)].map(|path| File::create(path).expect("a filler"));
+        let zeros = vec![0_u8; 64 << 10];
+        // The last blocks come one by one; what is kept free is written last and cut off again.
+        while files[0].write_all(&zeros).is_ok() {}
+        while files[1].write_all(&zeros[..1024]).is_ok() {}
+        let length = files[0].metadata().expect("its length").len();
+        files[0].set_len(length.saturating_sub(kilobytes << 10)).expect("cut it");
+        for file in &files {
+            let _ = file.sync_all();
+        }
+    }
+
+    /// Gives back what [`Disk::fill`] took.
+    pub fn free(&self) {
+        for number in 0..2 {
+            let _ = std::fs::remove_file(self.filler(number));
+        }
+        run(Command::new("sync").arg("-f").arg(self.path()));
+    }
+
+    /// `ro` or `rw`.
+    pub fn remount(&self, how: &str) {
+        Output::of(Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(self.path())).ok();
+    }
+
+    fn filler(&self, number: u8) -> PathBuf {
+        self.path().join(format!("filler{number}"))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let target = self.path();
+        let is_mounted = |path: &Path| run(Command::new("mountpoint").arg("-q").arg(path));
+        if !is_mounted(&target) {
+            return;
+        }
+        // A process that was killed a moment ago may still hold it.
+        let gone = std::panic::catch_unwind(|| {
+            eventually("the disk is unmounted", || run(Command::new("umount").arg(&target)).then_some(()));
+        });
+        if gone.is_err() {
+            run(Command::new("umount").arg("--lazy").arg(&target));
+        }
+    }
+}
+
+fn run(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
