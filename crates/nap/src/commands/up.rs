@@ -37,6 +37,10 @@ pub(crate) struct Up {
 
 /// A daemon that is up answers at once; one that hangs must not hang us for long.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long a daemon that was killed may take to be gone.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+/// The pause between looks at it.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// How long we wait for the daemon of a `nap up` that was quicker than ours, and how often we look.
 const OTHER_DEADLINE: Duration = Duration::from_secs(180);
 const OTHER_PAUSE: Duration = Duration::from_millis(50);
@@ -120,12 +124,21 @@ impl Up {
 }
 
 fn running(context: &Context) -> Result<Option<StatusReport>, CommandError> {
-    match nap_control::call(&context.home.control_socket(), &Request::Status, LOOK) {
-        Err(CallError::NotUp) => Ok(None),
-        reply => match reply?? {
-            Answer::Status(status) => Ok(Some(status)),
-            other => Err(unexpected(&other)),
-        },
+    let late = Instant::now() + LAST_BREATH;
+    loop {
+        match nap_control::call(&context.home.control_socket(), &Request::Status, LOOK) {
+            Err(CallError::NotUp) => return Ok(None),
+            // One that is just being killed: its sockets are open until the last of its threads is gone.
+            Err(CallError::Ended) if Instant::now() < late => std::thread::sleep(LOOK_PAUSE),
+            reply => return status_of(reply??),
+        }
+    }
+}
+
+fn status_of(answer: Answer) -> Result<Option<StatusReport>, CommandError> {
+    match answer {
+        Answer::Status(status) => Ok(Some(status)),
+        other => Err(unexpected(&other)),
     }
 }
 
