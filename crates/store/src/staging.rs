@@ -16,11 +16,12 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// An empty 0700 directory with this name and a number.
+    /// An empty 0700 directory with this name and a number. The process id is in it because an initdb may outlive a
+    /// daemon that was killed: it goes on by the name that it was given, which must not be that of the next one's.
     pub(crate) fn new(home: &Home, name: &str) -> Result<Self, StoreError> {
-        let mut number = 0;
+        let (process, mut number) = (std::process::id(), 0);
         loop {
-            let path = home.staging().join(format!("{name}.{number}"));
+            let path = home.staging().join(format!("{name}.{process}.{number}"));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self { path }),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
