@@ -190,7 +190,9 @@ impl Admin {
     pub async fn settle(self: &Arc<Self>) -> Result<Roles, AdminError> {
         let client = within(self.client()).await?;
         within(read_roles(&client)).await?;
-        // A checkpoint may have gigabytes to write; it is bounded by the patience of who asked, not here.
+        // A checkpoint may have gigabytes to write; it is bounded by the patience of who asked, not here. Who comes
+        // meanwhile must not have to wait for it, so this connection answers no other questions any more.
+        self.close().await;
         client.batch_execute("CHECKPOINT").await?;
         let roles = within(async {
             client.batch_execute(queries::SWITCH_WAL_IF_ARCHIVED).await?;

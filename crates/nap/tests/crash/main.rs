@@ -20,6 +20,7 @@ mod disk;
 mod first_start;
 mod postmaster;
 mod stale;
+mod stuck;
 
 use nap_testkit::{TestHome, TestHomeBuilder};
 

@@ -39,9 +39,11 @@ pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()
 pub(super) const SWITCH_WAL_IF_ARCHIVED: &str = "SELECT pg_catalog.pg_switch_wal() \
      WHERE pg_catalog.current_setting('archive_mode') <> 'off'";
 
-/// All client backends but our own count here; how many of them are the gateway's, the leases tell.
+/// All client backends but our own count here; how many of them are the gateway's, the leases tell. Our own are the one
+/// that asks, and one whose checkpoint goes on although a client turned the settling round.
 pub(super) const OBSERVE: &str = "SELECT \
-     count(*) FILTER (WHERE backend_type = 'client backend'), \
+     count(*) FILTER (WHERE backend_type = 'client backend' \
+                        AND NOT (application_name = 'nap' AND query = 'CHECKPOINT')), \
      count(*) FILTER (WHERE backend_type = 'walsender'), \
      (SELECT count(*) FROM pg_catalog.pg_stat_progress_basebackup), \
      (SELECT count(*) FROM pg_catalog.pg_stat_progress_vacuum) \
