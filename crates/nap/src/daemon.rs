@@ -125,6 +125,9 @@ fn announce(ready: Option<OwnedFd>, config: &Config) {
 async fn drain(why: &str, gateway: &Gateway<BranchSet>, branches: &BranchSet, config: &Config) {
     tracing::info!(why, "shutting down");
     gateway.stop_accepting();
+    if let Some(doors) = branches.doors() {
+        doors.close_all();
+    }
     let patience = config.get().shutdown_timeout.0.unwrap_or_default() + DRAIN_BEYOND;
     for branch in branches.fleet().end(Instant::now() + patience).await {
         tracing::error!(%branch, "its server did not end in time and is left to itself");

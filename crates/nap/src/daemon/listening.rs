@@ -66,6 +66,7 @@ impl Sockets {
             let door = gateway.serve_unix(socket.listener, None)?;
             shared.push(OpenDoor { path: socket.path, _door: door, _lock: socket.lock });
         }
+        let shared = Mutex::new(shared);
         let doors = Doors { gateway: gateway.clone(), home: self.home, port: self.port, shared, own: Mutex::default() };
         for branch in branches.names_now() {
             doors.open(&branch);
@@ -79,7 +80,7 @@ pub(super) struct Doors {
     gateway: Arc<Gateway<BranchSet>>,
     home: Home,
     port: u16,
-    shared: Vec<OpenDoor>,
+    shared: Mutex<Vec<OpenDoor>>,
     own: Mutex<HashMap<BranchName, OpenDoor>>,
 }
 
@@ -119,15 +120,24 @@ impl Doors {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(branch);
     }
 
-    /// The directory of a branch's door, if it is open.
+    /// Closes all, and takes away their files: what is left in libpq's default directory would be in others' way.
+    pub(super) fn close_all(&self) {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The directory of a branch's door, if it is open. In a path with a comma libpq sees a list of hosts, so there it
+    /// is not told.
     pub(super) fn door_dir(&self, branch: &BranchName) -> Option<PathBuf> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        own.get(branch).and_then(|open| open.path.parent()).map(Path::to_owned)
+        let dir = own.get(branch).and_then(|open| open.path.parent()).map(Path::to_owned);
+        dir.filter(|dir| !dir.to_string_lossy().contains(','))
     }
 
     /// The directories where the socket names no branch, the home's own first.
     pub(super) fn shared_dirs(&self) -> Vec<PathBuf> {
-        self.shared.iter().filter_map(|open| open.path.parent()).map(Path::to_owned).collect()
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.iter().filter_map(|open| open.path.parent()).map(Path::to_owned).collect()
     }
 }
 
@@ -160,7 +170,7 @@ fn taken(error: ListenError, port: u16) -> Failure {
         return failure;
     }
     let failure = match crate::port_holder::holder(port) {
-        Some(holder) => failure.because(format!("it is held by {} (PID {})", holder.name, holder.pid)),
+        Some(holder) => failure.because(format!("it is held by {holder}")),
         None => failure,
     };
     failure.hint("stop that process, or move for good: `nap up --port N`")
