@@ -67,7 +67,7 @@ fn databases_that_are_gone_or_closed_or_not_for_everybody() {
     assert_eq!(alice(&home, "shop").ok(), "alice");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn connection_limits_of_roles_and_databases() {
     let home = up();
     let config = |role: &str, password: &str| {

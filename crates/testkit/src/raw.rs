@@ -83,7 +83,7 @@ impl<S: Read + Write> Raw<S> {
         loop {
             match self.message().expect("a message") {
                 (b'Z', _) => return Ok(()),
-                (b'E', body) => return Err(error(&body)),
+                (b'E', body) => return Err(RawError::read(&body)),
                 _ => {}
             }
         }
@@ -97,7 +97,7 @@ impl<S: Read + Write> Raw<S> {
         loop {
             match self.message().expect("a message") {
                 (b'Z', _) => return failed.map_or(Ok(value), Err),
-                (b'E', body) => failed = Some(error(&body)),
+                (b'E', body) => failed = Some(RawError::read(&body)),
                 (b'D', body) if value.is_empty() => value = String::from_utf8_lossy(&body[6..]).into_owned(),
                 _ => {}
             }
@@ -105,10 +105,13 @@ impl<S: Read + Write> Raw<S> {
     }
 }
 
-fn error(body: &[u8]) -> RawError {
-    let text = |field: u8| {
-        let found = body.split(|byte| *byte == 0).find(|part| part.first() == Some(&field));
-        found.map(|part| String::from_utf8_lossy(&part[1..]).into_owned()).unwrap_or_default()
-    };
-    RawError { code: text(b'C'), message: text(b'M'), hint: text(b'H'), detail: text(b'D') }
+impl RawError {
+    /// From the body of an ErrorResponse.
+    pub fn read(body: &[u8]) -> Self {
+        let text = |field: u8| {
+            let found = body.split(|byte| *byte == 0).find(|part| part.first() == Some(&field));
+            found.map(|part| String::from_utf8_lossy(&part[1..]).into_owned()).unwrap_or_default()
+        };
+        Self { code: text(b'C'), message: text(b'M'), hint: text(b'H'), detail: text(b'D') }
+    }
 }

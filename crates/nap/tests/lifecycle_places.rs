@@ -1,0 +1,76 @@
+//! `max_awake`: the longest idle sleeps first, wakes queue in the order of asking, and no client waits for ever.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+use nap_testkit::{TestHome, connect, eventually};
+
+const BRANCHES: [&str; 4] = ["a", "b", "c", "d"];
+
+fn home(wake_timeout: &str) -> TestHome {
+    let home = TestHome::builder(env!("CARGO_BIN_EXE_nap"))
+        .setting("sleep_after", "\"10min\"")
+        .setting("max_awake", "2")
+        .setting("wake_timeout", &format!("\"{wake_timeout}\""))
+        .build();
+    home.up();
+    for branch in BRANCHES {
+        home.nap(&["branch", branch]).ok();
+    }
+    home.put_to_sleep("main");
+    home
+}
+
+fn awake(home: &TestHome) -> Vec<&'static str> {
+    BRANCHES.into_iter().filter(|branch| home.state(branch) == "awake").collect()
+}
+
+#[test]
+fn the_longest_idle_makes_room() {
+    let home = home("30s");
+    for (branch, expected) in [
+        ("a", &["a"][..]),
+        ("b", &["a", "b"]),
+        ("a", &["a", "b"]),
+        ("c", &["a", "c"]),
+        ("d", &["c", "d"]),
+        ("c", &["c", "d"]),
+        ("b", &["b", "c"]),
+    ] {
+        home.psql(branch, "select 1").ok();
+        eventually(&format!("after {branch}, {expected:?} are awake"), || (awake(&home) == expected).then_some(()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wakes_queue_in_order_and_end_with_an_error_that_says_why() {
+    let home = home("5s");
+    let (on_a, on_b) = (home.connect("postgres@a").await, home.connect("postgres@b").await);
+    let said = home.psql("postgres@c", "select 1");
+    let text = said.fails_with(2);
+    assert!(text.contains("max_awake"), "{said}");
+    let error = connect(&home.config("postgres@c")).await.map(drop).unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "53300", "{error:?}");
+    assert!(!on_a.is_closed() && !on_b.is_closed(), "who is in stays in");
+
+    let mut waiting = Vec::new();
+    for branch in ["d", "c"] {
+        let config = home.config(&format!("postgres@{branch}"));
+        waiting.push(tokio::spawn(async move { connect(&config).await }));
+        let name = branch.to_owned();
+        let listed = &home;
+        eventually("it waits", || (listed.branch(&name).unwrap()["status"]["waiting"] == 1).then_some(()));
+    }
+    drop(on_a);
+    let c_waits = waiting.pop().unwrap();
+    let on_d = waiting.pop().unwrap().await.unwrap().unwrap();
+    assert!(!c_waits.is_finished(), "d asked first");
+    drop(on_d);
+    let on_c = c_waits.await.unwrap().unwrap();
+    assert_eq!(on_c.query_one("show nap.branch", &[]).await.unwrap().get::<_, &str>(0), "c");
+    assert_eq!(awake(&home), ["b", "c"]);
+    drop(on_b);
+    // More places take effect at once.
+    home.nap(&["config", "set", "max_awake=4"]).ok();
+    home.psql("a", "select 1").ok();
+    home.psql("d", "select 1").ok();
+    assert_eq!(awake(&home), BRANCHES);
+}
