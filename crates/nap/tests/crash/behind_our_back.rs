@@ -39,7 +39,7 @@ async fn a_server_started_by_hand_is_named_and_its_changes_to_roles_count() {
     assert!(asleep["status"]["failure"].as_str().unwrap_or_default().contains(&named), "{asleep}");
     assert!(home.nap(&["ls"]).ok().contains(&named), "{}", home.nap(&["ls"]));
 
-    let refused = nap_testkit::connect(&config).await.err().expect("the directory is in use");
+    let refused = nap_testkit::connect(&config).await.expect_err("the directory is in use");
     let error = refused.as_db_error().expect("an error of PostgreSQL's kind");
     assert_eq!(error.code(), &SqlState::OBJECT_IN_USE, "{error}");
     assert!(error.message().contains(&named), "{error}");
@@ -49,7 +49,7 @@ async fn a_server_started_by_hand_is_named_and_its_changes_to_roles_count() {
     assert!(process::is_alive(pid), "nobody touched it");
     Output::of(&mut pg_ctl(&home, &["-w", "-m", "fast", "stop"])).ok();
 
-    let old = nap_testkit::connect(&config).await.err().expect("the old password is of no use");
+    let old = nap_testkit::connect(&config).await.expect_err("the old password is of no use");
     assert_eq!(old.code(), Some(&SqlState::INVALID_PASSWORD), "{old:?}");
     config.password("changed by hand");
     nap_testkit::connect(&config).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_daemon_that_starts_beside_a_server_started_by_hand_waits_for_its_end(
     home.nap(&["down"]).ok();
     let (pid, _) = start_by_hand(&home);
     home.up();
-    let refused = nap_testkit::connect(&config).await.err().expect("the directory is in use");
+    let refused = nap_testkit::connect(&config).await.expect_err("the directory is in use");
     assert_eq!(refused.code(), Some(&SqlState::OBJECT_IN_USE), "{refused:?}");
     Output::of(&mut pg_ctl(&home, &["-w", "-m", "fast", "stop"])).ok();
     process::wait_gone(pid);

@@ -150,8 +150,11 @@ async fn check(home: &TestHome, config: &Config, branch: &str, seen: &Seen) {
     assert!(lost.is_empty(), "{branch}: acknowledged and lost: {lost:?}");
 }
 
-/// One home's share of the kills. Returns how often who was killed in which state.
-fn torment(mut chaos: Chaos) -> (BTreeMap<(Victim, String), u32>, Vec<Arc<Seen>>) {
+/// How often who was killed in which state.
+type Kills = BTreeMap<(Victim, String), u32>;
+
+/// One home's share of the kills.
+fn torment(mut chaos: Chaos) -> (Kills, Vec<Arc<Seen>>) {
     let home = builder().setting("sleep_after", "\"40ms\"").build();
     home.up();
     home.psql("main", "create table rows (number int primary key)").ok();
@@ -171,7 +174,7 @@ fn torment(mut chaos: Chaos) -> (BTreeMap<(Victim, String), u32>, Vec<Arc<Seen>>
             runtime.spawn(write(config.clone(), seen.clone(), writer * 1_000_000, stop.clone(), chance));
         }
     }
-    let mut kills = BTreeMap::new();
+    let mut kills = Kills::new();
     let mut count = 0;
     while count < KILLS_PER_HOME {
         let (branch, victim) = (*chaos.pick(&BRANCHES), *chaos.pick(&VICTIMS));
@@ -210,7 +213,7 @@ fn slow_two_hundred_kills_lose_no_acknowledged_commit_and_refuse_nobody_for_a_se
     let mut chaos = Chaos::seed();
     let chances: Vec<Chaos> = (0..HOMES).map(|_| Chaos::from_seed(chaos.below(u64::MAX))).collect();
     let torments: Vec<_> = chances.into_iter().map(|chance| std::thread::spawn(|| torment(chance))).collect();
-    let (mut kills, mut rows) = (BTreeMap::new(), 0);
+    let (mut kills, mut rows) = (Kills::new(), 0);
     let mut errors: BTreeMap<String, (u32, String)> = BTreeMap::new();
     for torment in torments {
         let (of_home, seen) = torment.join().expect("one of the homes failed");

@@ -85,6 +85,35 @@ async fn when_the_disk_fills_up_under_a_writer_no_acknowledged_row_is_lost() {
     assert!(home.nap(&["logs", "main"]).ok().contains("No space left on device"));
 }
 
+#[tokio::test]
+async fn when_postgresql_panics_for_want_of_space_for_its_wal_no_acknowledged_row_is_lost() {
+    let Some(disk) = Disk::ext4(256) else { return };
+    let home = home_on(&disk);
+    let (daemon, url) = (home.daemon_pid(), home.url("main"));
+    let writer = home.connect("main").await;
+    writer.batch_execute("insert into kept values (1); checkpoint").await.unwrap();
+    disk.fill();
+    let mut acknowledged = 1;
+    // Rows that find room in a page there is, and WAL that soon needs another segment.
+    let sql = "insert into kept values (1); select pg_logical_emit_message(true, 'nap', repeat('x', 1000000))";
+    while writer.batch_execute(sql).await.is_ok() {
+        acknowledged += 1;
+        assert!(acknowledged < 10_000, "the disk never filled up");
+    }
+    assert!(acknowledged > 1, "not even one was written");
+    // Its log may have had no room for the word PANIC.
+    let meanwhile = home.psql_with(&url, "select count(*) from kept");
+    assert!(meanwhile.succeeded() || !meanwhile.stderr.contains("starting up"), "{meanwhile}");
+    assert_eq!(home.daemon_pid(), daemon, "the daemon goes on");
+
+    disk.free();
+    assert_eq!(home.psql_with(&url, "select count(*) from kept").ok(), acknowledged.to_string());
+    assert!(home.server_log("main").contains("not properly shut down"), "it did not even crash");
+    home.psql("main", "insert into kept values (1)").ok();
+    home.sleep("main");
+    assert_eq!(rows(&home), (acknowledged + 1).to_string());
+}
+
 #[test]
 fn on_a_full_disk_even_the_daemon_starts_or_says_why_not() {
     let Some(disk) = Disk::ext4(256) else { return };
@@ -122,7 +151,7 @@ fn a_home_on_a_read_only_file_system_is_an_error_that_says_so() {
     let up = home.nap(&["up"]);
     assert!(up.fails_with(1).to_lowercase().contains("read-only"), "{up}");
     let new = disk.path().join("new");
-    let first = nap_testkit::Output::of(&mut Command::new(env!("CARGO_BIN_EXE_nap")).arg("--home").arg(new).arg("up"));
+    let first = nap_testkit::Output::of(Command::new(env!("CARGO_BIN_EXE_nap")).arg("--home").arg(new).arg("up"));
     assert!(first.fails_with(1).to_lowercase().contains("read-only"), "{first}");
     disk.remount("rw");
     home.up();
