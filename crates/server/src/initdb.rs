@@ -13,6 +13,9 @@ use crate::launch::clean_environment;
 /// The name of the bootstrap superuser in clusters that Napgres makes.
 pub const BOOTSTRAP_SUPERUSER: &str = "postgres";
 
+/// So many of the last lines that a failed program printed are shown.
+const LAST_LINES: usize = 8;
+
 /// Why a cluster could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
@@ -60,7 +63,9 @@ pub fn single_user(children: &Children, install: &Install, data: &Path, commands
     io::Seek::rewind(&mut input).map_err(run_error)?;
     let mut command = Command::new(install.program("postgres"));
     command
-        .args(["--single", "-j", "-c", "exit_on_error=on", "-c", "log_checkpoints=off", "-D"])
+        .args(["--single", "-j", "-c", "exit_on_error=on", "-c", "log_checkpoints=off"])
+        // The commands hold passwords, which a failed one would write into the log.
+        .args(["-c", "log_min_error_statement=panic", "-D"])
         .arg(data)
         .arg("postgres");
     command.stdin(input);
@@ -73,6 +78,31 @@ fn finish(program: &'static str, children: &Children, command: &mut Command) -> 
     if output.status.success() {
         return Ok(());
     }
-    let lines: Vec<&str> = output.text.trim().lines().rev().take(8).collect();
-    Err(InitError::Failed { program, printed: lines.into_iter().rev().collect::<Vec<_>>().join("\n") })
+    Err(InitError::Failed { program, printed: last_words(&output.text) })
+}
+
+/// The last lines that it printed, without the statements: an error travels far, and they hold passwords.
+fn last_words(printed: &str) -> String {
+    let mut of_statement = false;
+    let told = printed.trim().lines().filter(|line| {
+        // The further lines of a statement begin with a tab.
+        of_statement = line.contains("STATEMENT:") || (of_statement && line.starts_with('\t'));
+        !of_statement
+    });
+    let lines: Vec<&str> = told.collect();
+    lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_program_printed_is_told_without_its_statements() {
+        let printed = "one\n2026 [7] ERROR:  role \"a\" exists\n2026 [7] STATEMENT:  CREATE ROLE a\n\tPASSWORD 's3cret';\ntwo\n";
+        assert_eq!(last_words(printed), "one\n2026 [7] ERROR:  role \"a\" exists\ntwo");
+        let long: String = (0..50).map(|number| format!("{number}\n")).collect();
+        assert_eq!(last_words(&long).lines().next(), Some("42"));
+        assert_eq!(last_words(""), "");
+    }
 }
