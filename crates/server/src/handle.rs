@@ -96,11 +96,6 @@ impl ServerHandle {
         self.status.borrow().clone()
     }
 
-    /// Its state, to be watched.
-    pub fn watch(&self) -> watch::Receiver<ServerStatus> {
-        self.status.clone()
-    }
-
     /// The server, awake: woken if need be, by one start for all who ask.
     pub async fn awake(&self, deadline: Instant) -> Result<Lease, WakeError> {
         let (reply, answer) = oneshot::channel();
