@@ -45,6 +45,9 @@ pub struct AccessSnapshot {
     /// Superusers that may log in, the bootstrap superuser first: as one of them the daemon asks. Its name may change.
     #[serde(default)]
     pub superusers: Vec<String>,
+    /// Subscriptions that are enabled. A copy of the cluster would take its changes away from it.
+    #[serde(default)]
+    pub enabled_subscriptions: u32,
 }
 
 /// What was found out about one login.

@@ -52,6 +52,7 @@ const DRAIN_BEYOND: Duration = Duration::from_secs(15);
 
 /// Runs the daemon to its end.
 pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
+    privileges::keep_descriptors_from_servers();
     let settings = nap_store::config::load(&options.home)?;
     let owner = privileges::owner(options.home.root(), &settings.run_as)?;
     make_home(&options.home, owner)?;
@@ -75,7 +76,7 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
 async fn serve(options: DaemonOptions) -> anyhow::Result<()> {
     let mut stop = signals::Stop::listen()?;
     let started = Instant::now();
-    let children = Children::start().context("cannot become the reaper of servers")?;
+    let children = Children::start(privileges::environment()).context("cannot become the reaper of servers")?;
     let home = options.home.clone();
     let config = Config::open(home.clone(), options.port)?;
     let store = Arc::new(Store::open(home.clone())?);

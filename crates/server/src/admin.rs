@@ -117,6 +117,22 @@ const USUAL_DATABASES: [&str; 2] = ["postgres", "template1"];
 /// So many roles, and so many databases, are tried.
 const NAMES_TRIED_MAX: usize = 12;
 
+/// A connection that settles. When a client turns the settling round, its backend must not go on waiting for the
+/// checkpoint: under a ping every second they would pile up.
+struct Settling {
+    client: Client,
+    done: bool,
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if !self.done {
+            let cancel = self.client.cancel_token();
+            tokio::spawn(async move { cancel.cancel_query(NoTls).await });
+        }
+    }
+}
+
 struct Open {
     client: Arc<Client>,
     last_used: Instant,
@@ -188,17 +204,17 @@ impl Admin {
     /// The first reading only makes hint bits settle: on a cluster with checksums they would be logged, and the WAL
     /// after `before` must tell whether anything was changed since (see `owner::settle`).
     pub async fn settle(self: &Arc<Self>) -> Result<Roles, AdminError> {
-        let client = within(self.client()).await?;
-        within(read_roles(&client)).await?;
-        // A checkpoint may have gigabytes to write; it is bounded by the patience of who asked, not here. Who comes
-        // meanwhile must not have to wait for it, so this connection answers no other questions any more.
-        self.close().await;
-        client.batch_execute("CHECKPOINT").await?;
+        // On a connection of its own: who logs in meanwhile must not have to wait for a checkpoint.
+        let mut own = Settling { client: within(self.connect()).await?, done: false };
+        within(read_roles(&own.client)).await?;
+        // A checkpoint may have gigabytes to write; it is bounded by the patience of who asked, not here.
+        own.client.batch_execute("CHECKPOINT").await?;
         let roles = within(async {
-            client.batch_execute(queries::SWITCH_WAL_IF_ARCHIVED).await?;
-            read_roles(&client).await
+            own.client.batch_execute(queries::SWITCH_WAL_IF_ARCHIVED).await?;
+            read_roles(&own.client).await
         })
         .await?;
+        own.done = true;
         self.learn(&roles.snapshot);
         Ok(roles)
     }
@@ -309,7 +325,11 @@ async fn read_roles(client: &Client) -> Result<Roles, AdminError> {
     for row in client.query_typed(queries::SUPERUSERS, &[]).await? {
         superusers.push(row.try_get(0)?);
     }
-    let snapshot = AccessSnapshot { system_identifier, checkpoint: before, roles, databases, superusers };
+    let counted = client.query_typed(queries::ENABLED_SUBSCRIPTIONS, &[]).await?;
+    let count = counted.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))?;
+    let enabled_subscriptions = u32::try_from(count).unwrap_or(u32::MAX);
+    let snapshot =
+        AccessSnapshot { system_identifier, checkpoint: before, roles, databases, superusers, enabled_subscriptions };
     Ok(Roles { before, snapshot })
 }
 

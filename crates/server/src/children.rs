@@ -17,7 +17,13 @@ use tokio::sync::oneshot;
 #[derive(Clone, Default)]
 pub struct Children {
     awaited: Arc<Mutex<HashMap<i32, oneshot::Sender<ExitStatus>>>>,
+    environment: Arc<Vec<(String, String)>>,
 }
+
+/// Variables that say who somebody else is, or change how PostgreSQL's programs behave: no child sees them.
+const NOT_INHERITED: [&str; 5] = ["PG", "LC_", "XDG_", "SUDO_", "LISTEN_"];
+/// The same, by their whole names. TMPDIR may be a directory that only the user before us can enter.
+const NOT_INHERITED_NAMES: [&str; 5] = ["LANG", "LANGUAGE", "TMPDIR", "OLDPWD", "MAIL"];
 
 /// A child that was spawned.
 pub struct Spawned {
@@ -36,11 +42,12 @@ pub struct Output {
 }
 
 impl Children {
-    /// Makes this process the reaper of its orphans and starts reaping, on the current tokio runtime.
-    pub fn start() -> io::Result<Self> {
+    /// Makes this process the reaper of its orphans and starts reaping, on the current tokio runtime. Every child gets
+    /// `environment` besides what it inherits.
+    pub fn start(environment: Vec<(String, String)>) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let children = Self::default();
+        let children = Self { environment: Arc::new(environment), ..Self::default() };
         let mut signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child())?;
         let reaper = children.clone();
         tokio::spawn(async move {
@@ -54,6 +61,14 @@ impl Children {
     /// Spawns a command whose end can be awaited. The lock spans spawn and registration, else a child that ends at
     /// once would be reaped before anybody could be told.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Spawned> {
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            let prefixed = NOT_INHERITED.iter().any(|prefix| text.starts_with(prefix));
+            if prefixed || NOT_INHERITED_NAMES.contains(&&*text) {
+                command.env_remove(&name);
+            }
+        }
+        command.envs(self.environment.iter().cloned());
         let (sender, exit) = oneshot::channel();
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         let pid = command.spawn()?.id() as i32;
@@ -65,7 +80,7 @@ impl Children {
     pub fn output(&self, command: &mut Command) -> io::Result<Output> {
         use io::{Read, Seek};
         // A file rather than a pipe: nobody has to read while it runs, so nothing can get stuck.
-        let mut printed = tempfile::tempfile()?;
+        let mut printed = nameless_file()?;
         command.stdout(printed.try_clone()?).stderr(printed.try_clone()?);
         let status = self
             .spawn(command)?
@@ -90,6 +105,17 @@ impl Children {
             }
         }
     }
+}
+
+/// A file that needs no directory, and so no room on a disk that may be full.
+pub(crate) fn nameless_file() -> io::Result<std::fs::File> {
+    #[cfg(target_os = "linux")]
+    {
+        let file = rustix::fs::memfd_create("nap", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Ok(file.into())
+    }
+    #[cfg(not(target_os = "linux"))]
+    tempfile::tempfile()
 }
 
 fn exit_status(status: WaitStatus) -> ExitStatus {

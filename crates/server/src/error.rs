@@ -29,6 +29,12 @@ pub enum WakeError {
         /// The last lines of the server's log since it was spawned.
         log_end: String,
     },
+    /// It is being cloned or removed, and must sleep meanwhile.
+    #[error("branch \"{branch}\" is being copied and could not be woken in time")]
+    Held {
+        /// Which branch.
+        branch: BranchName,
+    },
     /// All places of `max_awake` are taken by servers in use.
     #[error("too many servers are awake: branch \"{branch}\" found no place in time")]
     NoPlace {
@@ -68,7 +74,7 @@ impl ClientError for WakeError {
                 sqlstate::SYSTEM_ERROR
             }
             WakeError::NoPlace { .. } => sqlstate::TOO_MANY_CONNECTIONS,
-            WakeError::Foreign { .. } => sqlstate::OBJECT_IN_USE,
+            WakeError::Foreign { .. } | WakeError::Held { .. } => sqlstate::OBJECT_IN_USE,
             WakeError::Ending { .. } => sqlstate::ADMIN_SHUTDOWN,
         }
     }
@@ -91,6 +97,7 @@ impl ClientError for WakeError {
                 "It goes on starting. `nap logs {branch}` shows how far it is; wake_timeout sets how long clients wait."
             )
             .into(),
+            WakeError::Held { .. } => "Try again when the copy is made.".into(),
             WakeError::NoPlace { .. } => {
                 "Raise max_awake (`nap config set max_awake=N`), or disconnect clients of other branches.".into()
             }
@@ -121,6 +128,12 @@ pub enum AccessError {
         /// That server's postmaster.
         pid: i32,
     },
+    /// The daemon ends, or the branch is being removed.
+    #[error("branch \"{branch}\" is being shut down")]
+    Ending {
+        /// Which branch.
+        branch: BranchName,
+    },
 }
 
 impl ClientError for AccessError {
@@ -128,6 +141,7 @@ impl ClientError for AccessError {
         match self {
             AccessError::Unreadable { .. } => sqlstate::SYSTEM_ERROR,
             AccessError::Foreign { .. } => sqlstate::OBJECT_IN_USE,
+            AccessError::Ending { .. } => sqlstate::ADMIN_SHUTDOWN,
         }
     }
 
@@ -135,6 +149,7 @@ impl ClientError for AccessError {
         Some(match self {
             AccessError::Unreadable { branch, .. } => format!("`nap ls` and `nap logs {branch}` show why.").into(),
             AccessError::Foreign { .. } => STOP_FOREIGN.into(),
+            AccessError::Ending { .. } => return None,
         })
     }
 }

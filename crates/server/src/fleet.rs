@@ -17,6 +17,9 @@ use crate::spec::{FindInstall, ServerSpec, Shared};
 /// How long the fleet waits before it asks again servers that would not make room.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a server that is to make room may take to sleep before the next one is asked too.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// The servers, by branch.
 pub struct Fleet {
     shared: Arc<Shared>,
@@ -100,7 +103,9 @@ async fn make_room(fleet: std::sync::Weak<Fleet>, slots: Arc<Slots>) {
             let Some(idle) = fleet.upgrade().map(|fleet| fleet.idle_longest_first()) else { return };
             let queued = slots.queued();
             for server in idle {
-                if server.sleep_because(Reason::RoomNeeded).await.is_ok() {
+                // One that does not answer must not keep the others from making room.
+                let asked = tokio::time::timeout(ANSWER_WITHIN, server.sleep_because(Reason::RoomNeeded)).await;
+                if matches!(asked, Ok(Ok(()))) {
                     break;
                 }
             }

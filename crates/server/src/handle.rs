@@ -1,7 +1,7 @@
 //! How everybody else speaks to the task that owns a server.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::time::Duration;
 
 use nap_model::access::AccessFacts;
 use nap_model::guard::Guard;
@@ -13,6 +13,9 @@ use tokio::time::Instant;
 
 use crate::error::{AccessError, SleepError, WakeError};
 use crate::owner::Question;
+
+/// How long a look into a server may take before the last one's result is shown.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the owner of a server is asked.
 pub(crate) enum Command {
@@ -32,6 +35,8 @@ pub(crate) enum Command {
     HoldAsleep { reply: oneshot::Sender<Result<AsleepHold, SleepError>> },
     /// A hold was dropped.
     Unhold,
+    /// Why it is not awake yet.
+    WhyLate { reply: oneshot::Sender<WakeError> },
     /// Look now at what keeps it awake.
     Look { reply: oneshot::Sender<Vec<Guard>> },
     /// Stop for good.
@@ -87,7 +92,6 @@ pub struct ServerHandle {
     pub(crate) owner: mpsc::UnboundedSender<Command>,
     pub(crate) status: watch::Receiver<ServerStatus>,
     pub(crate) idle_since: watch::Receiver<Option<Instant>>,
-    pub(crate) log_end: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 impl ServerHandle {
@@ -103,8 +107,11 @@ impl ServerHandle {
         self.owner.send(Command::Acquire { reply }).map_err(|_| ending())?;
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(ending())),
-            Err(_) if self.status.borrow().pid.is_none() => Err(WakeError::NoPlace { branch: self.branch.clone() }),
-            Err(_) => Err(WakeError::Late { branch: self.branch.clone(), log_end: (self.log_end)() }),
+            Err(_) => {
+                let (reply, why) = oneshot::channel();
+                self.owner.send(Command::WhyLate { reply }).map_err(|_| ending())?;
+                Err(why.await.unwrap_or_else(|_| ending()))
+            }
         }
     }
 
@@ -148,7 +155,11 @@ impl ServerHandle {
     pub async fn guards(&self) -> Vec<Guard> {
         let (reply, answer) = oneshot::channel();
         let _ = self.owner.send(Command::Look { reply });
-        answer.await.unwrap_or_default()
+        match tokio::time::timeout(LOOK_WITHIN, answer).await {
+            Ok(guards) => guards.unwrap_or_default(),
+            // A server that does not answer: what was last known of it must do.
+            Err(_) => self.status.borrow().guards.clone(),
+        }
     }
 
     /// Stops it for good. Returns when no process of it is left.

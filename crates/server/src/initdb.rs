@@ -8,7 +8,6 @@ use nap_model::ids::Major;
 
 use crate::children::Children;
 use crate::install::Install;
-use crate::launch::clean_environment;
 
 /// The name of the bootstrap superuser in clusters that Napgres makes.
 pub const BOOTSTRAP_SUPERUSER: &str = "postgres";
@@ -55,7 +54,7 @@ pub fn initdb(children: &Children, install: &Install, data: &Path) -> Result<(),
 /// Runs SQL commands, one per item, in a standalone backend on a cluster that has no server.
 pub fn single_user(children: &Children, install: &Install, data: &Path, commands: &[String]) -> Result<(), InitError> {
     let run_error = |source| InitError::Run { program: "postgres --single", source };
-    let mut input = tempfile::tempfile().map_err(run_error)?;
+    let mut input = crate::children::nameless_file().map_err(run_error)?;
     for command in commands {
         // With -j a command ends at semicolon, newline, newline.
         write!(input, "{};\n\n", command.trim_end_matches(';')).map_err(run_error)?;
@@ -73,7 +72,6 @@ pub fn single_user(children: &Children, install: &Install, data: &Path, commands
 }
 
 fn finish(program: &'static str, children: &Children, command: &mut Command) -> Result<(), InitError> {
-    clean_environment(command);
     let output = children.output(command).map_err(|source| InitError::Run { program, source })?;
     if output.status.success() {
         return Ok(());
@@ -99,7 +97,8 @@ mod tests {
 
     #[test]
     fn what_a_failed_program_printed_is_told_without_its_statements() {
-        let printed = "one\n2026 [7] ERROR:  role \"a\" exists\n2026 [7] STATEMENT:  CREATE ROLE a\n\tPASSWORD 's3cret';\ntwo\n";
+        let printed =
+            "one\n2026 [7] ERROR:  role \"a\" exists\n2026 [7] STATEMENT:  CREATE ROLE a\n\tPASSWORD 's3cret';\ntwo\n";
         assert_eq!(last_words(printed), "one\n2026 [7] ERROR:  role \"a\" exists\ntwo");
         let long: String = (0..50).map(|number| format!("{number}\n")).collect();
         assert_eq!(last_words(&long).lines().next(), Some("42"));

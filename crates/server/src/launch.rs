@@ -85,22 +85,11 @@ pub(crate) fn command(install: &Install, branch: &BranchName, places: &Places, n
     for setting in &settings {
         command.arg("-c").arg(setting);
     }
-    clean_environment(&mut command);
     command.env("NOTIFY_SOCKET", notify);
     // A group of its own: Ctrl-C in the daemon's terminal must reach the daemon alone, which then stops its servers.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok(command)
-}
-
-/// Takes out of a command's environment what would change how PostgreSQL's programs behave.
-pub(crate) fn clean_environment(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("PG") || text.starts_with("LC_") || text == "LANG" || text == "LISTEN_FDS" {
-            command.env_remove(&name);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -35,11 +35,11 @@ use access::KnownRoles;
 pub(crate) use access::Question;
 
 /// After this many failed starts in a row the pause between them grows no more.
-const PAUSE_DOUBLINGS_MAX: u32 = 8;
+const PAUSE_DOUBLINGS_MAX: u32 = 6;
 /// The pause after the first failed start.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// However long that pause has grown, who is waited for (a client, the answer to a login) comes no later than this after
-/// the last failure: the cause may have been mended.
+/// However long that pause has grown, a client that was let in waits no longer than this after the last failure: the cause
+/// may have been mended. Who has not been let in does not shorten it.
 const PAUSE_FOR_CLIENT: Duration = Duration::from_secs(1);
 /// A server that ran this long counts as one that starts well.
 const RAN_WELL: Duration = Duration::from_secs(10);
@@ -48,6 +48,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a job ended with.
 enum Done {
+    /// The pause after a failed start is over.
+    Paused,
     /// A place among `max_awake`.
     Placed(Slot),
     /// Spawned or adopted, or not.
@@ -60,6 +62,8 @@ enum Done {
     Gathered(Option<Roles>),
     /// No backend is left of a postmaster that was killed.
     Swept,
+    /// What was read when the server settled is on disk, as far as it may be.
+    Kept,
 }
 
 type Job = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -110,7 +114,11 @@ pub(crate) struct Owner {
     timer: Option<Instant>,
     /// When sessions that stand in the way of a sleep that was asked for are a reason to refuse it.
     deny_at: Option<Instant>,
-    log_mark: Arc<LogMark>,
+    /// A place among `max_awake` is queued for.
+    queueing: bool,
+    /// A restart was asked for while it started, perhaps with the old settings.
+    restart_when_ready: bool,
+    log_mark: LogMark,
 }
 
 impl Owner {
@@ -119,14 +127,12 @@ impl Owner {
         let (outbox, inbox) = mpsc::unbounded_channel();
         let (status, watched) = watch::channel(ServerStatus::asleep(jiff::Timestamp::now().as_millisecond()));
         let (idle_since, idle_watched) = watch::channel(None);
-        let log_mark = Arc::new(LogMark::new(spec.places.log.clone()));
-        let mark = log_mark.clone();
+        let log_mark = LogMark::new(spec.places.log.clone());
         let handle = ServerHandle {
             branch: spec.branch.clone(),
             owner: outbox.clone(),
             status: watched,
             idle_since: idle_watched,
-            log_end: Arc::new(move || mark.end()),
         };
         let admin = Admin::new(spec.branch.clone(), spec.major, spec.places.socket_dir.clone());
         let owner = Self {
@@ -150,6 +156,8 @@ impl Owner {
             not_before: None,
             timer: None,
             deny_at: None,
+            queueing: false,
+            restart_when_ready: false,
             log_mark,
         };
         tokio::spawn(owner.run());
@@ -172,6 +180,7 @@ impl Owner {
                 () = ended(&self.running) => self.on_exit(),
                 () = due(self.timer) => self.on_timer(),
                 () = due(self.deny_at) => self.deny_for_sessions(),
+                () = all_gone(&mut self.queues.acquire), if self.queueing => self.on_nobody_waits(),
                 Ok(()) = policy.changed() => self.set_idle_timer(),
             }
             if self.state == State::Asleep && self.job.is_none() && !self.queues.end.is_empty() {
@@ -183,6 +192,7 @@ impl Owner {
 
     fn on_done(&mut self, done: Done) {
         match done {
+            Done::Paused => self.queue_for_place(),
             Done::Placed(slot) => self.on_placed(slot),
             Done::Launched(launched) => self.on_launched(launched),
             Done::Ready => self.on_ready(),
@@ -192,6 +202,7 @@ impl Owner {
                 self.stop_processes();
             }
             Done::Swept => self.stopped(Reason::Crashed),
+            Done::Kept => self.stopped(Reason::Stopped),
         }
     }
 
@@ -214,7 +225,7 @@ impl Owner {
                 let problem = "it ended while it started".to_owned();
                 self.fail(WakeError::DidNotStart { branch: self.branch(), problem, log_end: self.log_mark.end() });
             }
-            State::Stopping if clean => self.stopped(Reason::Stopped),
+            State::Stopping if clean => self.keep_roles(),
             State::Stopping => self.sweep(),
             State::Awake | State::Settling if clean => self.stopped(Reason::StoppedByOther),
             State::Awake | State::Settling => {
@@ -252,6 +263,7 @@ impl Owner {
 
     fn publish(&mut self) {
         self.queues.acquire.retain(|waiter| !waiter.is_closed());
+        self.queues.access.retain(|question| !question.is_closed());
         let guards = self.guards(true);
         let (sessions, waiting) = (self.leases, self.queues.acquire.len() as u32);
         let pid = self.running.as_ref().map(|running| running.watch.pid());
@@ -319,12 +331,21 @@ impl Owner {
             let _ = waiter.send(Err(WakeError::Ending { branch: self.spec.branch.clone() }));
         }
         for question in self.queues.access.drain(..) {
-            question
-                .refuse(AccessError::Unreadable { branch: self.spec.branch.clone(), cause: "the daemon ends".into() });
+            question.refuse(AccessError::Ending { branch: self.spec.branch.clone() });
         }
         for waiter in self.queues.end.drain(..) {
             let _ = waiter.send(());
         }
+    }
+}
+
+/// Returns when nobody who waits is left. With nobody to begin with it never does: then the wake has other reasons.
+async fn all_gone<T>(waiters: &mut [oneshot::Sender<T>]) {
+    if waiters.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    for waiter in waiters {
+        waiter.closed().await;
     }
 }
 

@@ -24,11 +24,19 @@ fn is_postgres(pid: i32) -> bool {
 }
 
 /// Whether the process exists and is no zombie.
+#[cfg(target_os = "linux")]
 pub fn is_alive(pid: i32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     // The state follows the command name, which stands in parentheses and may hold anything.
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Whether the process exists.
+#[cfg(not(target_os = "linux"))]
+pub fn is_alive(pid: i32) -> bool {
+    let Some(pid) = rustix::process::Pid::from_raw(pid) else { return false };
+    matches!(rustix::process::test_kill_process(pid), Ok(()) | Err(rustix::io::Errno::PERM))
 }
 
 /// The command line of a process, its words separated by NUL.

@@ -28,9 +28,23 @@ pub(crate) enum Found {
 /// Looks at postmaster.pid and at the processes that work in the data directory. Without the file there is no server,
 /// and nothing else is looked at: this is on the way of every wake.
 pub(crate) fn look(data: &Path, socket_dir: &Path) -> Found {
-    let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else { return Found::Nothing };
-    let processes = procfs::postgres_processes_in(data);
-    let Some(file) = PostmasterPid::parse(&text) else {
+    let path = data.join("postmaster.pid");
+    for _ in 0..LOOKS_MAX {
+        let Ok(text) = std::fs::read_to_string(&path) else { return Found::Nothing };
+        let processes = procfs::postgres_processes_in(data);
+        // A server that was started in between has put its own pid there: what was read is nobody's any more.
+        if std::fs::read_to_string(&path).is_ok_and(|again| again == text) {
+            return judge(&text, processes, socket_dir);
+        }
+    }
+    Found::Foreign { pid: 0 }
+}
+
+/// A file that changes at every look belongs to somebody who is busy with it.
+const LOOKS_MAX: u32 = 5;
+
+fn judge(text: &str, processes: Vec<i32>, socket_dir: &Path) -> Found {
+    let Some(file) = PostmasterPid::parse(text) else {
         return processes.first().map_or(Found::Nothing, |pid| Found::Foreign { pid: *pid });
     };
     let holder = file.pid.saturating_abs();
@@ -96,6 +110,11 @@ pub(crate) fn clear_stale_files(data: &Path, socket_dir: &Path) -> std::io::Resu
             // Somebody still holds the dead server's shared memory, though no process works in its directory.
             // PostgreSQL itself must judge that; it will say so in its log.
             tracing::warn!(data = %data.display(), attached, "a dead server's shared memory is still attached");
+            return Ok(());
+        }
+        let unchanged = std::fs::read_to_string(&pid_file).is_ok_and(|again| again == text);
+        if !unchanged || !procfs::postgres_processes_in(data).is_empty() {
+            // Somebody has just started a server here: ours will say so, and end.
             return Ok(());
         }
         tracing::info!(data = %data.display(), "removing the pid file of a dead server");

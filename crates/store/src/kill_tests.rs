@@ -32,7 +32,7 @@ fn access(number: u64) -> AccessSnapshot {
 fn run(store: &Store, deed: &str) -> Result<(), StoreError> {
     match deed {
         "create" => store.create_root(&name("new"), id(9), MAJOR, no_fill).map(drop),
-        "clone" => store.clone_branch(&name("main"), &name("new"), id(9), None).map(drop),
+        "clone" => store.clone_branch(&name("main"), &name("new"), id(9)).map(drop),
         "remove" => store.remove(&name("old")),
         "template" => store.make_template(nap_model::ids::Major(18), fill_cluster).map(drop),
         "roles" => save_access(&store.home().branch(&name("main")), &access(2)),

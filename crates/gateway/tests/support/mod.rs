@@ -111,6 +111,7 @@ impl Cluster {
             ],
             databases: ["postgres", "shop", "alice"].map(database).to_vec(),
             superusers: Vec::new(),
+            enabled_subscriptions: 0,
         };
         Self {
             directory,

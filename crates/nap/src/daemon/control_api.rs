@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use nap_control::{
-    Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, Reply,
-    Request,
+    Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, Reply, Request,
 };
 use nap_gateway::Gateway;
 use nap_model::client_error::ClientError;
@@ -75,12 +75,10 @@ impl ControlApi {
         Ok(Answer::Done)
     }
 
+    /// All branches at once: one whose server does not answer must not hold up the others.
     async fn list(&self) -> Reply {
-        let mut reports: Vec<BranchReport> = Vec::new();
-        for entry in self.branches.all() {
-            reports.push(self.branch_report(entry).await);
-        }
-        Ok(Answer::Branches(reports))
+        let reports = self.branches.all().into_iter().map(|entry| self.branch_report(entry));
+        Ok(Answer::Branches(join_all(reports).await))
     }
 
     async fn create(&self, name: String, from: Option<BranchName>) -> Reply {
@@ -100,18 +98,17 @@ impl ControlApi {
             bytes: new.cloned.bytes,
             files: new.cloned.files,
             duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            url: report::url(&connection),
+            connection,
         }))
     }
 
     fn set_branch(&self, branch: &BranchName, settings: &[(String, String)]) -> Reply {
-        let mut changes = Vec::new();
-        for (name, value) in settings {
-            let value = Some(value.as_str()).filter(|value| !value.is_empty());
-            self.branches.set(branch, name, value)?;
-            changes.push(ConfigChange { name: name.clone(), value: value.map(str::to_owned), at_restart: false });
-        }
-        Ok(Answer::Config(ConfigReport { changes }))
+        let given = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
+        let settings: Vec<(&str, Option<String>)> =
+            settings.iter().map(|(name, value)| (name.as_str(), given(value))).collect();
+        self.branches.set(branch, &settings)?;
+        let change = |(name, value): (&str, _)| ConfigChange { name: name.to_owned(), value, at_restart: false };
+        Ok(Answer::Config(ConfigReport { changes: settings.into_iter().map(change).collect() }))
     }
 
     fn reload(&self) -> Reply {
@@ -150,7 +147,7 @@ impl Handler for ControlApi {
 fn wake_failure(error: WakeError) -> Failure {
     let kind = match &error {
         WakeError::Late { .. } | WakeError::NoPlace { .. } => FailureKind::TimedOut,
-        WakeError::Foreign { .. } => FailureKind::Conflict,
+        WakeError::Foreign { .. } | WakeError::Held { .. } => FailureKind::Conflict,
         _ => FailureKind::Failed,
     };
     let mut failure = Failure::from_error(kind, &error);

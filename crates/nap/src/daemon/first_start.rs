@@ -26,7 +26,8 @@ pub(super) async fn make_main(
 ) -> anyhow::Result<()> {
     let there = store.branches()?;
     if !there.whole.is_empty() || !there.broken.is_empty() {
-        return Ok(());
+        let majors = there.whole.into_iter().map(|branch| (branch.record.name, branch.record.major));
+        return Ok(crate::pg_option::check(options.pg, majors)?);
     }
     let install = installs.for_new(options.pg)?;
     let role = role_name(&options.invoking_user);

@@ -15,13 +15,12 @@ use nap_store::Home;
 use super::branch_set::BranchSet;
 use super::config::Config;
 use super::socket_lock::SocketLock;
+use crate::libpq::{DEFAULT_SOCKET_DIRECTORIES, default_socket_directory};
 
 /// PostgreSQL's own port is tried first.
 const FIRST_PORT: u16 = 5432;
 /// Then these, two by two: out of the way of what people run by hand.
 const OTHER_PORTS: std::ops::Range<u16> = 54320..54520;
-/// libpq's default socket directory as Debian, RHEL and their kin build it, else PostgreSQL's own.
-const DEFAULT_SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
 /// Sockets that are bound, and not served yet.
 pub(super) struct Sockets {
@@ -147,7 +146,7 @@ fn socket_name(port: u16) -> String {
 
 fn choose_port(addresses: &[String]) -> Result<(u16, Vec<TcpListener>), Failure> {
     for port in std::iter::once(FIRST_PORT).chain(OTHER_PORTS.step_by(2)) {
-        let live_socket = DEFAULT_SOCKET_DIRS
+        let live_socket = DEFAULT_SOCKET_DIRECTORIES
             .iter()
             .any(|dir| std::os::unix::net::UnixStream::connect(Path::new(dir).join(socket_name(port))).is_ok());
         // The next port is for the read-only door: it must be free, and is bound when that door opens.
@@ -178,8 +177,7 @@ fn taken(error: ListenError, port: u16) -> Failure {
 
 /// The socket for a bare `psql`. One that was asked for must be had; the default one is taken if it is free.
 fn bind_for_libpq(asked: Option<&Path>, home: &Home, port: u16) -> anyhow::Result<Option<SharedSocket>> {
-    let default = || DEFAULT_SOCKET_DIRS.map(Path::new).into_iter().find(|dir| dir.is_dir());
-    let Some(dir) = asked.or_else(default) else { return Ok(None) };
+    let Some(dir) = asked.or_else(default_socket_directory) else { return Ok(None) };
     let path = dir.join(socket_name(port));
     let bound = SocketLock::take(&path, home.root(), port).map_err(anyhow::Error::from).and_then(|lock| {
         let listener = bind_unix(&path)?;

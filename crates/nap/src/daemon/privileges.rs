@@ -36,7 +36,27 @@ pub(super) fn owner(home: &Path, run_as: &str) -> anyhow::Result<Option<Owner>> 
     Ok(Some(Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
 }
 
-/// Becomes that user for good, with its groups and environment. Called while there is one thread.
+/// What children of the daemon must hear of who they are: the user it became, not the one that started it.
+pub(super) fn environment() -> Vec<(String, String)> {
+    let user = User::from_uid(Uid::effective()).ok().flatten();
+    user.map_or_else(Vec::new, |user| {
+        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        vec![
+            ("HOME".into(), text(user.dir)),
+            ("SHELL".into(), text(user.shell)),
+            ("USER".into(), user.name.clone()),
+            ("LOGNAME".into(), user.name),
+        ]
+    })
+}
+
+/// Descriptors that whoever started us left open must not reach a server: a lock would be held for as long as it runs,
+/// and a superuser of a database could read what only root may open.
+pub(super) fn keep_descriptors_from_servers() {
+    close_fds::set_fds_cloexec(3, &[]);
+}
+
+/// Becomes that user for good, with its groups. Called while there is one thread.
 pub(super) fn become_user(owner: Option<Owner>, run_as: &str) -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Servers inherit it; a working directory would keep a file system from being unmounted.

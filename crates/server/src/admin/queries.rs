@@ -31,6 +31,8 @@ pub(super) const DATABASES: &str =
 pub(super) const SUPERUSERS: &str = "SELECT rolname::pg_catalog.text FROM pg_catalog.pg_authid \
      WHERE rolsuper AND rolcanlogin ORDER BY oid <> 10, oid LIMIT 10";
 
+pub(super) const ENABLED_SUBSCRIPTIONS: &str = "SELECT count(*) FROM pg_catalog.pg_subscription WHERE subenabled";
+
 pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, \
      (SELECT system_identifier FROM pg_catalog.pg_control_system())::pg_catalog.text";
 
@@ -39,16 +41,15 @@ pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()
 pub(super) const SWITCH_WAL_IF_ARCHIVED: &str = "SELECT pg_catalog.pg_switch_wal() \
      WHERE pg_catalog.current_setting('archive_mode') <> 'off'";
 
-/// All client backends but our own count here; how many of them are the gateway's, the leases tell. Our own are the one
-/// that asks, and one whose checkpoint goes on although a client turned the settling round.
+/// All client backends but the one that asks count here; how many of them are the gateway's, the leases tell. An enabled
+/// subscription counts whether or not its worker runs just now: it may be waiting to try its publisher again.
 pub(super) const OBSERVE: &str = "SELECT \
-     count(*) FILTER (WHERE backend_type = 'client backend' \
-                        AND NOT (application_name = 'nap' AND query = 'CHECKPOINT')), \
+     count(*) FILTER (WHERE backend_type = 'client backend'), \
      count(*) FILTER (WHERE backend_type = 'walsender'), \
      (SELECT count(*) FROM pg_catalog.pg_stat_progress_basebackup), \
      (SELECT count(*) FROM pg_catalog.pg_stat_progress_vacuum) \
        + (SELECT count(*) FROM pg_catalog.pg_stat_progress_analyze) \
        + (SELECT count(*) FROM pg_catalog.pg_stat_progress_cluster) \
        + (SELECT count(*) FROM pg_catalog.pg_stat_progress_create_index), \
-     (SELECT count(*) FROM pg_catalog.pg_stat_subscription WHERE pid IS NOT NULL) \
+     (SELECT count(*) FROM pg_catalog.pg_subscription WHERE subenabled) \
      FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()";

@@ -46,6 +46,11 @@ impl Question {
         Self { role, database, asked: Instant::now(), reply }
     }
 
+    /// Nobody waits for the answer any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.reply.is_closed()
+    }
+
     pub(super) fn refuse(self, error: AccessError) {
         let _ = self.reply.send(Err(error));
     }
@@ -104,7 +109,7 @@ impl Owner {
 
     pub(super) fn on_question(&mut self, question: Question) {
         if self.ending() {
-            return question.refuse(self.no_access("the daemon ends"));
+            return question.refuse(AccessError::Ending { branch: self.branch() });
         }
         match self.state {
             State::Awake | State::Settling => self.ask_server(question),
@@ -122,7 +127,8 @@ impl Owner {
             },
             State::Failed => match self.valid_roles() {
                 Some(snapshot) => question.answer(&snapshot),
-                None => self.ask_at_next_try(question),
+                // Nobody can be let in without it. It is tried again by itself, and then this is answered.
+                None => self.queues.access.push(question),
             },
         }
     }
@@ -132,13 +138,6 @@ impl Owner {
         for question in std::mem::take(&mut self.queues.access) {
             self.on_question(question);
         }
-    }
-
-    /// The server does not start, and without it nobody can be let in: the next try comes soon, and answers.
-    fn ask_at_next_try(&mut self, question: Question) {
-        self.queues.access.push(question);
-        let soon = self.not_before.unwrap_or_else(Instant::now);
-        self.timer = Some(self.timer.map_or(soon, |timer| timer.min(soon)));
     }
 
     /// A try failed: who waits for it to be told of roles is answered now, one way or the other.
@@ -183,17 +182,29 @@ impl Owner {
 
     /// Keeps the roles that were read when the server settled, if it has stopped with nothing written since.
     pub(super) fn keep_roles(&mut self) {
-        let Some(Roles { before, mut snapshot }) = self.settled_roles.take() else { return };
-        let Some(control) = self.control().filter(|control| control.clean) else { return };
+        self.running = None;
+        let Some(snapshot) = self.roles_at_shutdown() else { return self.stopped(Reason::Stopped) };
+        let (keeper, branch) = (self.spec.keeper.clone(), self.branch());
+        self.job = Some(Box::pin(async move {
+            // It is written durably, which may take a disk its time.
+            let kept = tokio::task::spawn_blocking(move || keeper.save_access(&snapshot)).await;
+            if let Err(error) = kept.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
+                tracing::warn!(%branch, %error, "cannot keep its roles; they are read anew at the next login");
+            }
+            super::Done::Kept
+        }));
+    }
+
+    fn roles_at_shutdown(&mut self) -> Option<AccessSnapshot> {
+        let Roles { before, mut snapshot } = self.settled_roles.take()?;
+        let control = self.control().filter(|control| control.clean)?;
         let written = control.checkpoint.0.checked_sub(before.0);
         if written.is_none_or(|bytes| bytes > NOTHING_WRITTEN_BYTES) {
             tracing::info!(branch = %self.spec.branch, ?written, "something was written while it shut down: its roles are read anew at the next login");
-            return;
+            return None;
         }
         snapshot.checkpoint = control.checkpoint;
-        if let Err(error) = self.spec.keeper.save_access(&snapshot) {
-            tracing::warn!(branch = %self.spec.branch, %error, "cannot keep its roles; they are read anew at the next login");
-        }
+        Some(snapshot)
     }
 }
 

@@ -28,6 +28,7 @@ impl Owner {
                     self.after_sleep();
                 }
             }
+            Command::WhyLate { reply } => drop(reply.send(self.why_late())),
             Command::Look { reply } => self.look(reply),
             Command::End { reply } => self.on_end(reply),
         }
@@ -73,11 +74,16 @@ impl Owner {
     }
 
     fn on_sleep(&mut self, why: Reason, reply: oneshot::Sender<Result<(), SleepError>>) {
-        if self.state == State::Awake && self.leases == 0 && why == Reason::RoomNeeded {
-            self.queues.sleep.push(reply);
-            return self.settle(why);
+        if why == Reason::RoomNeeded && (self.state != State::Awake || self.leases > 0) {
+            // It was idle when it was chosen, and is no more: another one must make room.
+            let error = SleepError::Guarded { branch: self.branch(), guards: self.guards(true) };
+            let _ = reply.send(Err(error));
+            return;
         }
         self.queues.sleep.push(reply);
+        if why == Reason::RoomNeeded {
+            return self.settle(why);
+        }
         self.take_up_sleep_requests();
     }
 
@@ -95,8 +101,12 @@ impl Owner {
                 self.queues.restart.push(reply);
                 self.begin_stop(Reason::AskedToRestart);
             }
-            // It is being started or stopped: what is to be applied is read when it starts.
-            State::Waking | State::Stopping => self.queues.restart.push(reply),
+            // What is to be applied may have been read already, or not.
+            State::Waking => {
+                self.restart_when_ready = true;
+                self.queues.restart.push(reply);
+            }
+            State::Stopping => self.queues.restart.push(reply),
         }
     }
 

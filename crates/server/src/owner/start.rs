@@ -78,24 +78,48 @@ impl Owner {
         }
         self.timer = None;
         self.remember_roles_for_wake();
-        let (slots, not_before) = (self.shared.slots.clone(), self.not_before.take());
-        self.job = Some(Box::pin(async move {
-            if let Some(at) = not_before {
-                tokio::time::sleep_until(at).await;
+        match self.not_before.take() {
+            None => self.queue_for_place(),
+            Some(at) => {
+                self.job = Some(Box::pin(async move {
+                    tokio::time::sleep_until(at).await;
+                    Done::Paused
+                }));
             }
-            Done::Placed(slots.take().await)
-        }));
+        }
+    }
+
+    pub(super) fn queue_for_place(&mut self) {
+        self.queueing = true;
+        let slots = self.shared.slots.clone();
+        self.job = Some(Box::pin(async move { Done::Placed(slots.take().await) }));
+    }
+
+    /// Who waited for it has gone while it queued. Whoever else wants it will say so.
+    pub(super) fn on_nobody_waits(&mut self) {
+        self.publish();
+        if self.status.borrow().reason == Some(Reason::ClientArrived) && self.queues.restart.is_empty() {
+            self.queueing = false;
+            self.job = None;
+            self.go(Reason::NobodyWaits);
+            self.after_sleep();
+        }
+    }
+
+    /// Why a client that has waited long enough has no server.
+    pub(super) fn why_late(&self) -> WakeError {
+        let branch = self.branch();
+        if self.held {
+            WakeError::Held { branch }
+        } else if self.queueing {
+            WakeError::NoPlace { branch }
+        } else {
+            WakeError::Late { branch, log_end: self.log_mark.end() }
+        }
     }
 
     pub(super) fn on_placed(&mut self, slot: Slot) {
-        self.publish();
-        let wanted = !self.queues.acquire.is_empty() || !self.queues.restart.is_empty();
-        let by_client = self.status.borrow().reason == Some(Reason::ClientArrived);
-        if by_client && !wanted {
-            drop(slot);
-            self.go(Reason::NobodyWaits);
-            return self.after_sleep();
-        }
+        self.queueing = false;
         self.log_mark.set();
         self.job = Some(Box::pin(launch(self.shared.clone(), Target::of(&self.spec), slot)));
     }
@@ -124,6 +148,9 @@ impl Owner {
         self.idle_since.send_replace(None);
         self.go(Reason::Ready);
         self.forget_roles();
+        if std::mem::take(&mut self.restart_when_ready) {
+            return self.begin_stop(Reason::AskedToRestart);
+        }
         for waiter in std::mem::take(&mut self.queues.acquire) {
             self.grant(waiter);
         }
@@ -215,7 +242,7 @@ async fn launch(shared: std::sync::Arc<Shared>, target: Target, slot: Slot) -> D
 /// Makes sure that nothing holds the data directory; a server of ours that runs after all is taken over.
 async fn clear_the_way(target: &Target) -> Result<Option<ExitWatch>, WakeError> {
     let (data, socket_dir) = (&target.places.data, &target.places.socket_dir);
-    match takeover::look(data, socket_dir) {
+    match look(target).await {
         Found::Ours { watch, .. } => return Ok(Some(watch)),
         Found::Foreign { pid } => return Err(WakeError::Foreign { branch: target.branch.clone(), pid }),
         Found::Leftovers(pids) => takeover::end_leftovers(data, &pids).await,
@@ -224,6 +251,16 @@ async fn clear_the_way(target: &Target) -> Result<Option<ExitWatch>, WakeError> 
     takeover::clear_stale_files(data, socket_dir)
         .map_err(|error| target.did_not_start(format!("what a dead server left cannot be removed: {error}")))?;
     Ok(None)
+}
+
+/// Mostly there is no pid file, and nothing more to look at. If there is one, all of /proc is.
+async fn look(target: &Target) -> Found {
+    if !target.places.data.join("postmaster.pid").exists() {
+        return Found::Nothing;
+    }
+    let (data, socket_dir) = (target.places.data.clone(), target.places.socket_dir.clone());
+    let looked = tokio::task::spawn_blocking(move || takeover::look(&data, &socket_dir)).await;
+    looked.unwrap_or(Found::Nothing)
 }
 
 fn bind(target: &Target) -> Result<Notifications, WakeError> {

@@ -98,6 +98,7 @@ impl Owner {
         self.timer = None;
         if self.running.is_none() {
             self.job = None;
+            self.queueing = false;
             return self.stopped(Reason::Stopped);
         }
         if !readable {
@@ -152,7 +153,7 @@ impl Owner {
         self.timer = None;
         self.last_seen = Observation::default();
         self.idle_since.send_replace(None);
-        self.keep_roles();
+        self.settled_roles = None;
         self.go(reason);
         let admin = self.admin.clone();
         tokio::spawn(async move { admin.close().await });

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use nap_control::{Failure, FailureKind};
 use nap_model::ids::BranchName;
+use nap_model::nearest::{did_you_mean, nearest};
 use nap_server::error::SleepError;
 use nap_store::{NewBranch, StoreError, record};
 
@@ -15,10 +16,10 @@ impl BranchSet {
     pub(in crate::daemon) fn existing(&self, name: &BranchName) -> Result<Entry, Failure> {
         self.entry(name).ok_or_else(|| {
             let names = self.names_now();
-            let nearest = nap_model::nearest::nearest(name.as_str(), names.iter().map(BranchName::as_str));
+            let question = did_you_mean(nearest(name.as_str(), names.iter().map(BranchName::as_str)));
             let failure = Failure::new(FailureKind::NotFound, format!("there is no branch \"{name}\""));
-            match nearest.first() {
-                Some(near) => failure.hint(format!("did you mean {near}? `nap ls` shows all")),
+            match question {
+                Some(question) => failure.hint(format!("{question} `nap ls` shows all")),
                 None => failure.hint("`nap ls` shows all branches"),
             }
         })
@@ -35,7 +36,7 @@ impl BranchSet {
             sleep_failure(error).hint("only a sleeping branch can be cloned: end its sessions, or wait for them")
         })?;
         let (store, parent_name) = (self.store.clone(), from.clone());
-        let cloned = tokio::task::spawn_blocking(move || store.clone_branch(&parent_name, &name, id, None)).await;
+        let cloned = tokio::task::spawn_blocking(move || store.clone_branch(&parent_name, &name, id)).await;
         drop(hold);
         let new = cloned.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
@@ -50,11 +51,10 @@ impl BranchSet {
             return Err(Failure::new(FailureKind::Conflict, message)
                 .hint("make another one the default first: `nap config set default_branch=NAME`"));
         }
-        let children: Vec<BranchName> =
-            self.all().into_iter().filter(|e| e.record.parent.as_ref() == Some(name)).map(|e| e.record.name).collect();
-        if !children.is_empty() {
-            return Err(store_failure(StoreError::HasChildren { name: name.clone(), children }));
-        }
+        // Before anything is done to its sessions.
+        let (store, parent) = (self.store.clone(), name.clone());
+        let refused = tokio::task::spawn_blocking(move || store.refuse_parent(&parent)).await;
+        refused.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
         let hold = if force {
             entry.server.end().await;
             None
@@ -84,10 +84,14 @@ impl BranchSet {
         Ok(())
     }
 
-    /// Changes one of a branch's own settings; `None`: the home's holds again.
-    pub(in crate::daemon) fn set(&self, branch: &BranchName, name: &str, value: Option<&str>) -> Result<(), Failure> {
+    /// Changes some of a branch's own settings, all or none; `None`: the home's holds again.
+    pub(in crate::daemon) fn set(
+        &self,
+        branch: &BranchName,
+        settings: &[(&str, Option<String>)],
+    ) -> Result<(), Failure> {
         let entry = self.existing(branch)?;
-        let changed = record::set_setting(&entry.dir, name, value).map_err(store_failure)?;
+        let changed = record::set_settings(&entry.dir, settings).map_err(store_failure)?;
         entry.policy.send_replace(policy(&self.config.get(), &changed));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get_mut(branch) {

@@ -33,8 +33,6 @@ impl ControlApi {
             default: entry.record.name == settings.default_branch,
             status,
             sleep_after: entry.record.settings.sleep_after.unwrap_or(settings.sleep_after),
-            size_bytes: None,
-            disk_bytes: None,
             door: self.branches.doors().and_then(|doors| doors.door_dir(&entry.record.name)),
             name: entry.record.name,
         }
@@ -119,18 +117,4 @@ fn session_report(session: nap_gateway::SessionInfo) -> SessionReport {
         client: session.client,
         state: session.state.to_string(),
     }
-}
-
-/// A URL without the password. What a URL gives a meaning is escaped; `@` in the path has none.
-pub(super) fn url(connection: &ConnectionReport) -> String {
-    let escaped = |text: &str| -> String {
-        text.bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-                _ => format!("%{byte:02X}"),
-            })
-            .collect()
-    };
-    let (role, database) = (escaped(&connection.role), escaped(&connection.database));
-    format!("postgresql://{role}@{}:{}/{database}@{}", connection.host, connection.port, connection.branch)
 }
