@@ -4,8 +4,17 @@
 use std::path::Path;
 
 /// Directories that are kept, empty.
-const EMPTIED: [&str; 7] =
-    ["pg_stat_tmp", "pg_replslot", "pg_dynshmem", "pg_notify", "pg_serial", "pg_snapshots", "pg_subtrans"];
+const EMPTIED: [&str; 8] = [
+    "pg_stat_tmp",
+    "pg_replslot",
+    "pg_dynshmem",
+    "pg_notify",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_subtrans",
+    // What waits for its parent's archiver is not the clone's to archive.
+    "pg_wal/archive_status",
+];
 
 /// Files left out wherever they lie.
 const LEFT_OUT: [&str; 7] = [

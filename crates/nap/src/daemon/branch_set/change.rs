@@ -35,6 +35,7 @@ impl BranchSet {
         let hold = parent.server.hold_asleep().await.map_err(|error| {
             sleep_failure(error).hint("only a sleeping branch can be cloned: end its sessions, or wait for them")
         })?;
+        refuse_subscriber(&parent)?;
         let (store, parent_name) = (self.store.clone(), from.clone());
         let cloned = tokio::task::spawn_blocking(move || store.clone_branch(&parent_name, &name, id)).await;
         drop(hold);
@@ -99,6 +100,18 @@ impl BranchSet {
         }
         Ok(())
     }
+}
+
+/// A copy of a subscriber would connect to the publisher as the same subscriber, and take its changes away from it.
+fn refuse_subscriber(parent: &Entry) -> Result<(), Failure> {
+    let enabled = nap_store::roles::load_access(&parent.dir).map_or(0, |access| access.enabled_subscriptions);
+    if enabled == 0 {
+        return Ok(());
+    }
+    let message = format!("branch \"{}\" has {enabled} enabled subscription(s)", parent.record.name);
+    Err(Failure::new(FailureKind::Conflict, message)
+        .because("a copy of it would take their changes from the publisher in its place")
+        .hint("disable them first (ALTER SUBSCRIPTION … DISABLE), and enable them again in the one that is to have them"))
 }
 
 /// A failure of the store, with the kind and hint that it has.
