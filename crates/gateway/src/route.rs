@@ -7,7 +7,7 @@ use std::fmt;
 
 use nap_model::client_error::{ClientError, sqlstate};
 use nap_model::ids::BranchName;
-use nap_model::nearest::nearest;
+use nap_model::nearest::{did_you_mean, nearest};
 
 use crate::options::{self, Spelling};
 
@@ -135,10 +135,11 @@ impl ClientError for RouteError {
             RouteError::NotAName { .. } => {
                 Some("Names of branches are made of a-z, 0-9 and -; `nap ls` shows all branches.".into())
             }
-            RouteError::Unknown { nearest, .. } if nearest.is_empty() => Some("`nap ls` shows all branches.".into()),
             RouteError::Unknown { nearest, .. } => {
-                let quoted: Vec<String> = nearest.iter().map(|name| format!("\"{name}\"")).collect();
-                Some(format!("Did you mean {}? `nap ls` shows all branches.", quoted.join(" or ")).into())
+                let question = did_you_mean(nearest.iter().map(|name| format!("\"{name}\"")));
+                // PostgreSQL's hints are sentences.
+                let question = question.map(|words| words.replacen("did", "Did", 1) + " ").unwrap_or_default();
+                Some(format!("{question}`nap ls` shows all branches.").into())
             }
             RouteError::ReadOnly => Some("Leave \":ro\" out to reach the branch itself.".into()),
         }

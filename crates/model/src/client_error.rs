@@ -33,8 +33,6 @@ pub mod sqlstate {
     pub const INVALID_CATALOG_NAME: &str = "3D000";
     /// too_many_connections
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
-    /// configuration_limit_exceeded
-    pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
     /// object_in_use
     pub const OBJECT_IN_USE: &str = "55006";
     /// object_not_in_prerequisite_state

@@ -1,5 +1,7 @@
 //! "Did you mean": the known names nearest to one that is not known.
 
+use std::fmt::Display;
+
 /// At most this many names are offered.
 const OFFERED_MAX: usize = 3;
 /// Names less alike than this (Jaro–Winkler, 0 to 1) are noise rather than help.
@@ -16,6 +18,17 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Ve
     scored.into_iter().take(OFFERED_MAX).map(|(_, name)| name).collect()
 }
 
+/// What may have been meant, as a question for people: `did you mean main or maintenance?`; none if nothing is near.
+pub fn did_you_mean<T: Display>(nearest: impl IntoIterator<Item = T>) -> Option<String> {
+    let names: Vec<String> = nearest.into_iter().map(|name| name.to_string()).collect();
+    if names.is_empty() { None } else { Some(format!("did you mean {}?", names.join(" or "))) }
+}
+
+/// The same in parentheses, to stand behind a message; empty if nothing is near.
+pub fn in_parentheses<T: Display>(nearest: impl IntoIterator<Item = T>) -> String {
+    did_you_mean(nearest).map(|question| format!(" ({question})")).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -24,5 +37,14 @@ mod tests {
         assert_eq!(super::nearest("mian", known), ["main"]);
         assert_eq!(super::nearest("feature-logn", known), ["feature-login", "feature-logout"]);
         assert!(super::nearest("qqq", known).is_empty());
+    }
+
+    #[test]
+    fn one_wording_for_everybody() {
+        assert_eq!(super::did_you_mean(["main"]).unwrap(), "did you mean main?");
+        assert_eq!(super::did_you_mean(["a", "b"]).unwrap(), "did you mean a or b?");
+        assert_eq!(super::did_you_mean([""; 0]), None);
+        assert_eq!(super::in_parentheses(["a"]), " (did you mean a?)");
+        assert_eq!(super::in_parentheses([""; 0]), "");
     }
 }

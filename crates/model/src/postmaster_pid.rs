@@ -5,8 +5,6 @@
 pub struct PostmasterPid {
     /// Line 1: the postmaster's pid. A standalone backend writes its pid negated; it is given as such.
     pub pid: i32,
-    /// Line 5: the directory of its first Unix socket, if it has come so far.
-    pub socket_dir: Option<String>,
     /// Line 7: key and id of its System V shared memory segment, if it has come so far.
     pub shm: Option<(i64, i32)>,
     /// Line 8: how far it has come.
@@ -31,9 +29,7 @@ impl PostmasterPid {
     pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let pid = lines.next()?.trim().parse().ok()?;
-        let mut rest = lines.skip(3);
-        let socket_dir = rest.next().map(str::trim).filter(|dir| !dir.is_empty()).map(str::to_owned);
-        let mut rest = rest.skip(1);
+        let mut rest = lines.skip(5);
         let shm = rest.next().and_then(|line| {
             let mut numbers = line.split_whitespace();
             Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -44,7 +40,7 @@ impl PostmasterPid {
             Some("stopping") => Progress::Stopping,
             _ => Progress::Starting,
         };
-        Some(Self { pid, socket_dir, shm, progress })
+        Some(Self { pid, shm, progress })
     }
 }
 
@@ -58,7 +54,6 @@ mod tests {
         let text = "4242\n/home/main/data\n1700000000\n5432\n/run/s\n\n  5432001    163840\nready   \n";
         let read = PostmasterPid::parse(text).unwrap();
         assert_eq!(read.pid, 4242);
-        assert_eq!(read.socket_dir.as_deref(), Some("/run/s"));
         assert_eq!(read.shm, Some((5_432_001, 163_840)));
         assert_eq!(read.progress, Progress::Ready);
     }
@@ -66,7 +61,7 @@ mod tests {
     #[test]
     fn a_half_written_file_is_a_server_that_starts() {
         let read = PostmasterPid::parse("4242\n/data\n").unwrap();
-        assert_eq!((read.socket_dir, read.shm, read.progress), (None, None, Progress::Starting));
+        assert_eq!((read.shm, read.progress), (None, Progress::Starting));
         assert_eq!(PostmasterPid::parse(""), None);
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::ids::Major;
-use crate::nearest::nearest;
+use crate::nearest::{in_parentheses, nearest};
 use crate::span::Span;
 pub use spec::{Applies, SPECS, Spec, markdown};
 
@@ -88,7 +88,7 @@ pub struct BranchSettings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSettings {
     /// A name that no setting has.
-    #[error("there is no setting \"{name}\"{}", did_you_mean(.nearest))]
+    #[error("there is no setting \"{name}\"{}", in_parentheses(.nearest))]
     Unknown {
         /// As it was written.
         name: String,
@@ -98,10 +98,6 @@ pub enum BadSettings {
     /// Not TOML, or a value of another type, or a value out of its range.
     #[error("{0}")]
     Value(String),
-}
-
-fn did_you_mean(nearest: &[&str]) -> String {
-    if nearest.is_empty() { String::new() } else { format!(" (did you mean {}?)", nearest.join(" or ")) }
 }
 
 impl Settings {
@@ -123,6 +119,12 @@ impl Settings {
 
     fn check(&self) -> Result<(), BadSettings> {
         let wrong = |text: String| Err(BadSettings::Value(text));
+        if self.listen_addresses.is_empty() {
+            return wrong(
+                "listen_addresses: at least one address is needed, such as \"127.0.0.1\"; sockets alone will not do"
+                    .into(),
+            );
+        }
         for address in &self.listen_addresses {
             let loopback = address.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
             if !loopback && address != "localhost" {
@@ -194,6 +196,7 @@ mod tests {
             "port = 65535",
             "port = \"x\"",
             "listen_addresses = [\"0.0.0.0\"]",
+            "listen_addresses = []",
             "wake_timeout = \"never\"",
             "authentication_timeout = \"0s\"",
             "max_awake = 0",

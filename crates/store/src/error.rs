@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nap_model::ids::{BranchName, Major};
+use nap_model::nearest::in_parentheses;
 
 /// An error of the branch tree.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +15,7 @@ pub enum StoreError {
     #[error("branch \"{0}\" exists already")]
     Exists(BranchName),
     /// No branch has that name.
-    #[error("there is no branch \"{name}\"{}", did_you_mean(.nearest))]
+    #[error("there is no branch \"{name}\"{}", in_parentheses(.nearest))]
     NoSuchBranch {
         /// As it was asked for.
         name: BranchName,
@@ -157,9 +158,4 @@ impl StoreError {
 
 fn list(names: &[BranchName]) -> String {
     names.iter().map(BranchName::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn did_you_mean(nearest: &[BranchName]) -> String {
-    let names: Vec<&str> = nearest.iter().map(BranchName::as_str).collect();
-    if names.is_empty() { String::new() } else { format!(" (did you mean {}?)", names.join(" or ")) }
 }

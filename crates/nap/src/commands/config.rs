@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use nap_control::{Answer, ConfigReport, Failure, FailureKind, Request};
+use nap_model::nearest::did_you_mean;
 use nap_model::settings::{self, BadSettings, Settings};
 
 use crate::command_error::CommandError;
@@ -88,8 +89,8 @@ fn known(name: &str) -> Result<&'static settings::Spec, Failure> {
             return Failure::from_error(FailureKind::Usage, &error);
         };
         let failure = CommandError::usage(format!("there is no setting \"{name}\""));
-        match nearest.first() {
-            Some(near) => failure.hint(format!("did you mean {near}?")),
+        match did_you_mean(nearest) {
+            Some(question) => failure.hint(question),
             None => failure.hint("`nap config get` shows all settings"),
         }
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use nap_control::{Failure, FailureKind};
 use nap_model::ids::BranchName;
-use nap_model::nearest::nearest;
+use nap_model::nearest::{did_you_mean, nearest};
 
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -78,8 +78,8 @@ fn server_log(context: &Context, branch: Option<BranchName>) -> Result<PathBuf, 
         .unwrap_or_default();
     let failure = Failure::new(FailureKind::NotFound, format!("there is no branch \"{branch}\""));
     let near = nearest(branch.as_str(), known.iter().map(String::as_str));
-    Err(match near.first() {
-        Some(near) => failure.hint(format!("did you mean {near}?")),
+    Err(match did_you_mean(near) {
+        Some(question) => failure.hint(question),
         None if known.is_empty() => failure.hint(format!("is {} the home you mean?", context.home.root().display())),
         None => failure.hint("`nap ls` shows the branches"),
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use nap_control::{Answer, Request};
 use nap_model::ids::BranchName;
-use nap_model::nearest::nearest;
+use nap_model::nearest::{did_you_mean, nearest};
 use nap_model::settings::SPECS;
 
 use crate::command_error::CommandError;
@@ -62,8 +62,8 @@ fn known(name: &str) -> Result<(), CommandError> {
     Err(if SPECS.iter().any(|spec| spec.name == name) {
         failure.hint(format!("it is a setting of the whole home: nap config set {name}=…"))
     } else {
-        match nearest(name, of_branches()).first() {
-            Some(near) => failure.hint(format!("did you mean {near}?")),
+        match did_you_mean(nearest(name, of_branches())) {
+            Some(question) => failure.hint(question),
             None => failure.hint(format!("a branch has: {}", of_branches().collect::<Vec<_>>().join(", "))),
         }
     }
