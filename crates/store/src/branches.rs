@@ -29,9 +29,6 @@ pub struct NewBranch {
     pub cloned: Cloned,
 }
 
-/// What a branch has beside its data that its clone begins with: who may come in.
-const INHERITED: [&str; 2] = ["roles", "pg_hba.conf"];
-
 impl Store {
     /// Makes a branch without a parent from the template of this major. `fill` gets the staged data directory, to
     /// finish it before anybody can see it.
@@ -57,26 +54,19 @@ impl Store {
     }
 
     /// Makes a branch from a parent whose server sleeps, and goes on sleeping until this returns: the caller sees to
-    /// that. `lsn` is where the parent stands, if the caller knows; else its control file says.
-    pub fn clone_branch(
-        &self,
-        parent: &BranchName,
-        name: &BranchName,
-        id: BranchId,
-        lsn: Option<Lsn>,
-    ) -> Result<NewBranch, StoreError> {
+    /// that. It begins where the parent's control file says that it was shut down.
+    pub fn clone_branch(&self, parent: &BranchName, name: &BranchName, id: BranchId) -> Result<NewBranch, StoreError> {
         let source = self.branch(parent)?;
         let checkpoint = shutdown_checkpoint(&source)?;
         let (staged, dir) = self.stage(name, &id)?;
         let cloned = clone_data(&source.dir.data(), &dir.data())?;
         fault::point("cloned");
-        for file in INHERITED {
-            copy_if_there(&source.dir.root.join(file), &dir.root.join(file))?;
-        }
+        // Who may come in: the same as with the parent.
+        copy_if_there(&source.dir.roles(), &dir.roles())?;
         fault::point("filled");
         let record = BranchRecord {
             parent: Some(parent.clone()),
-            branched_at: Some(lsn.unwrap_or(checkpoint)),
+            branched_at: Some(checkpoint),
             ..new_record(name, id, source.record.major)
         };
         let branch = self.publish(&staged, &dir, record)?;
@@ -92,16 +82,12 @@ impl Store {
             if dir.root.symlink_metadata().is_err() {
                 return Err(self.no_such_branch(name));
             }
-            let all = self.branches()?.whole;
-            let children: Vec<BranchName> =
-                all.iter().filter(|b| b.record.parent.as_ref() == Some(name)).map(|b| b.record.name.clone()).collect();
-            if !children.is_empty() {
-                return Err(StoreError::HasChildren { name: name.clone(), children });
-            }
+            self.refuse_parent(name)?;
+            let own = self.branch(name).ok();
             let thrown_away = self.throw_away(&dir.root)?;
             // Sockets are made anew at each start; what stays of them harms nobody.
             let _ = durable::remove_tree(&self.home().door_dir(name));
-            if let Some(branch) = all.iter().find(|b| b.record.name == *name) {
+            if let Some(branch) = own {
                 let _ = durable::remove_tree(&self.home().server_socket_dir(&branch.record.id));
             }
             thrown_away
@@ -111,6 +97,12 @@ impl Store {
             tracing::warn!(path = %thrown_away.display(), %error, "could not empty the trash");
         }
         Ok(())
+    }
+
+    /// An error if there are branches that were branched from this one.
+    pub fn refuse_parent(&self, name: &BranchName) -> Result<(), StoreError> {
+        let children = self.children(name)?;
+        if children.is_empty() { Ok(()) } else { Err(StoreError::HasChildren { name: name.clone(), children }) }
     }
 
     /// A place for a new branch, with an empty data directory and one for logs.

@@ -26,6 +26,7 @@ fn access(number: u64) -> AccessSnapshot {
         roles: vec![],
         databases: vec![],
         superusers: vec![],
+        enabled_subscriptions: 0,
     }
 }
 

@@ -66,20 +66,27 @@ impl BranchRecord {
     }
 }
 
-/// Changes one of the branch's own settings (`None`: the home's holds again), keeping the comments of the file.
-pub fn set_setting(dir: &BranchDir, name: &str, value: Option<&str>) -> Result<BranchRecord, StoreError> {
-    let spec = settings::known(name)?;
-    if !spec.per_branch {
-        return Err(StoreError::NotPerBranch(spec.name));
+/// Changes some of the branch's own settings (`None`: the home's holds again), all of them or none, keeping the comments
+/// of the file.
+pub fn set_settings<V: AsRef<str>>(dir: &BranchDir, changes: &[(&str, Option<V>)]) -> Result<BranchRecord, StoreError> {
+    for (name, _) in changes {
+        let spec = settings::known(name)?;
+        if !spec.per_branch {
+            return Err(StoreError::NotPerBranch(spec.name));
+        }
     }
     let current = BranchRecord::load(dir)?;
+    let mut record = current.clone();
     let path = dir.record();
-    let text = std::fs::read_to_string(&path).map_err(|e| StoreError::io("read", &path, e))?;
-    let (text, record) = edit::change(&text, Some("settings"), name, value, BranchRecord::parse)
-        .map_err(|problem| BadSettings::Value(format!("{name}: {problem}")))?;
-    // A value that smuggles in other keys would be caught here.
-    if (BranchRecord { settings: current.settings.clone(), ..record.clone() }) != current {
-        return Err(BadSettings::Value(format!("{name}: this is not a single value")).into());
+    let mut text = std::fs::read_to_string(&path).map_err(|e| StoreError::io("read", &path, e))?;
+    for (name, value) in changes {
+        let value = value.as_ref().map(AsRef::as_ref);
+        (text, record) = edit::change(&text, Some("settings"), name, value, BranchRecord::parse)
+            .map_err(|problem| BadSettings::Value(format!("{name}: {problem}")))?;
+        // A value that smuggles in other keys would be caught here.
+        if (BranchRecord { settings: current.settings.clone(), ..record.clone() }) != current {
+            return Err(BadSettings::Value(format!("{name}: this is not a single value")).into());
+        }
     }
     durable::write_atomic(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))?;
     Ok(record)

@@ -102,6 +102,12 @@ impl Store {
         Ok(Branch { record: BranchRecord::load(&dir)?, dir })
     }
 
+    /// The branches that were branched from this one, by name.
+    pub fn children(&self, name: &BranchName) -> Result<Vec<BranchName>, StoreError> {
+        let records = self.branches()?.whole.into_iter().map(|branch| branch.record);
+        Ok(records.filter(|record| record.parent.as_ref() == Some(name)).map(|record| record.name).collect())
+    }
+
     /// Deletes what was thrown away, and says how many things went. What cannot be deleted stays for the next time.
     pub fn empty_trash(&self) -> Result<usize, StoreError> {
         let mut gone = 0;

@@ -49,7 +49,7 @@ fn a_clone_has_its_parents_files_but_not_its_servers() {
     let (_root, store) = store_with_main();
     let parent = store.branch(&name("main")).unwrap();
     fs::write(parent.dir.roles(), "{}").unwrap();
-    let made = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    let made = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
     let data = made.branch.dir.data();
     for file in KEPT {
         let (of_parent, own) = (parent.dir.data().join(file), data.join(file));
@@ -73,7 +73,7 @@ fn a_clone_has_its_parents_files_but_not_its_servers() {
 fn a_parent_that_was_not_shut_down_is_refused() {
     let (_root, store) = store_with_main();
     fs::write(store.home().branch(&name("main")).data().join("global/pg_control"), pg_control(RUNNING)).unwrap();
-    let error = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap_err();
+    let error = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap_err();
     assert!(matches!(error, StoreError::NotAsleep(_)), "{error}");
 }
 
@@ -86,13 +86,13 @@ fn links_out_of_the_data_directory_are_refused_by_name() {
     fs::write(root.path().join("server.crt"), "a certificate").unwrap();
     symlink(root.path().join("server.crt"), data.join("server.crt")).unwrap();
     symlink("PG_VERSION", data.join("inside")).unwrap();
-    let made = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    let made = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
     assert_eq!(fs::read(made.branch.dir.data().join("server.crt")).unwrap(), b"a certificate");
     assert_eq!(fs::read_link(made.branch.dir.data().join("inside")).unwrap().to_str(), Some("PG_VERSION"));
 
     for target in [elsewhere, data.join("base"), "../../../elsewhere".into()] {
         symlink(&target, data.join("pg_tblspc/16400")).unwrap();
-        let error = store.clone_branch(&name("main"), &name("two"), id(3), None).unwrap_err();
+        let error = store.clone_branch(&name("main"), &name("two"), id(3)).unwrap_err();
         let words = format!("pg_tblspc/16400 leads out of the data directory, to {}", target.display());
         assert_eq!(error.to_string(), words);
         assert_eq!(count(&store.home().staging()), 0);
@@ -103,9 +103,11 @@ fn links_out_of_the_data_directory_are_refused_by_name() {
 #[test]
 fn a_parent_stays_while_it_has_children() {
     let (_root, store) = store_with_main();
-    store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
+    assert_eq!(store.children(&name("main")).unwrap(), [name("dev")]);
     let error = store.remove(&name("main")).unwrap_err();
     assert_eq!(error.to_string(), "branch \"main\" has children: dev");
+    assert_eq!(store.children(&name("dev")).unwrap(), []);
     store.remove(&name("dev")).unwrap();
     store.remove(&name("main")).unwrap();
     assert_eq!(count(&store.home().branches_dir()) + count(&store.home().trash()), 0);
@@ -142,16 +144,21 @@ fn a_setting_is_changed_and_comments_stay() {
     let dir = store.branch(&name("main")).unwrap().dir;
     let text = format!("# by hand\n{}", fs::read_to_string(dir.record()).unwrap());
     fs::write(dir.record(), text).unwrap();
-    let sleep_after = |value| record::set_setting(&dir, "sleep_after", value).map(|r| r.settings.sleep_after);
+    let sleep_after = |value| record::set_settings(&dir, &[("sleep_after", value)]).map(|r| r.settings.sleep_after);
     assert_eq!(sleep_after(Some("5min")).unwrap().unwrap().to_string(), "5min");
     assert_eq!(sleep_after(Some("never")).unwrap().unwrap().to_string(), "never");
     assert!(fs::read_to_string(dir.record()).unwrap().starts_with("# by hand\n"));
     let before = fs::read(dir.record()).unwrap();
     assert!(sleep_after(Some("soon")).is_err());
     assert!(sleep_after(Some("\"1s\"\nmajor = 3")).is_err());
-    let unknown = record::set_setting(&dir, "sleep_afer", Some("1s")).unwrap_err();
+    let unknown = record::set_settings(&dir, &[("sleep_afer", Some("1s"))]).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no setting \"sleep_afer\" (did you mean sleep_after?)");
-    assert!(matches!(record::set_setting(&dir, "port", Some("1")), Err(StoreError::NotPerBranch("port"))));
+    assert!(matches!(record::set_settings(&dir, &[("port", Some("1"))]), Err(StoreError::NotPerBranch("port"))));
+    for late in ["soon", "\"1s\"\nmajor = 3"] {
+        let both = [("sleep_after", Some("1s")), ("sleep_after", Some(late))];
+        assert!(record::set_settings(&dir, &both).is_err(), "all of them or none");
+    }
+    assert!(record::set_settings(&dir, &[("sleep_after", Some("1s")), ("port", Some("1"))]).is_err());
     assert_eq!(fs::read(dir.record()).unwrap(), before);
     assert_eq!(sleep_after(None).unwrap(), None);
 }
@@ -168,7 +175,7 @@ fn the_last_opener_sweeps_what_is_half_made() {
 #[test]
 fn the_method_is_what_was_probed() {
     let (root, store) = store_with_main();
-    let made = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    let made = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
     let probed = nap_store::probe_reflink(root.path());
     assert_eq!(made.cloned.method, if probed { CloneMethod::Reflink } else { CloneMethod::Copy });
 }

@@ -81,7 +81,7 @@ fn xfs_shares_blocks() {
     assert_eq!(made.cloned.method, CloneMethod::Reflink);
     let free = || nap_store::space::space(&mount.at()).unwrap().free_bytes;
     let before = free();
-    let clone = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    let clone = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
     assert_eq!(clone.cloned.method, CloneMethod::Reflink);
     assert!(clone.cloned.bytes > 64 << 20);
     assert!(before - free() < 8 << 20, "64 MB were copied");
@@ -123,18 +123,18 @@ fn a_full_tmpfs_leaves_nothing_half_made() {
 fn full_disk(store: &Store, bytes: usize) {
     let main = store.branch(&name("main")).unwrap();
     fs::write(main.dir.data().join("big"), vec![9; bytes]).unwrap();
-    let error = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap_err();
+    let error = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap_err();
     assert!(matches!(error, StoreError::NoSpace(_)), "{error:?}");
     assert!(error.hint().is_some());
     assert_eq!(count(&store.home().staging()), 0);
     assert_eq!(store.branches().unwrap().whole.len(), 1);
     // And there is a way out.
     fs::remove_file(main.dir.data().join("big")).unwrap();
-    let dev = store.clone_branch(&name("main"), &name("dev"), id(2), None).unwrap();
+    let dev = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
     let filler = dev.branch.dir.data().join("filler");
     assert!(std::io::copy(&mut std::io::repeat(1), &mut fs::File::create(filler).unwrap()).is_err());
     // A block may have come free again: the new record is there or the old one, and no third.
-    match record::set_setting(&dev.branch.dir, "sleep_after", Some("1s")) {
+    match record::set_settings(&dev.branch.dir, &[("sleep_after", Some("1s"))]) {
         Ok(changed) => assert_eq!(store.branch(&name("dev")).unwrap().record, changed),
         Err(StoreError::NoSpace(_)) => assert_eq!(store.branch(&name("dev")).unwrap(), dev.branch),
         Err(other) => panic!("{other:?}"),
@@ -155,7 +155,7 @@ fn a_read_only_home_is_named_as_such() {
     let Err(LockError::Store(StoreError::ReadOnly(_))) = HomeLock::acquire(&home) else { panic!("locked") };
     let failures = [
         store.create_root(&name("two"), id(2), MAJOR, no_fill).unwrap_err(),
-        store.clone_branch(&name("main"), &name("two"), id(2), None).unwrap_err(),
+        store.clone_branch(&name("main"), &name("two"), id(2)).unwrap_err(),
         store.remove(&name("main")).unwrap_err(),
         make_home(&Home::at(mount.at().join("new")), None).unwrap_err(),
     ];
