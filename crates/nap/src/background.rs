@@ -115,9 +115,7 @@ fn last_words(words: &File) -> String {
     let mut bytes = vec![0; usize::try_from(length - from).unwrap_or(0)];
     let count = words.read_at(&mut bytes, from).unwrap_or(0);
     bytes.truncate(count);
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(LAST_WORDS_MAX_LINES)..).unwrap_or_default().join("\n")
+    String::from_utf8_lossy(rotate::last_lines(&bytes, LAST_WORDS_MAX_LINES)).into_owned()
 }
 
 /// The child's end of it.
@@ -185,6 +183,6 @@ mod tests {
         }
         let words = last_words(&file);
         assert_eq!(words.lines().count(), LAST_WORDS_MAX_LINES);
-        assert!(words.ends_with("line 9999"));
+        assert!(words.ends_with("line 9999\n"));
     }
 }

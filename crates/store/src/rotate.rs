@@ -79,9 +79,18 @@ pub fn tail(path: &Path, max_bytes: u64, max_lines: usize) -> io::Result<String>
         let whole = rest.iter().position(|b| *b == b'\n').map(|at| at + 1).filter(|at| *at < rest.len());
         rest = rest.get(whole.unwrap_or(1)..).unwrap_or_default();
     }
-    let text = String::from_utf8_lossy(rest);
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    Ok(lines.iter().skip(lines.len().saturating_sub(max_lines)).copied().collect())
+    Ok(String::from_utf8_lossy(last_lines(rest, max_lines)).into_owned())
+}
+
+/// The last so many lines of a text, with the line break at its end if it has one.
+pub fn last_lines(text: &[u8], count: usize) -> &[u8] {
+    let body = text.strip_suffix(b"\n").unwrap_or(text);
+    let mut breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let from = match count {
+        0 => text.len(),
+        _ => breaks.nth(count - 1).unwrap_or(0),
+    };
+    text.get(from..).unwrap_or_default()
 }
 
 fn is_longer(path: &Path, max_bytes: u64) -> io::Result<bool> {
@@ -108,4 +117,18 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_lines;
+
+    #[test]
+    fn the_last_lines_are_counted_from_the_end() {
+        assert_eq!(last_lines(b"a\nb\nc\n", 2), b"b\nc\n");
+        assert_eq!(last_lines(b"a\nb\nc", 2), b"b\nc");
+        assert_eq!(last_lines(b"a\n", 5), b"a\n");
+        assert_eq!(last_lines(b"a\n", 0), b"");
+        assert_eq!(last_lines(b"", 3), b"");
+    }
 }

@@ -5,6 +5,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+use nap_store::rotate::last_lines;
+
 /// How far back from its end a log is read at first.
 const END_MAX_BYTES: u64 = 1024 * 1024;
 /// How much is read at once.
@@ -70,16 +72,6 @@ impl Follower {
     }
 }
 
-fn last_lines(bytes: &[u8], lines: usize) -> &[u8] {
-    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let mut breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-    let from = match lines {
-        0 => bytes.len(),
-        _ => breaks.nth(lines - 1).unwrap_or(0),
-    };
-    bytes.get(from..).unwrap_or_default()
-}
-
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a log in a test needs no durability")]
 mod tests {
@@ -104,15 +96,6 @@ mod tests {
             }
         }
         text
-    }
-
-    #[test]
-    fn the_last_lines_are_counted_from_the_end() {
-        assert_eq!(last_lines(b"a\nb\nc\n", 2), b"b\nc\n");
-        assert_eq!(last_lines(b"a\nb\nc", 2), b"b\nc");
-        assert_eq!(last_lines(b"a\n", 5), b"a\n");
-        assert_eq!(last_lines(b"a\n", 0), b"");
-        assert_eq!(last_lines(b"", 3), b"");
     }
 
     #[test]
