@@ -13,6 +13,7 @@ use crate::daemon::{self, DaemonOptions};
 use crate::invoker;
 use crate::lock_holder::lock_holder;
 use crate::output::connection;
+use crate::pg_option;
 use crate::port_holder::holder;
 
 /// Start the daemon (and make its home on first use), and return when it is ready
@@ -52,6 +53,7 @@ impl Up {
         }
         if let Some(status) = running(context)? {
             self.check_same(&status)?;
+            self.check_major(context)?;
             if status.version != env!("CARGO_PKG_VERSION") {
                 context.output.remark(&format!(
                     "note: the daemon is of version {}; `nap down` and `nap up` start version {}",
@@ -119,6 +121,19 @@ impl Up {
                     .hint(format!("`nap down`, then `nap up --port {port}`")))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Nor is one whose clusters are of another major.
+    fn check_major(&self, context: &Context) -> Result<(), CommandError> {
+        if self.pg.is_none() {
+            return Ok(());
+        }
+        match context.ask(&Request::List)? {
+            Answer::Branches(branches) => {
+                Ok(pg_option::check(self.pg, branches.into_iter().map(|branch| (branch.name, branch.major)))?)
+            }
+            other => Err(unexpected(&other)),
         }
     }
 }

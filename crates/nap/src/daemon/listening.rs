@@ -177,7 +177,7 @@ fn taken(error: ListenError, port: u16) -> Failure {
 
 /// The socket for a bare `psql`. One that was asked for must be had; the default one is taken if it is free.
 fn bind_for_libpq(asked: Option<&Path>, home: &Home, port: u16) -> anyhow::Result<Option<SharedSocket>> {
-    let Some(dir) = asked.or_else(default_socket_directory) else { return Ok(None) };
+    let Some(dir) = asked.or(default_socket_directory()) else { return Ok(None) };
     let path = dir.join(socket_name(port));
     let bound = SocketLock::take(&path, home.root(), port).map_err(anyhow::Error::from).and_then(|lock| {
         let listener = bind_unix(&path)?;

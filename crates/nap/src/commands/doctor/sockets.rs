@@ -1,21 +1,19 @@
 //! Where clients find Unix sockets.
 
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Access, access};
 
 use super::branches::names;
 use super::{Finding, Patient};
-
-/// Where libpq looks when nobody tells it: Debian's and Red Hat's builds in the first, PostgreSQL's own in the second.
-const DEFAULT_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+use crate::libpq::default_socket_directory;
 
 /// Whether bare `psql` finds us.
 pub(super) fn default_directory(patient: &Patient<'_>) -> Vec<Finding> {
     const NAME: &str = "bare psql";
     let set = patient.settings.unix_socket_directory.clone();
-    let directory = set.or_else(|| DEFAULT_DIRECTORIES.iter().map(PathBuf::from).find(|dir| dir.is_dir()));
+    let directory = set.or_else(|| default_socket_directory().map(Path::to_owned));
     let Some(directory) = directory else {
         return vec![Finding::warn(NAME, "there is no default socket directory", CURE)];
     };

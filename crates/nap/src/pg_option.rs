@@ -1,0 +1,35 @@
+//! What `nap up --pg` means to a home that has its clusters already.
+
+use nap_control::{Failure, FailureKind};
+use nap_model::ids::{BranchName, Major};
+
+/// `--pg` chooses the major of a cluster that is to be made: where main is there already it must name main's own. Without
+/// a main, any branch will do.
+pub(crate) fn check(
+    wanted: Option<Major>,
+    there: impl IntoIterator<Item = (BranchName, Major)>,
+) -> Result<(), Failure> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let there: Vec<(BranchName, Major)> = there.into_iter().collect();
+    let main = there.iter().find(|(name, _)| *name == BranchName::main());
+    let Some((name, major)) = main.or(there.first()).filter(|(_, major)| *major != wanted) else { return Ok(()) };
+    let message = format!("{name} exists already with PostgreSQL {major}; --pg is for new clusters");
+    Err(Failure::new(FailureKind::Usage, message)
+        .hint(format!("another home can have its own: `nap --home DIRECTORY up --pg {wanted}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_major_than_mains_is_refused() {
+        let there = || [("dev".parse().unwrap(), Major(17)), (BranchName::main(), Major(15))];
+        assert!(check(None, there()).is_ok());
+        assert!(check(Some(Major(15)), there()).is_ok());
+        assert!(check(Some(Major(17)), []).is_ok());
+        let failure = check(Some(Major(17)), there()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Usage);
+        assert_eq!(failure.message, "main exists already with PostgreSQL 15; --pg is for new clusters");
+    }
+}
