@@ -53,10 +53,6 @@ pub struct BranchReport {
     pub status: ServerStatus,
     /// How long after its last session it goes to sleep.
     pub sleep_after: Span,
-    /// The length of its files.
-    pub size_bytes: Option<u64>,
-    /// What they take up on disk, where that can be told.
-    pub disk_bytes: Option<u64>,
     /// The socket directory where every client is on this branch.
     pub door: Option<PathBuf>,
 }
@@ -156,8 +152,8 @@ pub struct CreatedReport {
     pub files: u64,
     /// How long it took.
     pub duration_ms: u64,
-    /// Where to connect (without the password).
-    pub url: String,
+    /// How to connect (without the password).
+    pub connection: ConnectionReport,
 }
 
 /// How to connect.

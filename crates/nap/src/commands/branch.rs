@@ -3,11 +3,12 @@
 use clap::Args;
 use nap_control::{Answer, CloneMethod, CreatedReport, Request};
 use nap_model::ids::BranchName;
+use serde::Serialize;
 
 use crate::command_error::CommandError;
 use crate::commands::ls::Ls;
 use crate::context::{Context, unexpected};
-use crate::output::words;
+use crate::output::{connection, words};
 
 /// Make a branch: a copy of another one, with a life of its own. Without a name: list them
 ///
@@ -26,13 +27,25 @@ impl Branch {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
         let Some(name) = self.name else { return Ls::default().run(context) };
         match context.ask(&Request::CreateBranch { name: name.into(), from: self.from })? {
-            Answer::Created(report) => context.output.result(&report, || say(&report)),
+            Answer::Created(report) => {
+                let url = connection::url(&report.connection);
+                context.output.result(&Made { report: &report, url: &url }, || say(&report, &url))
+            }
             other => Err(unexpected(&other)),
         }
     }
 }
 
-fn say(report: &CreatedReport) -> String {
+/// For programs.
+#[derive(Debug, Serialize)]
+struct Made<'a> {
+    #[serde(flatten)]
+    report: &'a CreatedReport,
+    /// Without the password.
+    url: &'a str,
+}
+
+fn say(report: &CreatedReport, url: &str) -> String {
     let CreatedReport { name, parent, lsn, .. } = report;
     let size = words::bytes(report.bytes);
     let time = format!("{} ms", report.duration_ms);
@@ -42,12 +55,13 @@ fn say(report: &CreatedReport) -> String {
             format!("copied {size} in {time}: this file system cannot clone, so every branch costs its whole size")
         }
     };
-    format!("{name} is a branch of {parent} at {lsn}: {cost}\n{}", report.url)
+    format!("{name} is a branch of {parent} at {lsn}: {cost}\n{url}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nap_control::ConnectionReport;
     use nap_model::lsn::Lsn;
 
     #[test]
@@ -60,13 +74,14 @@ mod tests {
             bytes: 40 << 20,
             files: 966,
             duration_ms: 210,
-            url: "postgresql://alice@localhost:5432/alice@dev".into(),
+            connection: ConnectionReport { password: None, ..connection::tests::report() },
         };
-        insta::assert_snapshot!(say(&report), @r"
+        let url = connection::url(&report.connection);
+        insta::assert_snapshot!(say(&report, &url), @r"
         dev is a branch of main at 0/15ECF68: copied 40 MB in 210 ms: this file system cannot clone, so every branch costs its whole size
-        postgresql://alice@localhost:5432/alice@dev
+        postgresql://al%20ice@localhost:5433/shop%2F1@dev
         ");
         report.method = CloneMethod::Reflink;
-        assert!(say(&report).contains("cloned 40 MB in 210 ms, sharing its blocks"));
+        assert!(say(&report, &url).contains("cloned 40 MB in 210 ms, sharing its blocks"));
     }
 }

@@ -26,46 +26,49 @@ impl Ls {
 fn table(branches: &[BranchReport]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    // The daemon need not know sizes.
-    let sized = branches.iter().any(|branch| branch.size_bytes.is_some());
-    let header = ["BRANCH", "STATE", "SESSIONS", "BECAUSE", "AGE", "PG"].into_iter().chain(sized.then_some("SIZE"));
-    table.set_header(header);
-    for tree::Row { stem, branch } in tree::rows(branches) {
+    table.set_header(["BRANCH", STATE, "SESSIONS", "BECAUSE", "AGE", "PG"]);
+    let rows = tree::rows(branches);
+    for tree::Row { stem, branch } in &rows {
         let default = if branch.default { " *" } else { "" };
-        let size = || branch.size_bytes.map(words::bytes).unwrap_or_default();
-        let cells = [
+        table.add_row([
             format!("{stem}{}{default}", branch.name),
             state(branch),
             sessions(branch),
             because(branch),
             words::since_text(&branch.created),
             branch.major.to_string(),
-        ];
-        table.add_row(cells.into_iter().chain(sized.then(size)));
+        ]);
     }
     // The first column's own left padding would push the tree off the margin.
     if let Some(column) = table.column_mut(0) {
         column.set_padding((0, 1));
     }
-    table.to_string().lines().map(|line| colour(line.trim_end()) + "\n").collect()
+    let drawn = table.to_string();
+    let mut lines = drawn.lines().map(str::trim_end);
+    let header = lines.next().unwrap_or_default();
+    let column = header.find(STATE).unwrap_or_default();
+    let coloured = lines.zip(&rows).map(|(line, row)| colour(line, column, row.branch.status.state) + "\n");
+    std::iter::once(format!("{header}\n")).chain(coloured).collect()
 }
 
-/// Whether a state's word stands in the line: colour is added after the table is laid out, so that it has no width.
-fn colour(line: &str) -> String {
-    let colours = [
-        (State::Awake, AnsiColors::Green),
-        (State::Waking, AnsiColors::Yellow),
-        (State::Settling, AnsiColors::Yellow),
-        (State::Stopping, AnsiColors::Yellow),
-        (State::Failed, AnsiColors::Red),
-    ];
-    for (state, colour) in colours {
-        let padded = format!(" {state} ");
-        if let Some((before, after)) = line.split_once(&padded) {
-            return format!("{before} {} {after}", state.color(colour));
-        }
+/// The heading of the state's column, which says where it begins.
+const STATE: &str = "STATE";
+
+/// Colours the state's word in its column. It is done after the table is laid out, so that the colour has no width; what
+/// stands before the column is one column wide, letter by letter.
+fn colour(line: &str, column: usize, state: State) -> String {
+    let colour = match state {
+        State::Asleep => return line.to_owned(),
+        State::Awake => AnsiColors::Green,
+        State::Waking | State::Settling | State::Stopping => AnsiColors::Yellow,
+        State::Failed => AnsiColors::Red,
+    };
+    let at = line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
+    let (before, cell) = line.split_at(at);
+    match cell.strip_prefix(state.to_string().as_str()) {
+        Some(after) => format!("{before}{}{after}", state.color(colour)),
+        None => line.to_owned(),
     }
-    line.to_owned()
 }
 
 fn state(branch: &BranchReport) -> String {
@@ -139,7 +142,6 @@ mod tests {
         branches[0].status.reason = Some(Reason::Ready);
         branches[0].status.sessions = 2;
         branches[0].status.guards = vec![Guard::Sessions(2), Guard::BaseBackups(1)];
-        branches[0].size_bytes = Some(42 << 20);
         branches[2].status.state = State::Failed;
         branches[2].status.reason = Some(Reason::StartFailed);
         branches[2].status.failure = Some("did not start\nx [7] FATAL:  could not load file\nx [7] LOG:  down".into());
@@ -151,9 +153,21 @@ mod tests {
 
     #[test]
     fn colour_takes_no_room() {
-        let line = "main *  awake for 2 h  2";
-        assert_eq!(anstream::adapter::strip_str(&colour(line)).to_string(), line);
-        assert_ne!(colour(line), line);
-        assert_eq!(colour("dev  asleep"), "dev  asleep");
+        let line = "└─ awake  awake for 2 h  2";
+        let coloured = colour(line, 10, State::Awake);
+        assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), line);
+        assert!(coloured.starts_with("└─ awake  \u{1b}["), "the state has it, not the name: {coloured:?}");
+        assert_eq!(colour("awake  asleep", 7, State::Asleep), "awake  asleep");
+    }
+
+    #[test]
+    fn a_branch_may_be_called_after_a_state() {
+        let mut branches = [tree::tests::branch("main", None), tree::tests::branch("awake", Some("main"))];
+        let drawn = table(&branches);
+        assert_eq!(anstream::adapter::strip_str(&drawn).to_string(), drawn, "all are asleep");
+        branches[1].status.state = State::Failed;
+        let drawn = table(&branches);
+        let line = drawn.lines().nth(2).unwrap();
+        assert!(line.starts_with("└─ awake  \u{1b}[31mfailed\u{1b}[39m"), "{line:?}");
     }
 }

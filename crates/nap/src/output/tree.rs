@@ -68,8 +68,6 @@ pub(crate) mod tests {
             default: name == "main",
             status: ServerStatus::asleep(0),
             sleep_after: Span::seconds(30),
-            size_bytes: None,
-            disk_bytes: None,
             door: None,
         }
     }
