@@ -152,11 +152,16 @@ impl From<CallError> for CommandError {
     }
 }
 
+/// A failure of the store in a command that reads or writes the home's files itself.
+pub(crate) fn failure_of_store(error: &StoreError) -> Failure {
+    let mut failure = Failure::from_error(FailureKind::Failed, error);
+    failure.hint = error.hint().map(Into::into);
+    failure
+}
+
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
-        let mut failure = Failure::from_error(FailureKind::Failed, &error);
-        failure.hint = error.hint().map(Into::into);
-        Self::Failed(failure)
+        Self::Failed(failure_of_store(&error))
     }
 }
 

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use nap_control::{Answer, CallError, Failure, FailureKind, Request};
 use nap_model::settings::Settings;
-use nap_store::{Home, durable};
+use nap_store::Home;
 
 use crate::cli::Global;
-use crate::command_error::CommandError;
+use crate::command_error::{CommandError, failure_of_store};
 use crate::output::Output;
 
-/// The longest nap.toml that is read: all settings with long comments are far below it.
-const SETTINGS_MAX_BYTES: u64 = 1024 * 1024;
 /// For questions that the daemon answers from memory.
 const QUICK: Duration = Duration::from_secs(30);
 /// For what may take as long as it takes (a copy of a large cluster, a recovery). The daemon has deadlines of its
@@ -51,13 +49,7 @@ impl Context {
 
     /// The text of nap.toml; a missing file is an empty one.
     pub(crate) fn settings_text(&self) -> Result<String, Failure> {
-        let path = self.home.nap_toml();
-        let cannot = || Failure::failed(format!("cannot read {}", path.display()));
-        match durable::read_bounded(&path, SETTINGS_MAX_BYTES) {
-            Ok(bytes) => String::from_utf8(bytes).map_err(|error| cannot().caused_by(&error)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => Err(cannot().caused_by(&error)),
-        }
+        nap_store::config::text(&self.home).map_err(|error| failure_of_store(&error))
     }
 
     /// The settings of nap.toml.

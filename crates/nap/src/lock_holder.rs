@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nap_store::{Home, durable};
-use rustix::process::{Pid, test_kill_process};
 
 /// The lock file holds a process number and a line break.
 const LOCK_FILE_MAX_BYTES: u64 = 64;
@@ -19,10 +18,9 @@ pub(crate) fn lock_holder(home: &Home) -> Option<u32> {
     alive.then_some(pid)
 }
 
-/// Whether there is such a process.
+/// Whether there is such a process; a zombie is none.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
-    matches!(test_kill_process(pid), Ok(()) | Err(rustix::io::Errno::PERM))
+    i32::try_from(pid).is_ok_and(nap_server::procfs::is_alive)
 }
 
 /// Whether the process has the file open: its number may have come to mean another process since. None: we may not
