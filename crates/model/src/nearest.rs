@@ -6,6 +6,8 @@ use std::fmt::Display;
 const OFFERED_MAX: usize = 3;
 /// Names less alike than this (Jaro–Winkler, 0 to 1) are noise rather than help.
 const ALIKE_AT_LEAST: f64 = 0.7;
+/// Names that are less alike than the best by more than this were not meant.
+const BEHIND_AT_MOST: f64 = 0.1;
 
 /// The names of `known` that look most like `wanted`, best first, three at most.
 pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
@@ -15,7 +17,9 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Ve
         .filter(|(score, _)| *score >= ALIKE_AT_LEAST)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    scored.into_iter().take(OFFERED_MAX).map(|(_, name)| name).collect()
+    let best = scored.first().map_or(0.0, |(score, _)| *score);
+    let near = scored.into_iter().filter(|(score, _)| best - score <= BEHIND_AT_MOST);
+    near.take(OFFERED_MAX).map(|(_, name)| name).collect()
 }
 
 /// What may have been meant, as a question for people: `did you mean main or maintenance?`; none if nothing is near.
@@ -37,6 +41,7 @@ mod tests {
         assert_eq!(super::nearest("mian", known), ["main"]);
         assert_eq!(super::nearest("feature-logn", known), ["feature-login", "feature-logout"]);
         assert!(super::nearest("qqq", known).is_empty());
+        assert_eq!(super::nearest("max_awak", ["max_startup_packet_bytes", "max_awake"]), ["max_awake"]);
     }
 
     #[test]
