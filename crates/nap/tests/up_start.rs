@@ -33,6 +33,25 @@ fn two_at_once_make_one_daemon() {
 }
 
 #[test]
+fn another_major_than_mains_is_told_and_not_passed_over() {
+    let home = home();
+    home.up();
+    let own = home.nap(&["ls", "--json"]).json()[0]["major"].to_string();
+    let other = own.parse::<u16>().unwrap() + 1;
+    for is_up in [true, false] {
+        if !is_up {
+            home.nap(&["down"]).ok();
+        }
+        let said = home.nap(&["up", "--pg", &other.to_string()]);
+        let words = format!("main exists already with PostgreSQL {own}; --pg is for new clusters");
+        assert!(said.fails_with(2).contains(&words), "{said}");
+        assert_eq!(home.nap(&["status"]).succeeded(), is_up);
+    }
+    home.nap(&["up", "--pg", &own]).ok();
+    assert!(home.nap(&["up", "--pg", &own]).ok().starts_with("already up"));
+}
+
+#[test]
 fn every_way_to_stop_is_a_fast_shutdown() {
     let home = home();
     home.up();
