@@ -62,6 +62,8 @@ pub enum Reason {
     AskedToWake,
     /// Somebody else ran the server, or it crashed: what we know of its roles is stale.
     RolesStale,
+    /// Its roles have never been read: it was just made.
+    RolesUnknown,
     /// It did not shut down cleanly: it recovers now, so that no client has to wait for that.
     NeedsRecovery,
     /// The pause after a failed start is over, and its roles are not known, so nobody could be let in to wake it.
@@ -125,6 +127,7 @@ pub const TRANSITIONS: &[Transition] = {
         row(Asleep, R::ClientArrived, Waking, "a client arrived"),
         row(Asleep, R::AskedToWake, Waking, "asked to wake"),
         row(Asleep, R::RolesStale, Waking, "somebody else ran the server: reading its roles again"),
+        row(Asleep, R::RolesUnknown, Waking, "its roles have not been read yet"),
         row(Asleep, R::NeedsRecovery, Waking, "it did not shut down cleanly: recovering now"),
         row(Asleep, R::AdoptedStarting, Waking, "found running, left by an earlier daemon"),
         row(Asleep, R::AdoptedStopping, Stopping, "found shutting down, left by an earlier daemon"),

@@ -122,13 +122,12 @@ impl Owner {
                 Some(snapshot) => question.answer(&snapshot),
                 None => {
                     self.queues.access.push(question);
-                    self.begin_wake(Reason::RolesStale);
+                    self.begin_wake(self.why_read_roles());
                 }
             },
             State::Failed => match self.valid_roles() {
                 Some(snapshot) => question.answer(&snapshot),
-                // Nobody can be let in without it. It is tried again by itself, and then this is answered.
-                None => self.queues.access.push(question),
+                None => self.ask_at_next_try(question),
             },
         }
     }
@@ -137,6 +136,24 @@ impl Owner {
     pub(super) fn on_questions(&mut self) {
         for question in std::mem::take(&mut self.queues.access) {
             self.on_question(question);
+        }
+    }
+
+    /// Nobody can be let in without it. One that fails is tried again by itself, and then this is answered; one that
+    /// somebody else runs is only looked at, which costs nothing.
+    fn ask_at_next_try(&mut self, question: Question) {
+        self.queues.access.push(question);
+        if self.timer.is_none() {
+            self.begin_wake(Reason::PauseOver);
+        }
+    }
+
+    /// Why the server is started though nobody has been let in.
+    pub(super) fn why_read_roles(&self) -> Reason {
+        match self.control() {
+            Some(control) if control.clean && self.roles.snapshot.is_none() => Reason::RolesUnknown,
+            Some(control) if control.clean => Reason::RolesStale,
+            _ => Reason::NeedsRecovery,
         }
     }
 

@@ -1,5 +1,7 @@
 //! From asleep to awake: queue for a place, look what is there, spawn, wait until ready.
 
+use std::time::Duration;
+
 use nap_model::postmaster_pid::Progress;
 use nap_model::state::{Reason, State};
 use tokio::time::Instant;
@@ -11,6 +13,9 @@ use crate::ready::{self, Notifications};
 use crate::slots::Slot;
 use crate::spec::{ServerSpec, Shared};
 use crate::takeover::{self, Found};
+
+/// How long a server stays that was started though nobody had been let in: long enough for the login that is under way.
+const UNUSED_SLEEPS_AFTER: Duration = Duration::from_secs(2);
 
 /// A server that was spawned or taken over.
 pub(super) struct Launched {
@@ -32,8 +37,7 @@ impl Owner {
             }
         }
         if self.valid_roles().is_none() {
-            let clean = self.control().is_some_and(|control| control.clean);
-            self.begin_wake(if clean { Reason::RolesStale } else { Reason::NeedsRecovery });
+            self.begin_wake(self.why_read_roles());
         } else {
             // A home may have a thousand sleeping branches: what a login needs is read again then.
             self.forget_roles();
@@ -146,6 +150,7 @@ impl Owner {
         }
         self.status.send_modify(|status| status.failure = None);
         self.idle_since.send_replace(None);
+        let woken_for = self.status.borrow().reason;
         self.go(Reason::Ready);
         self.forget_roles();
         if std::mem::take(&mut self.restart_when_ready) {
@@ -159,8 +164,19 @@ impl Owner {
         }
         self.on_questions();
         self.set_idle_timer();
+        self.sleep_soon_if_woken_by_itself(woken_for);
         self.publish();
         self.take_up_sleep_requests();
+    }
+
+    /// A server that was started to recover or to be asked for its roles, and that nobody uses, has no reason to stay
+    /// for the whole of `sleep_after`.
+    fn sleep_soon_if_woken_by_itself(&mut self, woken_for: Option<Reason>) {
+        use Reason::{NeedsRecovery, PauseOver, RolesStale, RolesUnknown};
+        if matches!(woken_for, Some(NeedsRecovery | PauseOver | RolesStale | RolesUnknown)) {
+            let soon = Instant::now() + UNUSED_SLEEPS_AFTER;
+            self.timer = self.timer.map(|timer| timer.min(soon));
+        }
     }
 
     /// The server did not start. Who waited is told; a pause begins.
@@ -185,8 +201,10 @@ impl Owner {
             let _ = waiter.send(Err(error.clone()));
         }
         self.answer_after_failure(&error);
-        // Nobody can be let in, and so nobody could have it tried again: it is tried again by itself.
-        self.timer = Some(now + self.pause()).filter(|_| self.valid_roles().is_none());
+        // Nobody can be let in, and so nobody could have it tried again: it is tried again by itself. Not so after a server
+        // that somebody else runs: who stops that one must not find ours in its place.
+        let by_itself = reason != Reason::ForeignServer && self.valid_roles().is_none();
+        self.timer = by_itself.then(|| now + self.pause());
         self.publish();
         self.take_up_sleep_requests();
     }
