@@ -4,16 +4,9 @@ mod scanner;
 
 pub use scanner::{Message, Scanner};
 
-// PostgreSQL counts the length word into these limits; as bounds for a body they let four bytes more through, no matter.
-
-/// The largest message before authentication, PostgreSQL's `PG_MAX_AUTH_TOKEN_LENGTH` (auth.h).
-pub const MAX_AUTH_TOKEN_LENGTH: usize = 65_535;
-/// The largest SASL message, PostgreSQL's `PG_MAX_SASL_MESSAGE_LENGTH` (sasl.h).
+/// The largest SASL message, PostgreSQL's `PG_MAX_SASL_MESSAGE_LENGTH` (sasl.h). PostgreSQL counts the length word
+/// into it; as a bound for a body it lets four bytes more through, no matter.
 pub const MAX_SASL_MESSAGE_LENGTH: usize = 1_024;
-/// PostgreSQL's `PQ_SMALL_MESSAGE_LIMIT` (libpq.h): messages that carry no data of the user.
-pub const SMALL_MESSAGE_LIMIT: usize = 10_000;
-/// PostgreSQL's `PQ_LARGE_MESSAGE_LIMIT` (libpq.h): `MaxAllocSize - 1`.
-pub const LARGE_MESSAGE_LIMIT: usize = 0x3fff_fffe;
 
 /// Tag and length word.
 const HEADER_BYTES: usize = 5;

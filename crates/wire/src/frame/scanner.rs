@@ -5,7 +5,7 @@ use super::{Frame, FrameError, HEADER_BYTES, LENGTH_WORD_BYTES, parse_frame, par
 /// `ReadyForQuery`: the one message whose body is looked at.
 const READY_FOR_QUERY: u8 = b'Z';
 /// PostgreSQL's `MaxAllocSize`, one byte less than 1 GiB, without the length word: neither side can build a longer one.
-const MAX_BODY_BYTES: usize = 0x3fff_ffff - LENGTH_WORD_BYTES as usize;
+pub(super) const MAX_BODY_BYTES: usize = 0x3fff_ffff - LENGTH_WORD_BYTES as usize;
 
 /// A message that begins in the stream. It is reported once: when its header is complete, `ReadyForQuery` when its
 /// status byte is there.

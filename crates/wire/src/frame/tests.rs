@@ -125,7 +125,7 @@ proptest! {
         let failed = Scanner::new().feed(&bytes, |message| messages.push(message)).is_err();
         let (mut rest, mut whole) = (bytes.as_slice(), Vec::new());
         let frames_failed = loop {
-            match parse_frame(rest, LARGE_MESSAGE_LIMIT) {
+            match parse_frame(rest, scanner::MAX_BODY_BYTES) {
                 Ok(Some((frame, used))) => {
                     whole.push(expected(frame.tag, frame.body));
                     rest = &rest[used..];

@@ -1,5 +1,5 @@
 use super::*;
-use crate::frame::{Frame, LARGE_MESSAGE_LIMIT, parse_frame};
+use crate::frame::{Frame, parse_frame};
 use crate::startup::CancelKey;
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -20,7 +20,7 @@ fn read(write: impl FnOnce(&mut Vec<u8>)) -> backend::Message {
 fn body(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = b"before".to_vec();
     write(&mut out);
-    let (Frame { body, .. }, used) = parse_frame(&out[6..], LARGE_MESSAGE_LIMIT).unwrap().unwrap();
+    let (Frame { body, .. }, used) = parse_frame(&out[6..], out.len()).unwrap().unwrap();
     assert_eq!(used + 6, out.len());
     body.to_vec()
 }
