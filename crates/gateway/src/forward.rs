@@ -33,9 +33,11 @@ struct Direction {
     written: usize,
     /// The source has ended.
     ended: bool,
-    /// The target takes nothing any more: what still comes is thrown away.
+    /// The target takes nothing any more.
     broken: bool,
-    /// All that came has been written on, and the end too.
+    /// What comes for a broken target is read and thrown away; otherwise the direction is done.
+    drains: bool,
+    /// All that came has been written on, and the end too; or there is nobody to write to.
     done: bool,
 }
 
@@ -55,6 +57,10 @@ impl Direction {
     {
         while !self.done {
             ready!(self.poll_flush(context, to.as_mut()));
+            if self.broken && !self.drains {
+                self.done = true;
+                break;
+            }
             if self.ended {
                 if !self.broken {
                     // A target that cannot be told is gone, and needs not be.
@@ -125,8 +131,8 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    /// Ready when the backend has ended and the client has all it said, or (`or_client_ended`) when the client has
-    /// ended and the backend has all that it said.
+    /// Ready when the backend has ended and the client has all it said, when the client takes nothing any more, or
+    /// (`or_client_ended`) when the client has ended and the backend has all that it said.
     fn poll(&mut self, context: &mut Context<'_>, or_client_ended: bool) -> Poll<()> {
         SCRATCH.with(|scratch| {
             let Ok(mut scratch) = scratch.try_borrow_mut() else { return Poll::Ready(()) };
@@ -153,8 +159,9 @@ fn follow(scanner: &mut Scanner, record: &Record, bytes: &[u8]) {
     });
 }
 
-/// Forwards until either side has ended and the other has all it said. `greeting` is what the backend has said
-/// before. Gives back whether the client may still be reading: it has not closed its own side.
+/// Forwards until either side has ended and the other has all it said, or the client is gone: the backend is then to
+/// be dropped, so that it learns by its next write that nobody reads. `greeting` is what the backend has said before.
+/// Gives back whether the client may still be reading: it has not closed its own side.
 pub(crate) async fn forward<C, B>(client: &mut C, backend: &mut B, greeting: Vec<u8>, record: &Record) -> bool
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -162,8 +169,10 @@ where
 {
     let mut scanner = Scanner::new();
     follow(&mut scanner, record, &greeting);
+    // A client that still writes to a backend that has gone must get to the point where it reads the last words.
+    let to_backend = Direction { drains: true, ..Direction::default() };
     let to_client = Direction { pending: greeting, ..Direction::default() };
-    let mut forward = Forward { client, backend, to_backend: Direction::default(), to_client, scanner, record };
+    let mut forward = Forward { client, backend, to_backend, to_client, scanner, record };
     poll_fn(|context| forward.poll(context, true)).await;
     // The client has closed its sending side, or all. The backend may work on, and its answers are still awaited by
     // a client that has closed only half; one that reads no more must not keep its place.
@@ -263,5 +272,27 @@ mod tests {
         client.shutdown().await.unwrap();
         backend.write_all(&[0; 1_000]).await.unwrap();
         assert!(!forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()).await);
+    }
+
+    #[tokio::test]
+    async fn a_backend_that_talks_to_nobody_is_given_up() {
+        let registry = Arc::new(Registry::default());
+        let entry = registry.add(BranchName::main(), "d".into(), "r".into(), "local".into());
+        let (mut client_side, mut client) = duplex(100);
+        let (mut backend_side, mut backend) = duplex(100);
+        let talking = tokio::spawn(async move { while backend.write_all(b"more").await.is_ok() {} });
+        let killed = async {
+            client.read_exact(&mut [0; 1_000]).await.unwrap();
+            drop(client);
+        };
+        let forwarding = async {
+            let listens = forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()).await;
+            drop(backend_side);
+            listens
+        };
+        let both = async { tokio::join!(forwarding, killed) };
+        let (listens, ()) = timeout(Duration::from_secs(10), both).await.expect("it goes on for ever");
+        assert!(!listens);
+        talking.await.unwrap();
     }
 }
