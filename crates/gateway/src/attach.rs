@@ -16,23 +16,23 @@ use crate::branches::{Awake, Branches};
 use crate::client::ClientStream;
 use crate::error::Ended;
 use crate::limits::Places;
-use crate::session::Session;
+use crate::session::{Identity, Session};
 
 /// The pause before a server that went is woken again: short at first, because it is mostly a matter of
 /// milliseconds, and never so long that a client would feel it.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_LONGEST: Duration = Duration::from_millis(100);
 
-/// The deadline came first.
+/// The server was awake, but gave no backend until the deadline. A wake that is late tells its reason itself.
 #[derive(Debug, thiserror::Error)]
 #[error("branch \"{branch}\" did not wake within {}s", .timeout.as_secs_f32())]
-struct WakeTimedOut {
+struct NoBackend {
     branch: BranchName,
     timeout: Duration,
-    last: Option<NotYet>,
+    last: NotYet,
 }
 
-impl ClientError for WakeTimedOut {
+impl ClientError for NoBackend {
     fn sqlstate(&self) -> &'static str {
         sqlstate::SYSTEM_ERROR
     }
@@ -43,7 +43,7 @@ impl ClientError for WakeTimedOut {
     }
 
     fn detail(&self) -> Option<String> {
-        self.last.as_ref().map(|last| format!("Last: {last}."))
+        Some(format!("Last: {}.", self.last))
     }
 }
 
@@ -53,40 +53,31 @@ pub(crate) async fn attach<B: Branches, S: ClientStream>(
     places: &Places,
     session: &Session<S>,
 ) -> Result<Backend, Ended> {
-    let timeout = places.limits().wake_timeout;
-    let deadline = Instant::now() + timeout;
-    let mut last = None;
     tokio::select! {
         biased;
-        attached = timeout_at(deadline, try_until_attached(branches, places, session, deadline, &mut last)) => {
-            if let Ok(attached) = attached { return attached }
-        }
+        attached = try_until_attached(branches, places, &session.identity) => attached,
         () = session.client.left() => {
             tracing::debug!(branch = %session.identity.branch, "client left while it waited for its server");
-            return Err(Ended::Gone);
+            Err(Ended::Gone)
         }
     }
-    Err(Ended::refused(WakeTimedOut { branch: session.identity.branch.clone(), timeout, last }))
 }
 
-async fn try_until_attached<B: Branches, S>(
-    branches: &B,
-    places: &Places,
-    session: &Session<S>,
-    deadline: Instant,
-    last: &mut Option<NotYet>,
-) -> Result<Backend, Ended> {
-    let identity = &session.identity;
+async fn try_until_attached<B: Branches>(branches: &B, places: &Places, identity: &Identity) -> Result<Backend, Ended> {
+    let timeout = places.limits().wake_timeout;
+    let deadline = Instant::now() + timeout;
     let packet = identity.startup_packet();
     let mut pause = PAUSE_FIRST;
     loop {
         let awake = wake(branches, places, &identity.branch, deadline).await?;
-        match begin(awake, &packet, identity.minor).await {
+        let begun = timeout_at(deadline, begin(awake, &packet, identity.minor)).await;
+        let last = match begun.unwrap_or(Err(NotYet::Silent)) {
             Ok(backend) => return Ok(backend),
-            Err(not_yet) => {
-                tracing::debug!(branch = %identity.branch, %not_yet, "no backend yet");
-                *last = Some(not_yet);
-            }
+            Err(not_yet) => not_yet,
+        };
+        tracing::debug!(branch = %identity.branch, %last, "no backend yet");
+        if Instant::now() + pause >= deadline {
+            return Err(Ended::refused(NoBackend { branch: identity.branch.clone(), timeout, last }));
         }
         let _waiting = places.wait().map_err(Ended::refused)?;
         sleep(pause).await;

@@ -45,6 +45,8 @@ pub(crate) enum NotYet {
     Passing(String),
     #[error("the server closed the connection while it began")]
     Closed,
+    #[error("the server did not answer in time")]
+    Silent,
 }
 
 /// Connects, begins, and reads until the server is ready or has refused for good.

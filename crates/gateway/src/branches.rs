@@ -43,6 +43,6 @@ pub trait Branches: Send + Sync + 'static {
         role: &str,
         database: &str,
     ) -> impl Future<Output = Result<AccessFacts, Refusal>> + Send;
-    /// Wakes the server and holds it awake.
+    /// Wakes the server and holds it awake. Answers by the deadline: nobody knows better why it is late.
     fn wake(&self, branch: &BranchName, deadline: Instant) -> impl Future<Output = Result<Awake, Refusal>> + Send;
 }
