@@ -1,8 +1,6 @@
 //! Who the client is: by the kernel's word on Unix sockets, else by SCRAM-SHA-256 against the branch's own
 //! verifiers. Nothing is woken before this has succeeded.
 
-use std::borrow::Cow;
-
 use nap_model::access::{AccessFacts, Role, password_is_valid};
 use nap_model::client_error::{ClientError, sqlstate};
 use nap_wire::frame::MAX_SASL_MESSAGE_LENGTH;
@@ -15,7 +13,11 @@ use tokio::io::AsyncWriteExt;
 
 use crate::client::{Client, ClientStream};
 use crate::error::{Ended, ProtocolError};
+use crate::session::Identity;
 
+/// For the log, where the one reads it who can do something about it.
+const MD5_REFUSED: &str = "the role's password is stored as md5, which is not accepted: set it again with \
+                           password_encryption = 'scram-sha-256'";
 /// The longest `SASLInitialResponse`: the mechanism's name, its NUL and a length word come before the message.
 const INITIAL_RESPONSE_MAX_BYTES: usize = MAX_SASL_MESSAGE_LENGTH + 64;
 
@@ -28,27 +30,12 @@ pub(crate) enum Method {
 
 /// Why a client is not who it says.
 #[derive(Debug, thiserror::Error)]
-enum AuthenticationFailed {
-    #[error("password authentication failed for user \"{0}\"")]
-    Password(String),
-    #[error("password authentication failed for user \"{0}\"")]
-    Md5(String),
-}
+#[error("password authentication failed for user \"{0}\"")]
+struct AuthenticationFailed(String);
 
 impl ClientError for AuthenticationFailed {
     fn sqlstate(&self) -> &'static str {
         sqlstate::INVALID_PASSWORD
-    }
-
-    fn hint(&self) -> Option<Cow<'static, str>> {
-        match self {
-            AuthenticationFailed::Password(_) => None,
-            AuthenticationFailed::Md5(_) => Some(
-                "The password of this role is stored as md5, which is not accepted. Set it again \
-                 with password_encryption = 'scram-sha-256'."
-                    .into(),
-            ),
-        }
     }
 }
 
@@ -73,11 +60,11 @@ impl Peers {
     }
 }
 
-/// Makes sure that the client may be `role`. Peers may be any role that exists, which [`nap_model::access::admit`]
+/// Makes sure that the client may be the role it names. Peers may be any role that exists, which [`nap_model::access::admit`]
 /// looks at next.
 pub(crate) async fn authenticate<S: ClientStream>(
     client: &mut Client<S>,
-    role: &str,
+    Identity { branch, role, .. }: &Identity,
     facts: &AccessFacts,
     peers: Peers,
     mock_secret: &[u8; 32],
@@ -85,27 +72,37 @@ pub(crate) async fn authenticate<S: ClientStream>(
     if peers.let_in(client.uid, role).await {
         return Ok(Method::Peer);
     }
-    let verifier = verifier(facts.role.as_ref(), role, now_us(), mock_secret).map_err(Ended::refused)?;
+    let (verifier, kept) = verifier(facts.role.as_ref(), role, now_us(), mock_secret);
     match exchange(client, verifier).await? {
         Ok(()) => Ok(Method::ScramSha256),
-        Err(ScramError::WrongProof) => Err(Ended::refused(AuthenticationFailed::Password(role.to_owned()))),
+        Err(ScramError::WrongProof) => {
+            if kept == Kept::Md5 {
+                // Only here: a client that has proved nothing must not learn which roles there are.
+                tracing::info!(%branch, role, client = client.address, "{MD5_REFUSED}");
+            }
+            Err(Ended::refused(AuthenticationFailed(role.clone())))
+        }
         Err(error) => Err(Ended::refused(ProtocolError::from(&error))),
     }
 }
 
-/// What the client's proof is held against. Who does not exist, has no password or one that has expired, gets an
-/// exchange that fails at its end, like a wrong password.
-fn verifier(
-    role: Option<&Role>,
-    name: &str,
-    now_us: i64,
-    mock_secret: &[u8; 32],
-) -> Result<Verifier, AuthenticationFailed> {
+/// What is kept of a role's password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Scram,
+    Md5,
+    /// Nothing that could be proved.
+    Nothing,
+}
+
+/// What the client's proof is held against. Who does not exist, has no password, one that has expired or one that is
+/// stored as md5, gets an exchange that fails at its end, like a wrong password.
+fn verifier(role: Option<&Role>, name: &str, now_us: i64, mock_secret: &[u8; 32]) -> (Verifier, Kept) {
     let valid = role.filter(|role| password_is_valid(role, now_us));
     match valid.and_then(|role| role.verifier.as_deref()).map(StoredPassword::classify) {
-        Some(StoredPassword::Scram(verifier)) => Ok(verifier),
-        Some(StoredPassword::Md5) => Err(AuthenticationFailed::Md5(name.to_owned())),
-        Some(StoredPassword::Unknown) | None => Ok(Verifier::mock(mock_secret, name)),
+        Some(StoredPassword::Scram(verifier)) => (verifier, Kept::Scram),
+        Some(StoredPassword::Md5) => (Verifier::mock(mock_secret, name), Kept::Md5),
+        Some(StoredPassword::Unknown) | None => (Verifier::mock(mock_secret, name), Kept::Nothing),
     }
 }
 
@@ -193,17 +190,15 @@ mod tests {
         let good = Verifier::derive("pw", b"0123456789abcdef", 4096);
         let text = good.to_string();
         let mock = Verifier::mock(&SECRET, "al");
-        assert!(verifier(Some(&role(&text, None)), "al", 0, &SECRET).unwrap() == good);
-        assert!(verifier(Some(&role(&text, Some(9))), "al", 10, &SECRET).unwrap() == mock, "expired");
-        assert!(verifier(Some(&role("plain", None)), "al", 0, &SECRET).unwrap() == mock);
-        assert!(verifier(None, "al", 0, &SECRET).unwrap() == mock);
-    }
-
-    #[test]
-    fn md5_is_refused_with_a_way_out() {
-        let stored = format!("md5{}", "0".repeat(32));
-        let refused = verifier(Some(&role(&stored, None)), "al", 0, &SECRET).unwrap_err();
-        assert_eq!(refused.sqlstate(), "28P01");
-        assert!(refused.hint().unwrap().contains("scram-sha-256"));
+        let md5 = format!("md5{}", "0".repeat(32));
+        assert!(verifier(Some(&role(&text, None)), "al", 0, &SECRET) == (good, Kept::Scram));
+        for (role, kept) in [
+            (Some(role(&text, Some(9))), Kept::Nothing),
+            (Some(role("plain", None)), Kept::Nothing),
+            (Some(role(&md5, None)), Kept::Md5),
+            (None, Kept::Nothing),
+        ] {
+            assert!(verifier(role.as_ref(), "al", 10, &SECRET) == (mock.clone(), kept), "{role:?}");
+        }
     }
 }

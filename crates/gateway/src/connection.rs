@@ -147,8 +147,13 @@ async fn let_in<B: Branches, S: ClientStream>(
         client.stream.write_all(&answer).await?;
     }
     let Identity { branch, role, database, .. } = &identity;
-    let facts = shared.branches.access(branch, role, database).await?;
-    let method = authenticate(client, role, &facts, shared.peers, &shared.mock_secret).await?;
+    let facts = tokio::select! {
+        biased;
+        facts = shared.branches.access(branch, role, database) => facts?,
+        // A server that recovers can be asked nothing for long; who waits no more must not keep others from waiting.
+        () = client.left() => return Err(Ended::Gone),
+    };
+    let method = authenticate(client, &identity, &facts, shared.peers, &shared.mock_secret).await?;
     admit(&facts, role, identity.entered_database()).map_err(Ended::refused)?;
     drop(unauthenticated);
     let place = shared.places.enter(branch).map_err(Ended::refused)?;
@@ -169,7 +174,7 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client:
     tracing::debug!(%branch, role, database, client = client.address, ?method, "connection authorized");
     let entry = shared.registry.add(branch.clone(), database.clone(), role.clone(), client.address.clone());
     let claim = Claim { branch: Some(branch.clone()), role: Some(role.clone()) };
-    let mut session = Session { client, identity, entry, first_key: None, _places: places };
+    let mut session = Session { client, identity, entry, _places: places };
     let attached = tokio::select! {
         biased;
         attached = attach(&*shared.branches, &shared.places, &session) => attached,
@@ -183,12 +188,8 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client:
             return end(&mut session.client, ended, &claim).await;
         }
     };
-    session.first_key.clone_from(&backend.key);
     // Before the client is told the key: it may use it at once.
     let registered = backend.key.clone().map(|key| shared.cancels.register(key.clone(), &backend.socket, key));
-    if let Some(key) = &backend.key {
-        session.entry.record().set_server_pid(key.pid);
-    }
     let greeting = std::mem::take(&mut backend.greeting);
     let client_listens =
         forward(&mut session.client.stream, &mut backend.stream, greeting, session.entry.record()).await;
@@ -209,3 +210,6 @@ async fn end<S: ClientStream>(client: &mut Client<S>, ended: Ended, claim: &Clai
     tracing::info!(branch, role, client = client.address, sqlstate, error = refusal.to_string(), "connection refused");
     refuse(&mut client.stream, &*refusal).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,14 +74,14 @@ impl ClientError for LimitReached {
             LimitReached::Unauthenticated { limit } => {
                 let hint = format!(
                     "At most {limit} clients (half of max_connections and {UNAUTHENTICATED_BESIDES}) may be logging in; \
-                     try again, or raise max_connections with `nap config set`."
+                     try again, or raise it with `nap config set max_connections=N`."
                 );
                 return Some(hint.into());
             }
             LimitReached::Branch { limit, .. } => ("max_connections_per_branch", limit),
             LimitReached::Waiting { limit } => ("max_waiting_clients", limit),
         };
-        Some(format!("The setting {setting} is {limit}; `nap config set {setting} N` changes it.").into())
+        Some(format!("The setting {setting} is {limit}; `nap config set {setting}=N` changes it.").into())
     }
 }
 
@@ -172,6 +172,14 @@ impl Places {
         counter.take(limit).ok_or_else(|| LimitReached::Branch { branch: branch.clone(), limit })
     }
 
+    /// Whether nobody holds a place of any kind.
+    #[cfg(test)]
+    pub(crate) fn are_free(&self) -> bool {
+        let branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = [&self.connections, &self.unauthenticated, &self.overflow, &self.waiting];
+        all.into_iter().chain(branches.values()).all(Counter::is_unused)
+    }
+
     /// A place among those that wait for a server.
     pub(crate) fn wait(&self) -> Result<Permit, LimitReached> {
         let limit = self.limits().max_waiting_clients;
@@ -202,7 +210,7 @@ mod tests {
         for admission in &over {
             let Some(Admission::Overflow { reached, .. }) = admission else { panic!("{admission:?}") };
             assert_eq!(*reached, LimitReached::Connections { limit: 2 });
-            assert!(reached.hint().unwrap().contains("max_connections"));
+            assert!(reached.hint().unwrap().contains("`nap config set max_connections=N`"));
         }
         assert!(places.admit().is_none());
         drop(held);

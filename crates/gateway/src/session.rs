@@ -2,7 +2,7 @@
 //! without a backend.
 
 use nap_model::ids::BranchName;
-use nap_wire::startup::{CancelKey, encode_startup};
+use nap_wire::startup::encode_startup;
 
 use crate::branches::BranchFacts;
 use crate::client::Client;
@@ -58,8 +58,6 @@ pub(crate) struct Session<S> {
     pub(crate) identity: Identity,
     /// Where others see it.
     pub(crate) entry: Entry,
-    /// The key of its first backend, which is the one that the client knows for ever.
-    pub(crate) first_key: Option<CancelKey>,
     /// Its places among all connections and among those of its branch.
     pub(crate) _places: [Permit; 2],
 }

@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use nap_model::ids::BranchName;
 use tokio::sync::Notify;
@@ -72,12 +71,8 @@ pub struct SessionInfo {
     pub role: String,
     /// Where the client is: an address with port, or `local`.
     pub client: String,
-    /// The process id of its backend, as the client was told.
-    pub server_pid: Option<i32>,
     /// What it does.
     pub state: SessionState,
-    /// When that began.
-    pub since: Instant,
 }
 
 /// The part of a session that others may see.
@@ -87,10 +82,7 @@ pub(crate) struct Record {
     database: String,
     role: String,
     client: String,
-    begun: Instant,
-    server_pid: AtomicI32,
     state: AtomicU8,
-    since_us: AtomicU64,
 }
 
 impl Record {
@@ -106,27 +98,18 @@ impl Record {
         self.set(SessionState::from_ready_status(status));
     }
 
-    pub(crate) fn set_server_pid(&self, pid: i32) {
-        self.server_pid.store(pid, Ordering::Relaxed);
-    }
-
     fn set(&self, state: SessionState) {
-        let since_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.since_us.store(since_us, Ordering::Relaxed);
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
     fn info(&self) -> SessionInfo {
-        let server_pid = self.server_pid.load(Ordering::Relaxed);
         SessionInfo {
             id: self.id,
             branch: self.branch.clone(),
             database: self.database.clone(),
             role: self.role.clone(),
             client: self.client.clone(),
-            server_pid: (server_pid != 0).then_some(server_pid),
             state: SessionState::from_number(self.state.load(Ordering::Relaxed)),
-            since: self.begun + Duration::from_micros(self.since_us.load(Ordering::Relaxed)),
         }
     }
 }
@@ -142,17 +125,8 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn add(self: &Arc<Self>, branch: BranchName, database: String, role: String, client: String) -> Entry {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let record = Arc::new(Record {
-            id,
-            branch,
-            database,
-            role,
-            client,
-            begun: Instant::now(),
-            server_pid: AtomicI32::new(0),
-            state: AtomicU8::new(SessionState::Starting as u8),
-            since_us: AtomicU64::new(0),
-        });
+        let record =
+            Arc::new(Record { id, branch, database, role, client, state: AtomicU8::new(SessionState::Starting as u8) });
         self.records.lock().unwrap_or_else(PoisonError::into_inner).insert(id, record.clone());
         Entry { registry: self.clone(), record }
     }

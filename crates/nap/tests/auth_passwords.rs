@@ -125,16 +125,19 @@ fn a_password_ends_with_its_valid_until() {
 }
 
 #[test]
-fn md5_is_refused_with_the_way_out() {
+fn md5_is_refused_like_a_wrong_password_and_the_log_tells_the_way_out() {
     let home = up();
     home.psql("main", "set password_encryption = 'md5'; create role old login password 'm'").ok();
     for asleep in [false, true] {
         let wakes = if asleep { home.put_to_sleep("main") } else { home.wakes("main") };
+        let (old, unknown) = (challenge(&home, "old"), challenge(&home, "nobody-here"));
+        assert_eq!((&old.0, old.1.len(), &old.2), (&unknown.0, unknown.1.len(), &unknown.2));
         let said = home.login("old", "m", "postgres@main");
-        let said = said.fails_with(2);
-        assert!(said.contains(WRONG) && said.contains("password_encryption = 'scram-sha-256'"), "{said}");
+        assert!(said.fails_with(2).trim_end().ends_with(&format!("FATAL:  {WRONG} \"old\"")), "{said}");
         assert_eq!(home.wakes("main"), wakes);
     }
+    let log = std::fs::read_to_string(home.path().join("log/nap.log")).unwrap();
+    assert!(log.contains("stored as md5") && log.contains("password_encryption = 'scram-sha-256'"), "{log}");
     home.psql("main", "alter role old password 'm'").ok();
     assert_eq!(home.login("old", "m", "postgres@main").ok(), "old");
 }
