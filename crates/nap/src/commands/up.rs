@@ -72,7 +72,8 @@ impl Up {
         }
         match background::start(&context.home, self.port, self.pg) {
             Ok(()) => announce(context, false),
-            Err(_) if another_came_up(context) => announce(context, true),
+            // It may have been asked for something else.
+            Err(_) if another_came_up(context) => self.run(context),
             Err(failure) => Err(self.name_the_holder(context, failure).into()),
         }
     }
