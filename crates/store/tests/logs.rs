@@ -72,7 +72,7 @@ fn a_bad_cache_of_roles_is_none() {
         roles: vec![],
         databases: vec![],
         superusers: Vec::new(),
-            enabled_subscriptions: 0,
+        enabled_subscriptions: 0,
     };
     roles::save_access(&dir, &access).unwrap();
     assert_eq!(roles::load_access(&dir), Some(access));

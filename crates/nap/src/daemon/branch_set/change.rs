@@ -111,7 +111,9 @@ fn refuse_subscriber(parent: &Entry) -> Result<(), Failure> {
     let message = format!("branch \"{}\" has {enabled} enabled subscription(s)", parent.record.name);
     Err(Failure::new(FailureKind::Conflict, message)
         .because("a copy of it would take their changes from the publisher in its place")
-        .hint("disable them first (ALTER SUBSCRIPTION … DISABLE), and enable them again in the one that is to have them"))
+        .hint(
+            "disable them first (ALTER SUBSCRIPTION … DISABLE), and enable them again in the one that is to have them",
+        ))
 }
 
 /// A failure of the store, with the kind and hint that it has.
