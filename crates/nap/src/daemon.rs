@@ -55,9 +55,12 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
     privileges::keep_descriptors_from_servers();
     let settings = nap_store::config::load(&options.home)?;
     let owner = privileges::owner(options.home.root(), &settings.run_as)?;
-    make_home(&options.home, owner)?;
+    if let Some(owner) = owner {
+        nap_store::create::give_home(&options.home, owner)?;
+    }
     // From here on nothing runs as root; nothing of a client has been read yet.
     privileges::become_user(owner, &settings.run_as)?;
+    make_home(&options.home)?;
     privileges::raise_file_limit();
     let lock = HomeLock::acquire(&options.home)?;
     logging::start(&options.home, options.foreground)?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nap_model::ids::{BranchId, BranchName};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -35,24 +35,16 @@ impl Owner {
     }
 }
 
-/// Makes what is missing of a home, and the run directory. `owner` is for root, who makes it for the user that the
-/// daemon becomes.
-pub fn make_home(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> {
-    let root = home.root();
-    let is_home = match read_format(home)? {
-        Some(_) => true,
-        None => {
-            refuse_foreign(home)?;
-            false
-        }
-    };
-    if let Some(parent) = root.parent() {
-        fs::create_dir_all(parent).map_err(|e| StoreError::io("make", parent, e))?;
-    }
-    // The home itself may be a link, to a larger disk say; whoever named it meant where it leads.
-    let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    make_dir(&real, 0o711, owner)?;
-    if !is_home {
+/// For root: makes the home's own directory and gives it to the user that the daemon becomes. Everything in it is made
+/// by that user (`make_home`): in a directory that somebody else owns, root would make and give away what they point to.
+pub fn give_home(home: &Home, owner: Owner) -> Result<(), StoreError> {
+    make_root(home, Some(owner)).map(drop)
+}
+
+/// Makes what is missing of a home, and the run directory.
+pub fn make_home(home: &Home) -> Result<(), StoreError> {
+    let real = make_root(home, None)?;
+    if read_format(home)?.is_none() {
         // First of all, so that a half-made skeleton is known for what it is.
         let path = home.format_file();
         durable::write_atomic(&path, format!("{FORMAT}\n").as_bytes(), 0o644)
@@ -65,23 +57,38 @@ pub fn make_home(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> {
     for dir in
         [home.secrets_dir(), home.branches_dir(), home.templates_dir(), home.staging(), home.trash(), home.log_dir()]
     {
-        make_dir(&dir, 0o700, owner)?;
+        make_dir(&dir, 0o700)?;
     }
-    make_lock_file(home, owner)?;
-    run_dir::make(home, owner)?;
-    make_dir(&home.servers_dir(), 0o700, owner)?;
-    durable::fsync_dir(root).map_err(|e| StoreError::io("fsync", root, e))
+    make_lock_file(home)?;
+    run_dir::make(home)?;
+    make_dir(&home.servers_dir(), 0o700)?;
+    durable::fsync_dir(home.root()).map_err(|e| StoreError::io("fsync", home.root(), e))
+}
+
+/// Makes the home's own directory and says where it really is: it may be a link, to a larger disk say, and whoever named
+/// it meant where it leads.
+fn make_root(home: &Home, owner: Option<Owner>) -> Result<PathBuf, StoreError> {
+    let root = home.root();
+    if read_format(home)?.is_none() {
+        refuse_foreign(home)?;
+    }
+    if let Some(parent) = root.parent() {
+        fs::create_dir_all(parent).map_err(|e| StoreError::io("make", parent, e))?;
+    }
+    let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    make_dir_for(&real, 0o711, owner)?;
+    Ok(real)
 }
 
 /// Makes the branch's socket directory for clients.
 pub fn make_door_dir(home: &Home, branch: &BranchName) -> Result<(), StoreError> {
-    make_dir(&home.door_dir(branch), 0o755, None)
+    make_dir(&home.door_dir(branch), 0o755)
 }
 
 /// Makes the socket directory of the branch's server, which nobody else may enter: there any role may log in.
 pub fn make_server_socket_dir(home: &Home, id: &BranchId) -> Result<(), StoreError> {
-    make_dir(&home.servers_dir(), 0o700, None)?;
-    make_dir(&home.server_socket_dir(id), 0o700, None)
+    make_dir(&home.servers_dir(), 0o700)?;
+    make_dir(&home.server_socket_dir(id), 0o700)
 }
 
 /// The format of the home; `None` if there is no such file. Newer ones are refused.
@@ -123,7 +130,11 @@ fn refuse_foreign(home: &Home) -> Result<(), StoreError> {
 
 /// Makes one directory, or corrects the mode and owner of one that is there. A link in its place is refused: root would
 /// give away what it leads to.
-pub(crate) fn make_dir(path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), StoreError> {
+pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), StoreError> {
+    make_dir_for(path, mode, None)
+}
+
+fn make_dir_for(path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), StoreError> {
     match fs::create_dir(path) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
@@ -138,7 +149,7 @@ pub(crate) fn make_dir(path: &Path, mode: u32, owner: Option<Owner>) -> Result<(
 }
 
 /// Changes only what differs, so that a read-only home that is as it should be is no error here.
-pub(crate) fn set_owner_and_mode(file: &OwnedFd, owner: Option<Owner>, mode: u32) -> rustix::io::Result<()> {
+fn set_owner_and_mode(file: &OwnedFd, owner: Option<Owner>, mode: u32) -> rustix::io::Result<()> {
     let stat = rustix::fs::fstat(file)?;
     if let Some(owner) = owner
         && (stat.st_uid, stat.st_gid) != (owner.uid, owner.gid)
@@ -152,15 +163,11 @@ pub(crate) fn set_owner_and_mode(file: &OwnedFd, owner: Option<Owner>, mode: u32
     Ok(())
 }
 
-/// Root makes the lock file for the owner, who could not open root's.
-fn make_lock_file(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> {
+fn make_lock_file(home: &Home) -> Result<(), StoreError> {
     let path = home.lock_file();
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)) {
-        Ok(file) => {
-            set_owner_and_mode(&file, owner, 0o600).map_err(|e| StoreError::io("change the owner of", &path, e))
-        }
-        Err(rustix::io::Errno::EXIST) => Ok(()),
+        Ok(_) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(e) => Err(StoreError::io("make", &path, e)),
     }
 }

@@ -65,7 +65,7 @@ pub fn fill_cluster(data: &Path) -> std::io::Result<()> {
 /// Makes a home here, with a template.
 pub fn home_with_template(root: &Path) -> Store {
     let home = Home::at(root.to_owned());
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     let store = Store::open(home).unwrap();
     store.make_template(MAJOR, fill_cluster).unwrap();
     store

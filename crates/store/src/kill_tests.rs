@@ -48,7 +48,7 @@ fn child() {
     let Some(root) = std::env::var_os(HOME) else { return };
     let home = Home::at(PathBuf::from(root));
     if std::env::var(DEED).unwrap() == "make home" {
-        return make_home(&home, None).unwrap();
+        return make_home(&home).unwrap();
     }
     run(&Store::open(home).unwrap(), &std::env::var(DEED).unwrap()).unwrap();
 }
@@ -156,6 +156,6 @@ fn a_home_killed_while_it_is_made_can_be_made_again() {
     let root = tempfile::tempdir().unwrap();
     die(root.path(), "make home", "written");
     assert_eq!(count(root.path()), 1, "only the temporary file");
-    make_home(&Home::at(root.path().to_owned()), None).unwrap();
+    make_home(&Home::at(root.path().to_owned())).unwrap();
     Store::open(Home::at(root.path().to_owned())).unwrap();
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::create::{Owner, make_dir, set_owner_and_mode};
+use crate::create::{Owner, make_dir};
 use crate::durable;
 use crate::error::StoreError;
 use crate::home::Home;
@@ -36,12 +36,12 @@ pub(crate) fn resolve(home: &Home) -> PathBuf {
 }
 
 /// Makes the run directory (again: /tmp is emptied at boot) and, in a deep home, the link to it.
-pub(crate) fn make(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> {
+pub(crate) fn make(home: &Home) -> Result<(), StoreError> {
     let link = home.run_link();
     if is_short(home) {
-        return make_dir(&link, 0o711, owner);
+        return make_dir(&link, 0o711);
     }
-    let owner = owner.unwrap_or_else(Owner::current);
+    let owner = Owner::current();
     // A link that still leads to a directory of ours is kept: servers that an earlier daemon left have sockets there.
     if let Ok(target) = std::fs::read_link(&link)
         && open_ours(&target, owner).is_ok()
@@ -49,23 +49,13 @@ pub(crate) fn make(home: &Home, owner: Option<Owner>) -> Result<(), StoreError> 
         return Ok(());
     }
     let target = short_dir(home, owner.uid);
-    match std::fs::create_dir(&target) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(StoreError::io("make", &target, e)),
-        Err(_) => {}
-        // Made by us just now, as whoever we are; `open_ours` below refuses it if it was swapped since.
-        Ok(()) => give_away(&target, owner)?,
+    if let Err(e) = std::fs::create_dir(&target)
+        && e.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(StoreError::io("make", &target, e));
     }
     open_ours(&target, owner)?;
     durable::replace_symlink(&target, &link).map_err(|e| StoreError::io("link", &link, e))
-}
-
-fn give_away(target: &Path, owner: Owner) -> Result<(), StoreError> {
-    let dir = open_dir(target).map_err(|e| StoreError::io("open", target, e))?;
-    let stat = rustix::fs::fstat(&dir).map_err(|e| StoreError::io("look at", target, e))?;
-    if stat.st_uid != rustix::process::geteuid().as_raw() {
-        return Err(StoreError::NotOurs(target.to_owned()));
-    }
-    set_owner_and_mode(&dir, Some(owner), 0o711).map_err(|e| StoreError::io("change the owner of", target, e))
 }
 
 /// Anybody may have put something at a name in /tmp: it must be a directory, no link, and belong to us.

@@ -185,7 +185,7 @@ fn a_store_needs_a_home() {
     let root = tempfile::tempdir().unwrap();
     let home = Home::at(root.path().join("home"));
     assert!(matches!(Store::open(home.clone()), Err(StoreError::NoHome(_))));
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     Store::open(home).unwrap();
 }
 

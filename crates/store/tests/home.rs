@@ -23,9 +23,9 @@ fn home() -> (tempfile::TempDir, Home) {
 #[test]
 fn the_skeleton_has_its_modes_and_is_made_twice_without_harm() {
     let (_root, home) = home();
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     fs::set_permissions(home.secrets_dir(), fs::Permissions::from_mode(0o755)).unwrap();
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     assert_eq!(fs::read(home.format_file()).unwrap(), b"1\n");
     for private in
         [home.secrets_dir(), home.branches_dir(), home.templates_dir(), home.staging(), home.trash(), home.log_dir()]
@@ -44,16 +44,16 @@ fn a_directory_of_somebody_elses_is_not_used() {
     let (_root, home) = home();
     fs::create_dir(home.root()).unwrap();
     fs::write(home.nap_toml(), "port = 5433\n").unwrap();
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     fs::remove_file(home.format_file()).unwrap();
-    assert!(matches!(make_home(&home, None), Err(StoreError::NotAHome(_))));
+    assert!(matches!(make_home(&home), Err(StoreError::NotAHome(_))));
     fs::create_dir(home.branches_dir().join("main")).unwrap();
-    assert!(matches!(make_home(&home, None), Err(StoreError::FormatMissing(_))));
+    assert!(matches!(make_home(&home), Err(StoreError::FormatMissing(_))));
     fs::write(home.format_file(), "2\n").unwrap();
-    let error = make_home(&home, None).unwrap_err().to_string();
+    let error = make_home(&home).unwrap_err().to_string();
     assert!(error.ends_with("has format 2; this Napgres knows formats up to 1"), "{error}");
     fs::write(home.format_file(), "one").unwrap();
-    assert!(matches!(make_home(&home, None), Err(StoreError::FormatUnreadable(_))));
+    assert!(matches!(make_home(&home), Err(StoreError::FormatUnreadable(_))));
 }
 
 #[test]
@@ -63,19 +63,20 @@ fn root_makes_it_for_another_and_follows_no_link() {
     }
     let (root, home) = home();
     let owner = Owner { uid: 12_345, gid: 12_346 };
-    make_home(&home, Some(owner)).unwrap();
-    for path in [home.root().to_owned(), home.format_file(), home.lock_file(), home.run_dir(), home.secrets_dir()] {
-        let found = fs::symlink_metadata(&path).unwrap();
-        assert_eq!((found.uid(), found.gid()), (12_345, 12_346), "{}", path.display());
-    }
+    create::give_home(&home, owner).unwrap();
+    let found = fs::symlink_metadata(home.root()).unwrap();
+    assert_eq!((found.uid(), found.gid()), (12_345, 12_346));
+    assert_eq!(fs::read_dir(home.root()).unwrap().count(), 0, "what is in it, its owner makes");
     config::set(&home, "port", Some("5433")).unwrap();
     assert_eq!(fs::metadata(home.nap_toml()).unwrap().uid(), 12_345, "the owner can replace what root wrote");
 
+    // Its owner may put links where directories are looked for; nothing behind them is changed.
+    make_home(&home).unwrap();
+    fs::remove_dir(home.log_dir()).unwrap();
     let victim = root.path().join("victim");
     fs::create_dir(&victim).unwrap();
-    fs::remove_dir(home.log_dir()).unwrap();
     symlink(&victim, home.log_dir()).unwrap();
-    assert!(matches!(make_home(&home, Some(owner)), Err(StoreError::NotOurs(_))));
+    assert!(matches!(make_home(&home), Err(StoreError::NotOurs(_))));
     assert_eq!(fs::metadata(&victim).unwrap().uid(), 0);
 }
 
@@ -84,7 +85,7 @@ fn the_home_itself_may_be_a_link() {
     let (root, home) = home();
     fs::create_dir(root.path().join("large")).unwrap();
     symlink(root.path().join("large"), home.root()).unwrap();
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     assert_eq!(mode(&root.path().join("large")), 0o711);
     assert!(root.path().join("large/branches").is_dir());
 }
@@ -93,7 +94,7 @@ fn the_home_itself_may_be_a_link() {
 fn one_daemon_per_home() {
     let (_root, home) = home();
     assert!(matches!(HomeLock::acquire(&home), Err(LockError::Store(StoreError::NoHome(_)))));
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     let lock = HomeLock::acquire(&home).unwrap();
     let Err(LockError::Held { pid, .. }) = HomeLock::acquire(&home) else { panic!("two daemons") };
     assert_eq!(pid, Some(std::process::id().cast_signed()));
@@ -125,7 +126,7 @@ impl Drop for DeepHome {
 fn a_deep_home_has_short_sockets() {
     let deep = DeepHome::new();
     let home = &deep.home;
-    make_home(home, None).unwrap();
+    make_home(home).unwrap();
     let id = BranchId::from_bytes([7; 4]);
     create::make_server_socket_dir(home, &id).unwrap();
     UnixListener::bind(home.server_socket_dir(&id).join(".s.PGSQL.65535")).unwrap();
@@ -136,7 +137,7 @@ fn a_deep_home_has_short_sockets() {
     // As after a boot, which empties /tmp.
     let short = home.run_dir();
     fs::remove_dir_all(&short).unwrap();
-    make_home(home, None).unwrap();
+    make_home(home).unwrap();
     assert_eq!(home.run_dir(), short);
     assert!(short.is_dir());
 }
@@ -145,17 +146,17 @@ fn a_deep_home_has_short_sockets() {
 fn what_others_planted_for_a_run_directory_is_refused() {
     let deep = DeepHome::new();
     let home = &deep.home;
-    make_home(home, None).unwrap();
+    make_home(home).unwrap();
     let (short, elsewhere) = (home.run_dir(), home.root().join("elsewhere"));
     fs::remove_dir_all(&short).unwrap();
     fs::create_dir(&elsewhere).unwrap();
     symlink(&elsewhere, &short).unwrap();
-    assert!(matches!(make_home(home, None), Err(StoreError::NotOurs(_))), "a link");
+    assert!(matches!(make_home(home), Err(StoreError::NotOurs(_))), "a link");
     fs::remove_file(&short).unwrap();
     if rustix::process::geteuid().is_root() {
         fs::create_dir(&short).unwrap();
         std::os::unix::fs::chown(&short, Some(12_345), None).unwrap();
-        assert!(matches!(make_home(home, None), Err(StoreError::NotOurs(_))), "somebody else's");
+        assert!(matches!(make_home(home), Err(StoreError::NotOurs(_))), "somebody else's");
         fs::remove_dir(&short).unwrap();
     }
 }
@@ -178,7 +179,7 @@ fn paths_are_as_they_should_be() {
 #[test]
 fn settings_are_changed_and_comments_stay() {
     let (_root, home) = home();
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     assert_eq!(config::load(&home).unwrap(), Default::default());
     fs::write(home.nap_toml(), "# ours\nport = 1 # the port\n").unwrap();
     assert_eq!(config::set(&home, "port", Some("5433")).unwrap().port, 5433);

@@ -151,13 +151,13 @@ fn a_read_only_home_is_named_as_such() {
     store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap();
     mount.remount("ro");
     let home = Home::at(root);
-    make_home(&home, None).unwrap();
+    make_home(&home).unwrap();
     let Err(LockError::Store(StoreError::ReadOnly(_))) = HomeLock::acquire(&home) else { panic!("locked") };
     let failures = [
         store.create_root(&name("two"), id(2), MAJOR, no_fill).unwrap_err(),
         store.clone_branch(&name("main"), &name("two"), id(2)).unwrap_err(),
         store.remove(&name("main")).unwrap_err(),
-        make_home(&Home::at(mount.at().join("new")), None).unwrap_err(),
+        make_home(&Home::at(mount.at().join("new"))).unwrap_err(),
     ];
     for error in failures {
         assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
