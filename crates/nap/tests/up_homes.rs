@@ -82,7 +82,9 @@ fn behind_a_link() {
 #[test]
 fn a_bare_psql_finds_us_where_libpqs_directory_is_ours_to_write_in() {
     let default = Path::new("/var/run/postgresql");
-    if !default.is_dir() || !nap_testkit::is_root() {
+    // A libpq that was built elsewhere looks elsewhere.
+    let debians = nap_testkit::pg_majors()[0].bin.starts_with("/usr/lib/postgresql");
+    if !default.is_dir() || !nap_testkit::is_root() || !debians {
         return;
     }
     let base = PathBuf::from(format!("/tmp/nap-bare-{}", std::process::id()));

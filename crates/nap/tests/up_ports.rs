@@ -36,7 +36,7 @@ fn a_pair_is_taken_only_when_both_are_free_and_is_kept() {
     let home = without_a_port();
     home.up();
     let port = port_of(&home);
-    assert!((54_320..54_520).contains(&port) && port % 2 == 0, "{port}");
+    assert!((54_320..54_520).contains(&port) && port.is_multiple_of(2), "{port}");
     assert_eq!(in_nap_toml(&home), format!("port = {port}"));
     let other = without_a_port();
     other.up();
@@ -86,7 +86,7 @@ fn a_cluster_of_the_system_beside_us_is_left_alone() {
     let beside = home.beside().join("theirs");
     let pair = PortPair::free();
     let run = |name: &str, arguments: &[&str]| {
-        let mut command = nap_testkit::as_server_user(&home.install().program(name));
+        let mut command = nap_testkit::as_server_user(home.install().program(name));
         nap_testkit::Output::of(command.args(arguments).current_dir("/")).ok().to_owned()
     };
     std::fs::create_dir(&beside).unwrap();
