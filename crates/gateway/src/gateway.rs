@@ -68,11 +68,11 @@ impl<B: Branches> Gateway<B> {
         Ok(Self { shared, workers, closing, accepting: Mutex::default() })
     }
 
-    /// Accepts connections from a TCP listener, on the caller's runtime, until [`Gateway::stop_accepting`].
-    pub fn serve_tcp(&self, listener: std::net::TcpListener) -> io::Result<()> {
+    /// Accepts connections from a TCP listener, on the caller's runtime. With `door`, what comes in there is for that
+    /// branch.
+    pub fn serve_tcp(&self, listener: std::net::TcpListener, door: Option<BranchName>) -> io::Result<Door> {
         listener.set_nonblocking(true)?;
-        self.serve(Listener::Tcp(TcpListener::from_std(listener)?), None);
-        Ok(())
+        Ok(Door(self.serve(Listener::Tcp(TcpListener::from_std(listener)?), door)))
     }
 
     /// Accepts connections from a Unix socket. With `door`, what comes in there is for that branch. The file stays

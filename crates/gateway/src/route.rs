@@ -39,7 +39,7 @@ impl fmt::Display for Way {
             Way::Setting => f.write_str("nap.branch in options"),
             Way::Endpoint => f.write_str("endpoint in options"),
             Way::Parameter(name) => write!(f, "the startup parameter \"{name}\""),
-            Way::Door => f.write_str("the socket it came through"),
+            Way::Door => f.write_str("the socket or port it came through"),
         }
     }
 }

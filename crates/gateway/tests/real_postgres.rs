@@ -102,7 +102,7 @@ fn branches_that_are_not_there_or_disagree_are_refused() {
     assert!(unknown.contains("3D000: branch \"feature-logn\" does not exist"), "{unknown}");
     assert!(unknown.contains("Did you mean \"feature-login\"?"), "{unknown}");
     let two = house.refusal(&format!("{} user=alice dbname=shop@main", house.door("dev")));
-    assert!(two.contains("22023: the socket it came through names branch \"feature-login\""), "{two}");
+    assert!(two.contains("22023: the socket or port it came through names branch \"feature-login\""), "{two}");
     assert_eq!(house.wakes(), 0);
 }
 

@@ -2,6 +2,7 @@
 
 mod spec;
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -79,6 +80,9 @@ impl Default for Settings {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BranchSettings {
+    /// A TCP port of its own: what comes in there is for this branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<NonZeroU16>,
     /// In place of the home's `sleep_after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sleep_after: Option<Span>,

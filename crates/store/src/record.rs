@@ -115,6 +115,7 @@ mod tests {
             nanoseconds in 0..4_000_000_000_000_000_000_i128,
             major in 14..30_u16,
             seconds in proptest::option::of(0..1_000_000_u64),
+            port in proptest::option::of(any::<std::num::NonZeroU16>()),
         ) -> BranchRecord {
             BranchRecord {
                 name,
@@ -123,7 +124,7 @@ mod tests {
                 branched_at: lsn.map(Lsn),
                 created: jiff::Timestamp::from_nanosecond(nanoseconds).unwrap(),
                 major: Major(major),
-                settings: BranchSettings { sleep_after: seconds.map(Span::seconds) },
+                settings: BranchSettings { port, sleep_after: seconds.map(Span::seconds) },
             }
         }
     }

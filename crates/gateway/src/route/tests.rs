@@ -60,7 +60,7 @@ fn two_branches_are_an_error_that_names_both() {
         &[("user", "al"), ("branch", "dev")],
     ] {
         let error = routed(parameters, Some("other")).unwrap_err();
-        assert!(error.to_string().starts_with("the socket it came through names branch \"other\""), "{error}");
+        assert!(error.to_string().starts_with("the socket or port it came through names branch \"other\""), "{error}");
     }
     assert!(routed(&[("user", "al"), ("database", "d@one"), ("database", "d@two")], None).is_err());
 }

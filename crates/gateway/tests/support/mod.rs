@@ -220,9 +220,9 @@ impl House {
         let gateway = Gateway::start(cluster.clone(), limits_seen, peers, [9; 32]).unwrap();
         let tcp = bind_tcp(&["127.0.0.1".into()], 0).unwrap().remove(0);
         let port = tcp.local_addr().unwrap().port();
-        gateway.serve_tcp(tcp).unwrap();
+        let doors = vec![gateway.serve_tcp(tcp, None).unwrap()];
         drop(entered);
-        let house = Self { gateway, cluster, limits, port, doors: Vec::new(), runtime };
+        let house = Self { gateway, cluster, limits, port, doors, runtime };
         house.open_door("u", None)
     }
 

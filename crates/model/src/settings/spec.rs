@@ -45,12 +45,15 @@ const fn spec(name: &'static str, default: &'static str, applies: Applies, meani
 pub const SPECS: &[Spec] = {
     use Applies::{NewBranches, Reload, Restart};
     &[
-        spec(
-            "port",
-            "",
-            Restart,
-            "TCP port and the number in socket names; the first start chooses a free one and writes it here. The next port is reserved for the read-only door",
-        ),
+        Spec {
+            per_branch: true,
+            ..spec(
+                "port",
+                "",
+                Restart,
+                "TCP port and the number in socket names; the first start chooses a free one and writes it here. The next port is reserved for the read-only door. A branch's own port leads to that branch, at once",
+            )
+        },
         spec(
             "listen_addresses",
             "[\"127.0.0.1\", \"::1\"]",
