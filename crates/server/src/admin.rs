@@ -24,6 +24,11 @@ mod queries;
 
 /// How long the connection stays open after its last question.
 const KEEP_OPEN: Duration = Duration::from_secs(1);
+/// How old it may become: one that busy logins kept open for ever would stand in the way of CREATE DATABASE …
+/// TEMPLATE, which gives up after five seconds. The next one waits until that command is over, and is not counted.
+const OPEN_AT_MOST: Duration = Duration::from_secs(2);
+/// How long a database may keep us at its door (as a template that is being copied does) before the next is tried.
+const COME_IN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a question may take before the server counts as one that does not answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The pause between tries while the server refuses connections because it recovers from a crash of a backend.
@@ -135,6 +140,7 @@ impl Drop for Settling {
 
 struct Open {
     client: Arc<Client>,
+    since: Instant,
     last_used: Instant,
 }
 
@@ -151,6 +157,16 @@ impl Admin {
     /// Takes note of the superusers and databases there are.
     pub fn learn(&self, snapshot: &AccessSnapshot) {
         *self.ways_in.lock().unwrap_or_else(PoisonError::into_inner) = WaysIn::of(snapshot);
+    }
+
+    /// The superusers as they are now: one that is renamed before the server has ever settled must not lock us out.
+    async fn learn_superusers(&self, client: &Client) {
+        let Ok(rows) = client.query_typed(queries::SUPERUSERS, &[]).await else { return };
+        let now: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        let mut ways_in = self.ways_in.lock().unwrap_or_else(PoisonError::into_inner);
+        ways_in.roles.retain(|role| !now.contains(role));
+        ways_in.roles.splice(0..0, now);
+        ways_in.roles.truncate(NAMES_TRIED_MAX);
     }
 
     /// What is to be known about a login, read now.
@@ -226,12 +242,15 @@ impl Admin {
 
     async fn client(self: &Arc<Self>) -> Result<Arc<Client>, AdminError> {
         let mut open = self.open.lock().await;
-        if let Some(open) = open.as_mut().filter(|open| !open.client.is_closed()) {
-            open.last_used = Instant::now();
+        let now = Instant::now();
+        if let Some(open) = open.as_mut().filter(|open| !open.client.is_closed() && now < open.since + OPEN_AT_MOST) {
+            open.last_used = now;
             return Ok(open.client.clone());
         }
+        open.take();
         let client = Arc::new(self.connect().await?);
-        *open = Some(Open { client: client.clone(), last_used: Instant::now() });
+        let now = Instant::now();
+        *open = Some(Open { client: client.clone(), since: now, last_used: now });
         tokio::spawn(self.clone().close_when_unused());
         Ok(client)
     }
@@ -260,7 +279,12 @@ impl Admin {
             let Some((role, database)) = &way else {
                 return Err(AdminError::Nonsense("no known superuser gets into any known database".into()));
             };
-            match self.config(role, database).connect(NoTls).await {
+            let config = self.config(role, database);
+            let Ok(connected) = tokio::time::timeout(COME_IN_WITHIN, config.connect(NoTls)).await else {
+                way = ways.next();
+                continue;
+            };
+            match connected {
                 Ok((_, connection)) if connection.parameter("is_superuser") != Some("on") => way = ways.next(),
                 Ok((client, connection)) => {
                     let branch = self.branch.clone();
@@ -269,6 +293,7 @@ impl Admin {
                             tracing::debug!(%branch, %error, "the daemon's own connection ended");
                         }
                     });
+                    self.learn_superusers(&client).await;
                     return Ok(client);
                 }
                 Err(error) => match error.code().map(|code| code.code()) {
@@ -285,10 +310,11 @@ impl Admin {
         // What a role or database sets for itself must not change what these questions mean; options given at
         // connection time win over both.
         let mut options = "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 -c role=none \
+                           -c idle_session_timeout=0 -c session_preload_libraries= -c local_preload_libraries= \
                            -c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed"
             .to_owned();
         if self.major >= Major(17) {
-            options.push_str(" -c event_triggers=off");
+            options.push_str(" -c event_triggers=off -c transaction_timeout=0");
         }
         let mut config = Config::new();
         config

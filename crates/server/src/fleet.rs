@@ -101,19 +101,21 @@ async fn make_room(fleet: std::sync::Weak<Fleet>, slots: Arc<Slots>) {
         slots.changed().await;
         while slots.queued() > 0 {
             let Some(idle) = fleet.upgrade().map(|fleet| fleet.idle_longest_first()) else { return };
-            let queued = slots.queued();
+            let left = slots.left_queue();
+            let mut made_room = false;
             for server in idle {
                 // One that does not answer must not keep the others from making room.
                 let asked = tokio::time::timeout(ANSWER_WITHIN, server.sleep_because(Reason::RoomNeeded)).await;
-                if matches!(asked, Ok(Ok(()))) {
+                made_room = matches!(asked, Ok(Ok(())));
+                if made_room {
                     break;
                 }
             }
-            // If room was made the queue moves; if not, either a server becomes idle, which nudges, or a guard falls,
-            // which nobody tells.
+            // If room was made the queue moves, and only then is it seen whether more is needed. If not, either a server
+            // becomes idle, which nudges, or a guard falls, which nobody tells.
             let ask_again = Instant::now() + ASK_AGAIN;
-            while slots.queued() >= queued && tokio::time::timeout_at(ask_again, slots.changed()).await.is_ok() {
-                if fleet.upgrade().is_some_and(|fleet| !fleet.idle_longest_first().is_empty()) {
+            while slots.left_queue() == left && tokio::time::timeout_at(ask_again, slots.changed()).await.is_ok() {
+                if !made_room && fleet.upgrade().is_some_and(|fleet| !fleet.idle_longest_first().is_empty()) {
                     break;
                 }
             }

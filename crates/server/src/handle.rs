@@ -102,11 +102,12 @@ impl ServerHandle {
 
     /// The server, awake: woken if need be, by one start for all who ask.
     pub async fn awake(&self, deadline: Instant) -> Result<Lease, WakeError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let ending = || WakeError::Ending { branch: self.branch.clone() };
         self.owner.send(Command::Acquire { reply }).map_err(|_| ending())?;
-        match tokio::time::timeout_at(deadline, answer).await {
+        match tokio::time::timeout_at(deadline, &mut answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(ending())),
+            // `answer` lives on: if its end were seen first the wake would be given up, and why it was late forgotten.
             Err(_) => {
                 let (reply, why) = oneshot::channel();
                 self.owner.send(Command::WhyLate { reply }).map_err(|_| ending())?;

@@ -245,7 +245,13 @@ impl Owner {
         match transition(self.state, reason) {
             Ok(row) => {
                 self.state = row.to;
-                tracing::info!(branch = %self.spec.branch, from = %row.from, to = %row.to, "{}", row.says);
+                // Looks at a guard that goes on standing would fill the log.
+                let known_guard = self.last_seen != Observation::default();
+                if known_guard && matches!(reason, Reason::Idle | Reason::GuardStands) {
+                    tracing::debug!(branch = %self.spec.branch, from = %row.from, to = %row.to, "{}", row.says);
+                } else {
+                    tracing::info!(branch = %self.spec.branch, from = %row.from, to = %row.to, "{}", row.says);
+                }
                 self.status.send_modify(|status| {
                     status.state = row.to;
                     status.reason = Some(reason);

@@ -1,7 +1,7 @@
 //! Places for awake servers: `max_awake` of them, given out in the order of asking.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -12,6 +12,8 @@ pub struct Slots {
     /// Places that were taken away while servers held them: the next that come back are not given out again.
     owed: AtomicU32,
     queued: AtomicU32,
+    /// How many wakes have left the queue so far, with a place or without.
+    left_queue: AtomicU64,
     changed: Notify,
 }
 
@@ -29,6 +31,7 @@ impl Slots {
             size: AtomicU32::new(size),
             owed: AtomicU32::new(0),
             queued: AtomicU32::new(0),
+            left_queue: AtomicU64::new(0),
             changed: Notify::new(),
         })
     }
@@ -69,6 +72,11 @@ impl Slots {
         self.queued.load(Ordering::Relaxed)
     }
 
+    /// A number that grows whenever a wake leaves the queue.
+    pub fn left_queue(&self) -> u64 {
+        self.left_queue.load(Ordering::Relaxed)
+    }
+
     /// Something may have changed: a wake queued, a server became idle.
     pub fn nudge(&self) {
         self.changed.notify_one();
@@ -93,6 +101,7 @@ impl<'a> Queued<'a> {
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
         self.0.queued.fetch_sub(1, Ordering::Relaxed);
+        self.0.left_queue.fetch_add(1, Ordering::Relaxed);
         self.0.nudge();
     }
 }

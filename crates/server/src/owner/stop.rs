@@ -51,6 +51,10 @@ impl Owner {
                 self.stop_processes();
             }
             Settled::Guarded(seen, standing) => {
+                if seen != self.last_seen {
+                    let guards: Vec<String> = standing.iter().map(ToString::to_string).collect();
+                    tracing::info!(branch = %self.spec.branch, guards = guards.join(", "), "may not sleep");
+                }
                 self.last_seen = seen;
                 self.stay_awake();
                 let branch = self.branch();
