@@ -4,9 +4,8 @@
 //! open it stands in the way of DROP DATABASE and CREATE DATABASE … TEMPLATE for the database it is in, and PostgreSQL
 //! waits five seconds for such a connection to go away.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
@@ -16,23 +15,20 @@ use nap_model::lsn::Lsn;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, NoTls};
 
-use crate::initdb::BOOTSTRAP_SUPERUSER;
-
+mod connect;
 mod queries;
+
+use connect::WaysIn;
 
 /// How long the connection stays open after its last question.
 const KEEP_OPEN: Duration = Duration::from_secs(1);
 /// How old it may become: one that busy logins kept open for ever would stand in the way of CREATE DATABASE …
 /// TEMPLATE, which gives up after five seconds. The next one waits until that command is over, and is not counted.
 const OPEN_AT_MOST: Duration = Duration::from_secs(2);
-/// How long a database may keep us at its door (as a template that is being copied does) before the next is tried.
-const COME_IN_WITHIN: Duration = Duration::from_secs(1);
 /// How long a question may take before the server counts as one that does not answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// The pause between tries while the server refuses connections because it recovers from a crash of a backend.
-const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Why a question got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -84,44 +80,6 @@ pub struct Admin {
     ways_in: std::sync::Mutex<WaysIn>,
 }
 
-/// As whom, and to which database, it may connect; tried in turn. Both are the user's to rename or drop.
-struct WaysIn {
-    roles: Vec<String>,
-    databases: Vec<String>,
-}
-
-impl WaysIn {
-    fn of(snapshot: &AccessSnapshot) -> Self {
-        let mut roles = snapshot.superusers.clone();
-        roles.push(BOOTSTRAP_SUPERUSER.to_owned());
-        // A renamed superuser may be among them.
-        roles.extend(snapshot.roles.iter().filter(|role| role.can_login).map(|role| role.name.clone()));
-        let mut databases = USUAL_DATABASES.map(str::to_owned).to_vec();
-        let open = snapshot.databases.iter().filter(|database| database.allows_connections);
-        databases.extend(open.map(|database| database.name.clone()));
-        for names in [&mut roles, &mut databases] {
-            let mut seen = HashSet::new();
-            names.retain(|name| seen.insert(name.clone()));
-            names.truncate(NAMES_TRIED_MAX);
-        }
-        Self { roles, databases }
-    }
-
-    /// Every role with every database.
-    fn pairs(&self) -> Vec<(String, String)> {
-        let mut pairs = Vec::new();
-        for role in &self.roles {
-            pairs.extend(self.databases.iter().map(|database| (role.clone(), database.clone())));
-        }
-        pairs
-    }
-}
-
-/// In every cluster that initdb made.
-const USUAL_DATABASES: [&str; 2] = ["postgres", "template1"];
-/// So many roles, and so many databases, are tried.
-const NAMES_TRIED_MAX: usize = 12;
-
 /// A connection that settles. When a client turns the settling round, its backend must not go on waiting for the
 /// checkpoint: under a ping every second they would pile up.
 struct Settling {
@@ -147,26 +105,7 @@ struct Open {
 impl Admin {
     /// For the server with this private socket. Nothing is connected yet.
     pub fn new(branch: BranchName, major: Major, socket_dir: PathBuf) -> Arc<Self> {
-        let ways_in = WaysIn {
-            roles: vec![BOOTSTRAP_SUPERUSER.to_owned()],
-            databases: USUAL_DATABASES.map(str::to_owned).to_vec(),
-        };
-        Arc::new(Self { branch, major, socket_dir, open: Mutex::new(None), ways_in: std::sync::Mutex::new(ways_in) })
-    }
-
-    /// Takes note of the superusers and databases there are.
-    pub fn learn(&self, snapshot: &AccessSnapshot) {
-        *self.ways_in.lock().unwrap_or_else(PoisonError::into_inner) = WaysIn::of(snapshot);
-    }
-
-    /// The superusers as they are now: one that is renamed before the server has ever settled must not lock us out.
-    async fn learn_superusers(&self, client: &Client) {
-        let Ok(rows) = client.query_typed(queries::SUPERUSERS, &[]).await else { return };
-        let now: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-        let mut ways_in = self.ways_in.lock().unwrap_or_else(PoisonError::into_inner);
-        ways_in.roles.retain(|role| !now.contains(role));
-        ways_in.roles.splice(0..0, now);
-        ways_in.roles.truncate(NAMES_TRIED_MAX);
+        Arc::new(Self { branch, major, socket_dir, open: Mutex::new(None), ways_in: std::sync::Mutex::default() })
     }
 
     /// What is to be known about a login, read now.
@@ -270,61 +209,6 @@ impl Admin {
                 }
             }
         }
-    }
-
-    async fn connect(&self) -> Result<Client, AdminError> {
-        let mut ways = self.ways_in.lock().unwrap_or_else(PoisonError::into_inner).pairs().into_iter();
-        let mut way = ways.next();
-        loop {
-            let Some((role, database)) = &way else {
-                return Err(AdminError::Nonsense("no known superuser gets into any known database".into()));
-            };
-            let config = self.config(role, database);
-            let Ok(connected) = tokio::time::timeout(COME_IN_WITHIN, config.connect(NoTls)).await else {
-                way = ways.next();
-                continue;
-            };
-            match connected {
-                Ok((_, connection)) if connection.parameter("is_superuser") != Some("on") => way = ways.next(),
-                Ok((client, connection)) => {
-                    let branch = self.branch.clone();
-                    tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%branch, %error, "the daemon's own connection ended");
-                        }
-                    });
-                    self.learn_superusers(&client).await;
-                    return Ok(client);
-                }
-                Err(error) => match error.code().map(|code| code.code()) {
-                    Some("57P03") => tokio::time::sleep(RETRY_AFTER).await,
-                    // No such database, it takes no connections, no such role, or not a role to log in as.
-                    Some("3D000" | "55000" | "28000") => way = ways.next(),
-                    _ => return Err(error.into()),
-                },
-            }
-        }
-    }
-
-    fn config(&self, role: &str, database: &str) -> Config {
-        // What a role or database sets for itself must not change what these questions mean; options given at
-        // connection time win over both.
-        let mut options = "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 -c role=none \
-                           -c idle_session_timeout=0 -c session_preload_libraries= -c local_preload_libraries= \
-                           -c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed"
-            .to_owned();
-        if self.major >= Major(17) {
-            options.push_str(" -c event_triggers=off -c transaction_timeout=0");
-        }
-        let mut config = Config::new();
-        config
-            .host_path(&self.socket_dir)
-            .port(crate::launch::SOCKET_PORT)
-            .user(role)
-            .dbname(database)
-            .application_name(queries::APPLICATION_NAME)
-            .options(&options);
-        config
     }
 }
 
