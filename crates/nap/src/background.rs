@@ -38,7 +38,7 @@ enum Line {
 /// Starts the daemon of this home, and returns when it is ready.
 pub(crate) fn start(home: &Home, port: Option<u16>, pg: Option<Major>) -> Result<(), Failure> {
     let cannot = |error: io::Error| Failure::failed("cannot start the daemon").caused_by(&error);
-    let words = tempfile::tempfile().map_err(cannot)?;
+    let words = nap_server::children::nameless_file().map_err(cannot)?;
     let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
     command.arg("--home").arg(home.root()).args(["up", "--foreground", "--ready-on-stdout"]);
     command.args(port.map(|port| format!("--port={port}")));

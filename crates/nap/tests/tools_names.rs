@@ -89,7 +89,7 @@ fn ways_that_agree_lead_there_and_ways_that_contradict_are_named() {
             Raw::unix(&home.door("feat"), home.port()).start(&through_the_door.parameters()).ready().unwrap_err();
         assert_eq!(error.code, "22023", "{error:?}");
         assert!(
-            error.message.contains("\"main\"") && error.message.contains("the socket it came through"),
+            error.message.contains("\"main\"") && error.message.contains("the socket or port it came through"),
             "{error:?}"
         );
     }

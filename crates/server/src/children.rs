@@ -108,7 +108,7 @@ impl Children {
 }
 
 /// A file that needs no directory, and so no room on a disk that may be full.
-pub(crate) fn nameless_file() -> io::Result<std::fs::File> {
+pub fn nameless_file() -> io::Result<std::fs::File> {
     #[cfg(target_os = "linux")]
     {
         let file = rustix::fs::memfd_create("nap", rustix::fs::MemfdFlags::CLOEXEC)?;

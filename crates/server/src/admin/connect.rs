@@ -80,12 +80,18 @@ impl Admin {
     pub(super) async fn connect(&self) -> Result<Client, AdminError> {
         let mut ways = self.ways_in.lock().unwrap_or_else(PoisonError::into_inner).pairs().into_iter();
         let mut way = ways.next();
+        let mut late = false;
         loop {
             let Some((role, database)) = &way else {
+                // A machine under load is no reason to give up for good.
+                if late {
+                    return Err(AdminError::Late);
+                }
                 return Err(AdminError::Nonsense("no known superuser gets into any known database".into()));
             };
             let config = self.config(role, database);
             let Ok(connected) = tokio::time::timeout(COME_IN_WITHIN, config.connect(NoTls)).await else {
+                late = true;
                 way = ways.next();
                 continue;
             };
