@@ -57,6 +57,15 @@ pub fn call(socket: &Path, request: &Request, timeout: Duration) -> Result<Reply
     Ok(serde_json::from_slice(&reply)?)
 }
 
+/// The process that listens on `socket`, by its number here. What a daemon says of itself means nothing outside its own
+/// PID namespace. None: it has no number here, or the system does not tell.
+pub fn listener_pid(socket: &Path) -> Result<Option<u32>, CallError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let stream = runtime.block_on(tokio::net::UnixStream::connect(socket)).map_err(not_connected)?;
+    let pid = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
+    Ok(pid.filter(|pid| *pid != 0))
+}
+
 fn read_reply(stream: UnixStream, deadline: Instant, timeout: Duration) -> Result<Vec<u8>, CallError> {
     let mut reader = BufReader::new(stream);
     let mut reply = Vec::new();

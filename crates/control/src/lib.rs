@@ -11,7 +11,7 @@ mod report;
 mod request;
 mod server;
 
-pub use client::{CallError, call};
+pub use client::{CallError, call, listener_pid};
 pub use failure::{Failure, FailureKind};
 pub use line::{REPLY_MAX_BYTES, REQUEST_MAX_BYTES};
 pub use report::{

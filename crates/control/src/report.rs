@@ -72,6 +72,9 @@ pub struct StatusReport {
     pub listen_addresses: Vec<String>,
     /// The directories with sockets for clients that name no branch by their door.
     pub socket_directories: Vec<PathBuf>,
+    /// Why none of them is libpq's default directory, if that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libpq_socket_missing: Option<String>,
     /// How long it has been running.
     pub uptime_ms: u64,
     /// The PostgreSQL installations that it found, newest first.

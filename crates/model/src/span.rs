@@ -16,8 +16,15 @@ pub struct Span(pub Option<Duration>);
 
 /// A text that is no span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a span of time: write a whole number and one of ms, s, min, h, d (30s, 5min), or never")]
-pub struct BadSpan(String);
+#[error("\"{text}\" is not a span of time: {}", .meant.as_ref().map_or_else(
+    || "write a whole number and one of ms, s, min, h, d (30s, 5min), or never".to_owned(),
+    |meant| format!("did you mean {meant}?"),
+))]
+pub struct BadSpan {
+    text: String,
+    /// What people write elsewhere, in our units.
+    meant: Option<String>,
+}
 
 impl Span {
     /// A span of whole seconds.
@@ -26,24 +33,50 @@ impl Span {
     }
 }
 
+/// How others write the units.
+const OTHER_UNITS: [(&[&str], &str); 5] = [
+    (&["msec", "msecs", "millisecond", "milliseconds"], "ms"),
+    (&["", "sec", "secs", "second", "seconds"], "s"),
+    (&["m", "mins", "minute", "minutes"], "min"),
+    (&["hr", "hrs", "hour", "hours"], "h"),
+    (&["day", "days"], "d"),
+];
+
+/// `5m` may have meant `5min`.
+fn meant(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_lowercase();
+    if text == "never" {
+        return Some(text);
+    }
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(end)?;
+    let unit = unit.trim_start();
+    let ours = OTHER_UNITS.iter().find(|(others, ours)| others.contains(&unit) || *ours == unit)?.1;
+    let meant = format!("{number}{ours}");
+    read(&meant).is_some().then_some(meant)
+}
+
 const UNITS_MS: [(&str, u64); 5] = [("ms", 1), ("min", 60_000), ("s", 1_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl FromStr for Span {
     type Err = BadSpan;
     fn from_str(text: &str) -> Result<Self, BadSpan> {
-        let bad = || BadSpan(text.chars().take(40).collect());
-        if text == "never" {
-            return Ok(Self(None));
-        }
-        let (unit, factor) = UNITS_MS.iter().find(|(unit, _)| text.ends_with(unit)).ok_or_else(bad)?;
-        let number = text.strip_suffix(unit).ok_or_else(bad)?.trim_end();
-        if !number.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(bad());
-        }
-        let count: u64 = number.parse().map_err(|_| bad())?;
-        let span = count.checked_mul(*factor).map(Duration::from_millis).ok_or_else(bad)?;
-        if span > LONGEST { Err(bad()) } else { Ok(Self(Some(span))) }
+        read(text).ok_or_else(|| BadSpan { text: text.chars().take(40).collect(), meant: meant(text) })
     }
+}
+
+fn read(text: &str) -> Option<Span> {
+    if text == "never" {
+        return Some(Span(None));
+    }
+    let (unit, factor) = UNITS_MS.iter().find(|(unit, _)| text.ends_with(unit))?;
+    let number = text.strip_suffix(unit)?.trim_end();
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = number.parse().ok()?;
+    let span = count.checked_mul(*factor).map(Duration::from_millis)?;
+    (span <= LONGEST).then_some(Span(Some(span)))
 }
 
 impl TryFrom<String> for Span {
@@ -97,6 +130,19 @@ mod tests {
         assert_eq!("never".parse(), Ok(Span(None)));
         for bad in ["", "30", "s", "-1s", "1.5s", "1w", "99999999999999999999s", "400d", "NEVER"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_others_write_is_met_with_ours() {
+        let said = |text: &str| text.parse::<Span>().unwrap_err().to_string();
+        for (text, ours) in
+            [("5m", "5min"), ("30sec", "30s"), ("1hour", "1h"), ("2 days", "2d"), ("30", "30s"), ("NEVER", "never")]
+        {
+            assert_eq!(said(text), format!("\"{text}\" is not a span of time: did you mean {ours}?"));
+        }
+        for text in ["soon", "", "400d", "1.5h"] {
+            assert!(said(text).ends_with("(30s, 5min), or never"), "{text}");
         }
     }
 }

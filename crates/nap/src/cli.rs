@@ -11,12 +11,7 @@ use crate::commands;
 /// A branch is a named PostgreSQL cluster. A bare word is a branch, DB@BRANCH names a database of it; the default
 /// is the branch main.
 #[derive(Debug, Parser)]
-#[command(
-    name = "nap",
-    version,
-    disable_help_subcommand = true,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not up."
-)]
+#[command(name = "nap", version, after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not up.")]
 pub(crate) struct CommandLine {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -41,10 +36,13 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(visible_alias = "start")]
     Up(commands::up::Up),
+    #[command(visible_alias = "stop")]
     Down(commands::down::Down),
     Restart(commands::restart::Restart),
     Status(commands::status::Status),
+    #[command(visible_alias = "list")]
     Ls(commands::ls::Ls),
     Url(commands::url::Url),
     Env(commands::env::Env),

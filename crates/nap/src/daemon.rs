@@ -93,17 +93,25 @@ async fn serve(options: DaemonOptions) -> anyhow::Result<()> {
     let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
     let gateway = Gateway::start(branches.clone(), limits, peers, secrets::mock_secret(&home)?);
     let gateway = Arc::new(gateway.context("cannot start the gateway")?);
+    let libpq_socket_missing = listening.libpq_socket_missing();
     branches.set_doors(listening.serve(&gateway, &branches)?);
     let control = nap_control::listen(&home.control_socket()).context("cannot make the control socket")?;
-    let api =
-        Arc::new(ControlApi::new(branches.clone(), gateway.clone(), config.clone(), installs, started, stop.asker()));
+    let api = ControlApi {
+        branches: branches.clone(),
+        gateway: gateway.clone(),
+        config: config.clone(),
+        installs,
+        started,
+        stop: stop.asker(),
+        libpq_socket_missing,
+    };
     let (end_control, control_ends) = tokio::sync::oneshot::channel::<()>();
-    let control = tokio::spawn(nap_control::serve(control, api, uid, async move {
+    let control = tokio::spawn(nap_control::serve(control, Arc::new(api), uid, async move {
         let _ = control_ends.await;
     }));
     tokio::spawn(keeper::rotate_logs(branches.clone()));
     tokio::spawn(signals::reload_on_hangup(config.clone()));
-    announce(options.ready, &config);
+    announce(options.ready, options.foreground, &config);
 
     let why = stop.asked().await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -115,9 +123,13 @@ async fn serve(options: DaemonOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn announce(ready: Option<OwnedFd>, config: &Config) {
+fn announce(ready: Option<OwnedFd>, foreground: bool, config: &Config) {
     let settings = config.get();
     tracing::info!(port = settings.port, addresses = ?settings.listen_addresses, "up");
+    if foreground {
+        let home = crate::output::quote::shell(&config.home().root().to_string_lossy());
+        tracing::info!("connect with `nap --home {home} psql`; Ctrl-C or `nap --home {home} down` stops it");
+    }
     if let Some(pipe) = ready {
         // Whoever waited may be gone.
         let _ = File::from(pipe).write_all(b"{\"ready\":true}\n");

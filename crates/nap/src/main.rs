@@ -1,6 +1,7 @@
 //! `nap`: Postgres that naps. The commands, and behind `nap up` the daemon.
 
 mod background;
+mod branch_names;
 mod cli;
 mod command_error;
 mod commands;

@@ -3,6 +3,15 @@
 use nap_control::{Failure, FailureKind};
 use nap_model::ids::{BranchName, Major};
 
+/// Reads it: what is too old is not to be installed either.
+pub(crate) fn parse(text: &str) -> Result<Major, String> {
+    let major: Major = text.parse().map_err(|_| "write a major version, such as 17".to_owned())?;
+    if major < Major::OLDEST {
+        return Err(format!("PostgreSQL {major} is older than {}, the oldest that Napgres runs", Major::OLDEST));
+    }
+    Ok(major)
+}
+
 /// `--pg` chooses the major of a cluster that is to be made: where main is there already it must name main's own. Without
 /// a main, any branch will do.
 pub(crate) fn check(
@@ -21,6 +30,13 @@ pub(crate) fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_old_is_told_so() {
+        assert_eq!(parse("17"), Ok(Major(17)));
+        assert_eq!(parse("12").unwrap_err(), "PostgreSQL 12 is older than 14, the oldest that Napgres runs");
+        assert!(parse("new").is_err());
+    }
 
     #[test]
     fn only_another_major_than_mains_is_refused() {

@@ -13,7 +13,7 @@ pub(crate) struct Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} (pid {})", self.name, self.pid)
+        write!(f, "{} (PID {})", self.name, self.pid)
     }
 }
 

@@ -11,6 +11,9 @@ use crate::context::{Context, unexpected};
 
 mod change;
 mod show;
+pub(crate) mod value;
+
+pub(crate) use show::value_text;
 
 /// Read and change the settings of the home
 #[derive(Debug, Args)]

@@ -38,7 +38,12 @@ fn commands() -> String {
     let mut text = String::from("| command | what it does |\n|---|---|\n");
     for command in CommandLine::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let mut command = command.clone();
-        let usage = command.render_usage().to_string().replace("Usage: ", "nap ").replace(" [OPTIONS]", "");
+        let usage = command
+            .render_usage()
+            .to_string()
+            .replace("Usage: nap ", "Usage: ")
+            .replace("Usage: ", "nap ")
+            .replace(" [OPTIONS]", "");
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         text.push_str(&format!("| `{}` | {about} |\n", usage.replace('|', "\\|")));
     }

@@ -12,7 +12,7 @@ use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::words;
 
-mod branches;
+pub(crate) mod branches;
 mod daemon;
 mod home;
 mod sockets;
@@ -81,8 +81,10 @@ const CHECKS: &[Check] = &[
     daemon::up,
     daemon::port,
     sockets::default_directory,
+    sockets::stale_lock,
     sockets::doors,
     branches::records,
+    branches::default_branch,
     branches::failed,
 ];
 

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nap_control::{Answer, CallError, Failure, FailureKind, Request};
+use nap_control::{CallError, Failure, FailureKind, Request};
+use nap_store::Home;
 
 use crate::command_error::CommandError;
-use crate::context::{Context, unexpected};
-use crate::lock_holder::is_alive;
+use crate::context::Context;
+use crate::lock_holder::{is_alive, lock_holder};
 
 /// Shut all servers down and stop the daemon
 ///
@@ -18,26 +19,52 @@ pub(crate) struct Down {}
 /// All servers may take their shutdown_timeout (60 s by default) at the same time; this is a good deal more.
 const GONE_DEADLINE: Duration = Duration::from_secs(600);
 
+/// Once nobody listens any more, the daemon has nothing left to do but to let go of its lock.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+
 impl Down {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
-        let pid = match context.ask(&Request::Status)? {
-            Answer::Status(status) => status.pid,
-            other => return Err(unexpected(&other)),
-        };
-        let process = Process::watch(pid);
-        match nap_control::call(&context.home.control_socket(), &Request::Down, GONE_DEADLINE) {
+        let socket = context.home.control_socket();
+        let process = nap_control::listener_pid(&socket)?.map(Process::watch);
+        match nap_control::call(&socket, &Request::Down, GONE_DEADLINE) {
             // It may go before its reply does.
             Err(CallError::Ended | CallError::NotUp) => {}
             reply => drop(reply??),
         }
-        if !process.wait(Instant::now() + GONE_DEADLINE) {
-            let message = format!("the daemon (pid {pid}) has not ended yet");
+        let deadline = Instant::now() + GONE_DEADLINE;
+        let gone = match &process {
+            Some(process) => process.wait(deadline),
+            None => silent(&context.home, deadline),
+        };
+        if !gone {
+            let pid = process.map(|process| format!(" (PID {})", process.pid)).unwrap_or_default();
+            let message = format!("the daemon{pid} has not ended yet");
             return Err(Failure::new(FailureKind::TimedOut, message)
                 .hint("`nap logs --daemon` shows what it waits for")
                 .into());
         }
         context.output.done("down")
     }
+}
+
+/// Whether a daemon whose process cannot be seen from here is gone by then: nobody listens, and its lock is free. The
+/// number in the lock file means nothing here, so a lock that seems to be held is not waited for long.
+fn silent(home: &Home, deadline: Instant) -> bool {
+    let listens = || !matches!(nap_control::listener_pid(&home.control_socket()), Err(CallError::NotUp));
+    let by = |deadline: Instant, done: &dyn Fn() -> bool| {
+        while !done() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK_PAUSE);
+        }
+        true
+    };
+    if !by(deadline, &|| !listens()) {
+        return false;
+    }
+    by(Instant::now() + LAST_BREATH, &|| lock_holder(home).is_none());
+    true
 }
 
 /// The daemon's process, held so that its end is noticed and its number cannot come to mean another.
@@ -91,5 +118,22 @@ fn ends(pidfd: &std::os::fd::OwnedFd, deadline: Instant) -> bool {
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a lock file in a test needs no durability")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_without_a_number_is_gone_when_its_socket_refuses_and_its_lock_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().to_owned());
+        std::fs::write(home.lock_file(), "1\n").unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(home.control_socket()).unwrap();
+        assert!(!silent(&home, Instant::now()), "somebody listens");
+        drop(listener);
+        assert!(silent(&home, Instant::now() + GONE_DEADLINE));
     }
 }

@@ -1,11 +1,11 @@
 //! `nap env`
 
 use clap::Args;
-use nap_control::{Answer, Failure};
+use nap_control::Failure;
 
 use crate::command_error::CommandError;
 use crate::commands::url::no_password;
-use crate::context::{Context, unexpected};
+use crate::context::Context;
 use crate::output::{connection, quote};
 use crate::target::Target;
 
@@ -27,10 +27,7 @@ pub(crate) struct Env {
 
 impl Env {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
-        let report = match context.ask(&Target::connection(self.target.as_ref()))? {
-            Answer::Connection(report) => report,
-            other => return Err(unexpected(&other)),
-        };
+        let report = Target::connection(self.target.as_ref(), context)?;
         let variables = if self.tools { connection::tool_variables(&report) } else { connection::variables(&report) };
         // A line break would end the line of a dotenv file or surprise `eval`; no name with one is worth the risk.
         if let Some((name, _)) = variables.iter().find(|(_, value)| value.contains(['\n', '\r', '\0'])) {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use nap_control::{Failure, FailureKind};
+use nap_control::Failure;
 use nap_model::ids::BranchName;
-use nap_model::nearest::{did_you_mean, nearest};
 
+use crate::branch_names::{DEFAULT_BRANCH_CURE, directories, no_such_branch};
 use crate::command_error::CommandError;
 use crate::context::Context;
 use crate::output::words::printable;
@@ -48,7 +48,12 @@ impl Logs {
             }
         };
         let mut follower = Follower::new(path.clone());
-        show(context, &follower.end(self.lines).map_err(cannot)?)?;
+        let end = follower.end(self.lines).map_err(cannot)?;
+        if end.is_empty() {
+            let why = if self.daemon { "no daemon has run in this home yet" } else { "its server has not run yet" };
+            context.output.remark(&format!("note: the log is empty: {why}"));
+        }
+        show(context, &end)?;
         if !self.follow {
             return Ok(());
         }
@@ -63,27 +68,21 @@ impl Logs {
 }
 
 fn server_log(context: &Context, branch: Option<BranchName>) -> Result<PathBuf, CommandError> {
+    let named = branch.is_some();
     let branch = match branch {
         Some(branch) => branch,
         None => context.settings()?.default_branch,
     };
     let dir = context.home.branch(&branch);
     match std::fs::metadata(&dir.root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let failure = no_such_branch(&context.home, &branch);
+            let there_are_others = !directories(&context.home).is_empty();
+            Err(if named || !there_are_others { failure } else { failure.hint(DEFAULT_BRANCH_CURE) }.into())
+        }
         // Reading the log says what is wrong, if something is.
-        _ => return Ok(dir.server_log()),
+        _ => Ok(dir.server_log()),
     }
-    let known: Vec<String> = std::fs::read_dir(context.home.branches_dir())
-        .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
-        .unwrap_or_default();
-    let failure = Failure::new(FailureKind::NotFound, format!("there is no branch \"{branch}\""));
-    let near = nearest(branch.as_str(), known.iter().map(String::as_str));
-    Err(match did_you_mean(near) {
-        Some(question) => failure.hint(question),
-        None if known.is_empty() => failure.hint(format!("is {} the home you mean?", context.home.root().display())),
-        None => failure.hint("`nap ls` shows the branches"),
-    }
-    .into())
 }
 
 fn show(context: &Context, bytes: &[u8]) -> Result<(), CommandError> {

@@ -1,5 +1,6 @@
 //! `nap psql`
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,14 +15,29 @@ use crate::target::Target;
 use crate::trust::may_run;
 
 /// Run psql on a database of a branch
+///
+/// What follows the branch, and every option that nap does not know, goes to psql: nap psql shop@dev -c 'select 1'
 #[derive(Debug, Args)]
+#[command(override_usage = "nap psql [OPTIONS] [DB@BRANCH] [PSQL ARGUMENTS]...")]
 pub(crate) struct Psql {
-    /// A branch, or a database of it: dev, shop@dev [default: the default branch]
-    #[arg(value_name = "DB@BRANCH")]
-    target: Option<Target>,
-    /// Arguments for psql
-    #[arg(last = true, value_name = "PSQL ARGUMENTS")]
-    arguments: Vec<std::ffi::OsString>,
+    /// A branch, or a database of it: dev, shop@dev [default: the default branch]; then arguments for psql
+    #[arg(value_name = "DB@BRANCH] [PSQL ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
+}
+
+/// The branch, if the first word is no option, and what psql is to be given. A `--` in between is ours.
+fn split(words: Vec<OsString>) -> Result<(Option<Target>, Vec<OsString>), CommandError> {
+    let mut words = words.into_iter().peekable();
+    let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+    let target = match words.next_if(|word| !is_option(word)) {
+        Some(word) => {
+            let target = word.to_string_lossy().parse::<Target>();
+            Some(target.map_err(|error| CommandError::usage(error.to_string()))?)
+        }
+        None => None,
+    };
+    words.next_if(|word| word == "--");
+    Ok((target, words.collect()))
 }
 
 /// What would lead psql elsewhere than where we send it.
@@ -29,10 +45,8 @@ const MISLEADING: [&str; 4] = ["PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGTA
 
 impl Psql {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
-        let report = match context.ask(&Target::connection(self.target.as_ref()))? {
-            Answer::Connection(report) => report,
-            other => return Err(unexpected(&other)),
-        };
+        let (target, arguments) = split(self.words)?;
+        let report = Target::connection(target.as_ref(), context)?;
         let program = match context.ask(&Request::Status)? {
             Answer::Status(status) => {
                 status.postgres.iter().map(|install| install.bin.join("psql")).find(|p| p.is_file() && may_run(p))
@@ -40,7 +54,7 @@ impl Psql {
             other => return Err(unexpected(&other)),
         };
         let program = program.unwrap_or_else(|| PathBuf::from("psql"));
-        let error = prepare(&program, &report).args(&self.arguments).exec();
+        let error = prepare(&program, &report).args(&arguments).exec();
         let failure = Failure::failed(format!("cannot run {}", program.display())).caused_by(&error);
         Err(failure.hint("psql comes with PostgreSQL's client package, such as postgresql-client").into())
     }

@@ -1,11 +1,11 @@
 //! `nap restart`
 
 use clap::Args;
-use nap_control::Request;
+use nap_control::{Answer, Request};
 use nap_model::ids::BranchName;
 
 use crate::command_error::CommandError;
-use crate::context::Context;
+use crate::context::{Context, unexpected};
 
 /// Restart servers, so that changes of postgresql.conf and ALTER SYSTEM take effect
 ///
@@ -18,7 +18,22 @@ pub(crate) struct Restart {
 
 impl Restart {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        let ran = self.any_ran(context)?;
         context.ask(&Request::Restart { branch: self.branch })?;
-        context.output.done("restarted")
+        context.output.done(if ran {
+            "restarted"
+        } else {
+            "nothing was running: a server reads its settings when it wakes"
+        })
+    }
+
+    /// Whether there is something to restart.
+    fn any_ran(&self, context: &Context) -> Result<bool, CommandError> {
+        let branches = match context.ask(&Request::List)? {
+            Answer::Branches(branches) => branches,
+            other => return Err(unexpected(&other)),
+        };
+        let mut asked = branches.iter().filter(|branch| self.branch.as_ref().is_none_or(|name| *name == branch.name));
+        Ok(asked.any(|branch| branch.status.state.has_processes()))
     }
 }

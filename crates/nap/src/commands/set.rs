@@ -6,20 +6,21 @@ use clap::Args;
 use nap_control::{Answer, Request};
 use nap_model::ids::BranchName;
 use nap_model::nearest::{did_you_mean, nearest};
-use nap_model::settings::SPECS;
+use nap_model::settings::{SPECS, Spec};
 
 use crate::command_error::CommandError;
-use crate::commands::config::say_changes;
+use crate::commands::config::{say_changes, value};
 use crate::context::{Context, unexpected};
 
 /// Change a branch's own settings: nap set dev sleep_after=5min
 ///
-/// An empty value takes the branch's own setting away, so that the home's counts again.
+/// It wakes nothing: sleep_after=never keeps a sleeping branch awake from its next wake on. An empty value takes the
+/// branch's own setting away, so that the home's counts again.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// The branch
     branch: BranchName,
-    /// What to change; a branch has: sleep_after
+    /// What to change; a branch has: port, sleep_after
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<Assignment>,
 }
@@ -42,7 +43,7 @@ impl FromStr for Assignment {
 impl Set {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
         for assignment in &self.settings {
-            known(&assignment.name)?;
+            value::check(known(&assignment.name)?, assignment)?;
         }
         let settings = self.settings.into_iter().map(|set| (set.name, set.value)).collect();
         match context.ask(&Request::SetBranch { name: self.branch, settings })? {
@@ -53,11 +54,11 @@ impl Set {
     }
 }
 
-fn known(name: &str) -> Result<(), CommandError> {
-    let of_branches = || SPECS.iter().filter(|spec| spec.per_branch).map(|spec| spec.name);
-    if of_branches().any(|known| known == name) {
-        return Ok(());
+fn known(name: &str) -> Result<&'static Spec, CommandError> {
+    if let Some(spec) = SPECS.iter().find(|spec| spec.per_branch && spec.name == name) {
+        return Ok(spec);
     }
+    let of_branches = || SPECS.iter().filter(|spec| spec.per_branch).map(|spec| spec.name);
     let failure = CommandError::usage(format!("a branch has no setting \"{name}\""));
     Err(if SPECS.iter().any(|spec| spec.name == name) {
         failure.hint(format!("it is a setting of the whole home: nap config set {name}=…"))
@@ -86,7 +87,7 @@ mod tests {
         assert!(known("sleep_after").is_ok());
         assert_eq!(hint("sleep_afer"), "did you mean sleep_after?");
         assert_eq!(hint("max_awake"), "it is a setting of the whole home: nap config set max_awake=…");
-        assert_eq!(hint("x"), "a branch has: sleep_after");
+        assert_eq!(hint("x"), "a branch has: port, sleep_after");
     }
 
     #[test]

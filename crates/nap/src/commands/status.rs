@@ -24,12 +24,11 @@ impl Status {
 fn say(report: &StatusReport) -> String {
     let directories: Vec<String> = report.socket_directories.iter().map(|dir| dir.display().to_string()).collect();
     let counts = &report.counts;
-    let mut branches =
-        format!("{}, {} awake", words::count(u64::from(counts.branches), "branch", "branches"), counts.awake);
+    let mut branches = format!("{}, {} awake", counts.branches, counts.awake);
     if counts.failed > 0 {
         branches.push_str(&format!(", {} failed", counts.failed));
     }
-    let mut sessions = words::count(u64::from(counts.sessions), "session", "sessions");
+    let mut sessions = counts.sessions.to_string();
     if counts.waiting > 0 {
         sessions.push_str(&format!(", {} waiting for a server to wake", counts.waiting));
     }
@@ -37,7 +36,7 @@ fn say(report: &StatusReport) -> String {
         report.postgres.iter().map(|found| format!("{} in {}", found.version, found.bin.display())).collect();
     let mut text = String::new();
     let mut line = |label: &str, value: &str| text.push_str(&format!("{label:<12}{value}\n"));
-    line("up", &format!("{} (version {}, pid {})", words::duration(report.uptime_ms), report.version, report.pid));
+    line("up", &format!("{} (version {}, PID {})", words::duration(report.uptime_ms), report.version, report.pid));
     line("home", &report.home.display().to_string());
     line("listens on", &format!("{}, port {}", report.listen_addresses.join(", "), report.port));
     line("sockets in", &directories.join(", "));
@@ -86,6 +85,7 @@ mod tests {
             port: 5432,
             listen_addresses: vec!["127.0.0.1".into(), "::1".into()],
             socket_directories: vec!["/var/run/postgresql".into()],
+            libpq_socket_missing: None,
             uptime_ms: 7_300_000,
             postgres: vec![PostgresReport {
                 major: Major(15),

@@ -16,9 +16,9 @@ use crate::output::connection;
 use crate::pg_option;
 use crate::port_holder::holder;
 
-/// Start the daemon (and make its home on first use), and return when it is ready
+/// Start the daemon, and make its home on first use
 ///
-/// The first start finds PostgreSQL, chooses a free port, and makes the branch main with a superuser role and a
+/// It returns when the daemon is ready. The first start finds PostgreSQL, chooses a free port, and makes the branch main with a superuser role and a
 /// database named after you. It is harmless to repeat.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -29,7 +29,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65534))]
     port: Option<u16>,
     /// The PostgreSQL major version of new clusters [default: the newest found]
-    #[arg(long, value_name = "MAJOR")]
+    #[arg(long, value_name = "MAJOR", value_parser = pg_option::parse)]
     pg: Option<Major>,
     /// Started in the background by another `nap up`, which waits for a line on our standard output
     #[arg(long, hide = true, requires = "foreground")]
@@ -62,7 +62,7 @@ impl Up {
                 ));
             }
             if self.foreground {
-                let message = format!("already up (pid {})", status.pid);
+                let message = format!("already up (PID {})", status.pid);
                 return Err(Failure::new(FailureKind::Conflict, message).hint("`nap down` stops it").into());
             }
             return announce(context, true);
@@ -182,7 +182,14 @@ fn announce(context: &Context, already_up: bool) -> Result<(), CommandError> {
     let json = serde_json::json!({ "already_up": already_up, "url": connection::url(&report), "connection": report });
     context
         .output
-        .result(&json, || say(&report, already_up, &context.home.root().display().to_string(), &invoker::name()))
+        .result(&json, || say(&report, already_up, &context.home.root().display().to_string(), &invoker::name()))?;
+    // It is up; that a bare psql does not come here is no failure.
+    if let Ok(Answer::Status(status)) = context.ask_within(&Request::Status, LOOK)
+        && let Some(why) = status.libpq_socket_missing
+    {
+        context.output.remark(&format!("note: a bare psql comes here only after `eval \"$(nap env)\"`: {why}"));
+    }
+    Ok(())
 }
 
 fn say(report: &ConnectionReport, already_up: bool, home: &str, user: &str) -> String {

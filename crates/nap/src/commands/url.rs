@@ -1,10 +1,9 @@
 //! `nap url`
 
 use clap::Args;
-use nap_control::Answer;
 
 use crate::command_error::CommandError;
-use crate::context::{Context, unexpected};
+use crate::context::Context;
 use crate::output::connection;
 use crate::target::Target;
 
@@ -21,10 +20,7 @@ pub(crate) struct Url {
 
 impl Url {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
-        let report = match context.ask(&Target::connection(self.target.as_ref()))? {
-            Answer::Connection(report) => report,
-            other => return Err(unexpected(&other)),
-        };
+        let report = Target::connection(self.target.as_ref(), context)?;
         let url = connection::url(&report);
         if report.password.is_none() {
             context.output.remark(&no_password(&report.role));

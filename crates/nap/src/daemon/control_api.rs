@@ -13,39 +13,38 @@ use nap_model::ids::BranchName;
 use nap_server::error::WakeError;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use toml_edit::DocumentMut;
 
 use super::branch_set::change::{sleep_failure, store_failure};
 use super::branch_set::{BranchSet, Entry};
 use super::config::Config;
 use super::installs::Installs;
+use crate::branch_names::DEFAULT_BRANCH_CURE;
+use crate::commands::config::value_text;
 
 mod report;
 
 /// Answers requests.
 pub(super) struct ControlApi {
-    branches: Arc<BranchSet>,
-    gateway: Arc<Gateway<BranchSet>>,
-    config: Config,
-    installs: Arc<Installs>,
-    started: Instant,
-    stop: watch::Sender<bool>,
+    pub(super) branches: Arc<BranchSet>,
+    pub(super) gateway: Arc<Gateway<BranchSet>>,
+    pub(super) config: Config,
+    pub(super) installs: Arc<Installs>,
+    pub(super) started: Instant,
+    pub(super) stop: watch::Sender<bool>,
+    /// Why there is no socket in libpq's default directory.
+    pub(super) libpq_socket_missing: Option<String>,
 }
 
 impl ControlApi {
-    pub(super) fn new(
-        branches: Arc<BranchSet>,
-        gateway: Arc<Gateway<BranchSet>>,
-        config: Config,
-        installs: Arc<Installs>,
-        started: Instant,
-        stop: watch::Sender<bool>,
-    ) -> Self {
-        Self { branches, gateway, config, installs, started, stop }
-    }
-
     fn named(&self, branch: Option<BranchName>) -> Result<Entry, Failure> {
-        let name = branch.unwrap_or_else(|| self.config.get().default_branch);
-        self.branches.existing(&name)
+        match branch {
+            Some(name) => self.branches.existing(&name),
+            None => {
+                let default = self.config.get().default_branch;
+                self.branches.existing(&default).map_err(|failure| failure.hint(DEFAULT_BRANCH_CURE))
+            }
+        }
     }
 
     async fn wake(&self, branch: Option<BranchName>) -> Reply {
@@ -111,9 +110,21 @@ impl ControlApi {
         Ok(Answer::Config(ConfigReport { changes: settings.into_iter().map(change).collect() }))
     }
 
+    /// Settings that wait for the next start are told with the value that the file has for them.
     fn reload(&self) -> Reply {
-        let waiting = self.config.reload().map_err(store_failure)?;
-        let change = |name: &&str| ConfigChange { name: (*name).to_owned(), value: None, at_restart: true };
+        let file = self.config.home().nap_toml();
+        let waiting = self.config.reload().map_err(|error| {
+            Failure::failed(format!("{} cannot be used; the settings are as before", file.display()))
+                .caused_by(&error)
+                .hint("correct the file, then `nap config check`")
+        })?;
+        let text = nap_store::config::text(self.config.home()).map_err(store_failure)?;
+        let document: DocumentMut = text.parse().unwrap_or_default();
+        let change = |name: &&str| ConfigChange {
+            name: (*name).to_owned(),
+            value: value_text(&document, name),
+            at_restart: true,
+        };
         Ok(Answer::Config(ConfigReport { changes: waiting.iter().map(change).collect() }))
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct Sockets {
     port: u16,
     tcp: Vec<TcpListener>,
     unix: Vec<SharedSocket>,
+    libpq_socket_missing: Option<String>,
 }
 
 /// A Unix socket where no branch is named by the way in.
@@ -51,8 +52,15 @@ impl Sockets {
         let own = home.run_dir().join(socket_name(port));
         let listener = bind_unix(&own).map_err(|error| taken(error, port))?;
         let mut unix = vec![SharedSocket { path: own, listener, lock: None }];
-        unix.extend(bind_for_libpq(settings.unix_socket_directory.as_deref(), home, port)?);
-        Ok(Self { home: home.clone(), port, tcp, unix })
+        let for_libpq = bind_for_libpq(settings.unix_socket_directory.as_deref(), home, port)?;
+        let libpq_socket_missing = for_libpq.as_ref().err().cloned();
+        unix.extend(for_libpq);
+        Ok(Self { home: home.clone(), port, tcp, unix, libpq_socket_missing })
+    }
+
+    /// Why there is no socket in libpq's default directory; none: there is one.
+    pub(super) fn libpq_socket_missing(&self) -> Option<String> {
+        self.libpq_socket_missing.clone()
     }
 
     /// Begins to serve, and opens the doors of all branches.
@@ -175,20 +183,28 @@ fn taken(error: ListenError, port: u16) -> Failure {
     failure.hint("stop that process, or move for good: `nap up --port N`")
 }
 
-/// The socket for a bare `psql`. One that was asked for must be had; the default one is taken if it is free.
-fn bind_for_libpq(asked: Option<&Path>, home: &Home, port: u16) -> anyhow::Result<Option<SharedSocket>> {
-    let Some(dir) = asked.or(default_socket_directory()) else { return Ok(None) };
+/// The socket for a bare `psql`, or why there is none. One that was asked for must be had; the default one is taken if it
+/// is free.
+fn bind_for_libpq(asked: Option<&Path>, home: &Home, port: u16) -> anyhow::Result<Result<SharedSocket, String>> {
+    let Some(dir) = asked.or(default_socket_directory()) else {
+        return Ok(Err("libpq's default socket directory is not there".to_owned()));
+    };
     let path = dir.join(socket_name(port));
     let bound = SocketLock::take(&path, home.root(), port).map_err(anyhow::Error::from).and_then(|lock| {
         let listener = bind_unix(&path)?;
         Ok(SharedSocket { path: path.clone(), listener, lock: Some(lock) })
     });
     match bound {
-        Ok(socket) => Ok(Some(socket)),
+        Ok(socket) => Ok(Ok(socket)),
         Err(error) if asked.is_some() => Err(error.context(format!("cannot listen on {}", path.display()))),
         Err(error) => {
             tracing::info!(socket = %path.display(), %error, "no socket in libpq's default directory");
-            Ok(None)
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            Ok(Err(match kind {
+                Some(std::io::ErrorKind::PermissionDenied) => format!("no permission to write to {}", dir.display()),
+                Some(std::io::ErrorKind::AddrInUse) => format!("{}.lock is another server's", path.display()),
+                _ => format!("{}: {error}", path.display()),
+            }))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The ways to a database: URL, environment, psql, and what `nap up` says.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
 use nap_control::Request;
@@ -59,14 +60,24 @@ fn psql_is_the_one_beside_the_servers_and_goes_through_the_door() {
     std::fs::write(&psql, "#!/bin/sh\necho \"$PGHOST $PGPORT $PGUSER $PGDATABASE ${PGSERVICE-none} $*\"\nexit 7\n")
         .unwrap();
     std::fs::set_permissions(&psql, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = home.command(&["psql", "shop@dev", "--", "-c", "select 1"]);
     // Root does not run what others could change, as in /tmp: it takes the one on its PATH.
     let path = format!("{}:{}", home.path("bin").display(), std::env::var("PATH").unwrap());
-    if nap_testkit::is_root() {
-        command.env("PATH", path);
+    let path = if nap_testkit::is_root() { path } else { std::env::var("PATH").unwrap() };
+    for (arguments, seen) in [
+        (&["shop@dev", "--", "-c", "select 1"][..], "dev 5433 alice shop none -c select 1"),
+        (&["shop@dev", "-Atc", "select 1"], "dev 5433 alice shop none -Atc select 1"),
+        (&["dev", "-h", "--help"], "dev 5433 alice alice none -h --help"),
+        (&["-c", "select 1"], "main 5433 alice alice none -c select 1"),
+        (&["--quiet", "-At", "-q"], "main 5433 alice alice none -At -q"),
+        (&["--", "-l"], "main 5433 alice alice none -l"),
+        (&["--", "-q"], "main 5433 alice alice none -q"),
+        (&[], "main 5433 alice alice none "),
+    ] {
+        let mut command = home.command(&[&["psql"], arguments].concat());
+        let ran: Ran = command.env("PATH", &path).env("PGSERVICE", "elsewhere").output().unwrap().into();
+        assert_eq!((ran.code, ran.out), (7, format!("/h o/run/{seen}\n")), "{arguments:?} {}", ran.err);
     }
-    let ran: Ran = command.env("PGSERVICE", "elsewhere").output().unwrap().into();
-    assert_eq!((ran.code, ran.out.as_str()), (7, "/h o/run/dev 5433 alice shop none -c select 1\n"), "{ran:?}");
+    assert_eq!(home.nap(&["psql", "Shop", "-l"]).code, 2, "no branch has such a name");
 }
 
 #[test]
@@ -97,6 +108,7 @@ fn commands_ask_what_they_are_told() {
     let asked = [
         Request::Sleep { branch: Some(dev()) },
         Request::Sleep { branch: None },
+        Request::List,
         Request::Restart { branch: None },
         Request::RemoveBranch { name: dev(), force: true },
         Request::SetBranch { name: dev(), settings: vec![("sleep_after".into(), "never".into())] },
@@ -104,11 +116,41 @@ fn commands_ask_what_they_are_told() {
     assert_eq!(home.asked(), asked);
 }
 
+/// Where the daemon that a process of its own plays has its home.
+const PLAYED_HOME: &str = "NAP_TEST_PLAYED_HOME";
+
 #[test]
-fn down_waits_for_a_process_that_is_gone() {
-    // The script's process number means nobody, so it is gone at once.
-    let home = Home::up();
+#[ignore = "the daemon of the next test, in a process of its own"]
+fn plays_a_daemon_that_goes_down() {
+    let Some(home) = std::env::var_os(PLAYED_HOME) else { return };
+    let socket = std::path::Path::new(&home).join("control.sock");
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        // Whoever only looks who listens asks nothing.
+        if !line.is_empty() {
+            assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), Request::Down);
+            writeln!(stream, r#"{{"Ok":{{"answer":"done"}}}}"#).unwrap();
+            return;
+        }
+    }
+}
+
+#[test]
+fn down_waits_for_the_process_that_listens() {
+    let home = Home::down();
+    let mut daemon = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "connect::plays_a_daemon_that_goes_down", "--ignored"])
+        .env(PLAYED_HOME, home.dir.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    nap_testkit::eventually("it listens", || {
+        std::os::unix::net::UnixStream::connect(home.path("control.sock")).is_ok().then_some(())
+    });
     let ran = home.nap(&["down"]);
+    assert!(daemon.try_wait().unwrap().is_some_and(|ended| ended.success()), "it has ended: {ran:?}");
     assert_eq!((ran.code, ran.out.as_str()), (0, "down\n"), "{ran:?}");
-    assert_eq!(home.asked(), [Request::Status, Request::Down]);
 }

@@ -66,7 +66,10 @@ fn slips_of_the_user_end_with_2() {
         &["up", "--ready-on-stdout"],
         &["set", "dev"],
         &["set", "dev", "sleep_after"],
-        &["set", "dev", "port=1"],
+        &["set", "dev", "max_awake=1"],
+        &["set", "dev", "sleep_after=5m"],
+        &["url", "db@"],
+        &["up", "--pg", "12"],
         &["config", "get", "sleep_afer"],
         &["config", "set", "sleep_afer=1s"],
         &["logs", "dev", "--daemon"],
@@ -103,4 +106,23 @@ fn a_daemon_that_cannot_start_says_why() {
     assert!(ran.err.starts_with("error: "), "{ran:?}");
     assert!(ran.err.contains("there is no setting \"sleep_afer\" (did you mean sleep_after?)"), "{ran:?}");
     assert!(!home.path("branches").exists(), "nothing was made");
+}
+
+#[test]
+fn a_span_is_met_with_what_was_meant_and_without_a_line_of_a_file() {
+    let home = Home::up();
+    let expected =
+        "error: sleep_after cannot be \"5m\"\n  caused by: \"5m\" is not a span of time: did you mean 5min?\n";
+    assert_eq!(home.nap(&["set", "dev", "sleep_after=5m"]).err, expected);
+    assert_eq!(home.nap(&["config", "set", "sleep_after=5m"]).err, expected);
+}
+
+#[test]
+fn a_bare_word_may_have_meant_a_database() {
+    let home = Home::up();
+    for command in ["url", "env", "psql"] {
+        let ran = home.nap(&[command, "shop"]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.err.ends_with("hint: `nap ls` shows all branches; for a database of main: shop@main\n"), "{ran:?}");
+    }
 }

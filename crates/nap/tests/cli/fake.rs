@@ -41,6 +41,9 @@ impl Home {
                 let mut stream = stream.unwrap();
                 let mut line = String::new();
                 BufReader::new(&stream).read_line(&mut line).unwrap();
+                if line.is_empty() {
+                    continue;
+                }
                 let request: Request = serde_json::from_str(&line).unwrap();
                 let reply = answer(&request, &path);
                 asked.lock().unwrap().push(request);
@@ -86,6 +89,9 @@ fn answer(request: &Request, home: &Path) -> Reply {
     match request {
         Request::Status => Ok(Answer::Status(status(home))),
         Request::List => Ok(Answer::Branches(Vec::new())),
+        Request::Connection { branch: Some(branch), .. } if branch.as_str() == "shop" => {
+            Err(Failure::new(FailureKind::NotFound, "there is no branch \"shop\"").hint("`nap ls` shows all branches"))
+        }
         Request::Connection { branch, database } => Ok(Answer::Connection(connection(branch, database))),
         Request::Wake { branch: Some(branch) } => {
             Err(Failure::new(FailureKind::NotFound, format!("there is no branch \"{branch}\""))
@@ -104,6 +110,7 @@ fn status(home: &Path) -> StatusReport {
         port: 5433,
         listen_addresses: vec!["127.0.0.1".into()],
         socket_directories: Vec::new(),
+        libpq_socket_missing: None,
         uptime_ms: 1000,
         postgres: vec![PostgresReport { major: Major(15), bin: home.join("bin"), version: "15.14".into() }],
         counts: Counts::default(),

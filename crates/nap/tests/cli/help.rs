@@ -41,10 +41,24 @@ fn the_whole_help() {
     for line in every.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty()) {
         if let Some(command) = line.strip_prefix("  ").filter(|line| !line.starts_with(' ')) {
             let name = command.split_whitespace().next().unwrap();
+            // It is clap's own.
+            if name == "help" {
+                continue;
+            }
             assert!(commands.contains(&name), "`nap {name}` is not in this snapshot");
         }
     }
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn commands_have_the_names_that_people_try_first() {
+    let home = Home::down();
+    for (name, ours) in [("help", "--help"), ("start", "up"), ("stop", "down"), ("list", "ls")] {
+        let asked: &[&str] = if name == "help" { &["help", "up"] } else { &[name, "--help"] };
+        let ours: &[&str] = if name == "help" { &["up", "--help"] } else { &[ours, "--help"] };
+        assert_eq!(home.nap(asked).out, home.nap(ours).out, "{name}");
+    }
 }
 
 #[test]

@@ -18,7 +18,11 @@ fn logs_show_the_last_lines_of_a_branch() {
     let home = with_log("main", "one\ntwo\nthree\n");
     assert_eq!(home.nap(&["logs", "-n", "2"]).out, "two\nthree\n");
     assert_eq!(home.nap(&["logs", "main"]).out, "one\ntwo\nthree\n");
-    assert_eq!(home.nap(&["logs", "--daemon"]).out, "", "no log yet");
+    let ran = home.nap(&["logs", "--daemon"]);
+    assert_eq!(
+        (ran.out.as_str(), ran.err.as_str()),
+        ("", "note: the log is empty: no daemon has run in this home yet\n")
+    );
     let ran = home.nap(&["logs", "mian"]);
     assert_eq!((ran.code, ran.err.as_str()), (1, "error: there is no branch \"mian\"\nhint: did you mean main?\n"));
 }
@@ -62,5 +66,35 @@ fn the_doctor_finds_the_holder_of_the_port() {
     let found = findings.iter().find(|finding| finding["name"] == "port").unwrap();
     assert_eq!(found["verdict"], "fail");
     let what = found["what"].as_str().unwrap();
-    assert!(what.contains(&format!("(pid {})", std::process::id())), "{what}");
+    assert!(what.contains(&format!("(PID {})", std::process::id())), "{what}");
+}
+
+#[test]
+fn a_default_branch_that_is_not_there_is_named_by_its_setting() {
+    let home = with_log("main", "one\n");
+    let ran = home.nap(&["config", "set", "default_branch=mian"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, "error: there is no branch \"mian\"\nhint: did you mean main?\n"));
+    assert_eq!(home.nap(&["config", "set", "default_branch=main"]).code, 0);
+    std::fs::write(home.path("nap.toml"), "default_branch = \"dev\"\n").unwrap();
+    let cure = "the setting default_branch names it: `nap config set default_branch=NAME` names one that is there";
+    let ran = home.nap(&["logs"]);
+    assert_eq!(ran.err, format!("error: there is no branch \"dev\"\nhint: {cure}\n"));
+    let ran = home.nap(&["doctor"]);
+    assert!(
+        ran.out.contains(&format!("FAIL  default branch: there is no branch \"dev\"\n        cure: {cure}\n")),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn the_doctor_promises_psql_only_on_the_port_that_is_set() {
+    let home = Home::down();
+    let sockets = home.path("sockets");
+    std::fs::create_dir(&sockets).unwrap();
+    let settings = format!("port = 54318\nunix_socket_directory = \"{}\"\n", sockets.display());
+    std::fs::write(home.path("nap.toml"), settings).unwrap();
+    std::fs::write(sockets.join(".s.PGSQL.54318.lock"), format!("{}\n", i32::MAX)).unwrap();
+    let ran = home.nap(&["doctor"]);
+    assert!(ran.out.contains("bare psql: will work with -p 54318: "), "{ran:?}");
+    assert!(ran.out.contains("warn  socket lock: "), "{ran:?}");
 }

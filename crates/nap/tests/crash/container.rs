@@ -96,3 +96,16 @@ async fn as_process_1_it_reaps_what_a_killed_postmaster_leaves_and_sigterm_ends_
     assert_eq!(rows(&home), "1", "after the whole container was killed");
     container.no_zombies();
 }
+
+#[test]
+fn down_from_outside_waits_for_the_process_that_it_sees() {
+    if !is_root() {
+        return;
+    }
+    let home = builder().build();
+    let mut container = Container::start(&home);
+    assert_eq!(home.daemon_pid(), 1, "in its own words");
+    home.nap(&["down"]).ok();
+    assert!(!process::is_alive(container.daemon));
+    assert!(container.unshare.wait().unwrap().success());
+}

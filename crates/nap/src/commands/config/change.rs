@@ -1,12 +1,13 @@
 //! `nap config set`
 
 use nap_control::{Answer, ConfigChange, ConfigReport, Failure, FailureKind, Request};
-use nap_model::settings::{Applies, BadSettings, Settings, Spec};
-use nap_store::{StoreError, config, durable};
-use toml_edit::{DocumentMut, Value};
+use nap_model::settings::{Applies, Spec};
+use nap_store::{Home, StoreError, config, durable};
+use toml_edit::DocumentMut;
 
 use super::show::value_text;
-use super::{known, say_changes};
+use super::{known, say_changes, value};
+use crate::branch_names::no_such_branch;
 use crate::command_error::CommandError;
 use crate::commands::set::Assignment;
 use crate::context::{Context, unexpected};
@@ -16,6 +17,12 @@ pub(super) fn set(context: &Context, assignments: &[Assignment]) -> Result<(), C
     if !context.home.root().is_dir() {
         let message = format!("there is no home at {}", context.home.root().display());
         return Err(Failure::new(FailureKind::NotFound, message).hint("`nap up` makes it").into());
+    }
+    // A file that cannot be used is told with its name, before the values are looked at.
+    context.settings()?;
+    for (spec, set) in specs.iter().zip(assignments) {
+        value::check(spec, set)?;
+        check_default_branch(&context.home, set)?;
     }
     write_all(context, assignments)?;
     let up = match context.ask_if_up(&Request::ReloadConfig)? {
@@ -69,36 +76,21 @@ fn write_all(context: &Context, assignments: &[Assignment]) -> Result<(), Comman
                 durable::write_atomic(&path, before.as_bytes(), 0o644)
                     .map_err(|error| Failure::failed(format!("cannot write {}", path.display())).caused_by(&error))?;
             }
-            return Err(refused(set, error));
+            let StoreError::BadSetting(bad) = &error else { return Err(error.into()) };
+            return Err(value::refused(set, bad).into());
         }
     }
     Ok(())
 }
 
-fn refused(set: &Assignment, error: StoreError) -> CommandError {
-    let StoreError::BadSetting(bad) = &error else { return error.into() };
-    let typed = set.value.parse::<Value>().ok().filter(|value| !value.is_str());
-    // A number that is out of its range is told so, not that it is no string.
-    let bad = match typed {
-        Some(typed) => Settings::parse(&format!("{} = {typed}", set.name))
-            .err()
-            .filter(|_| !wants_text(set))
-            .unwrap_or_else(|| bad.clone()),
-        None => bad.clone(),
-    };
-    let reason = match &bad {
-        BadSettings::Value(text) => last_line(text),
-        BadSettings::Unknown { .. } => bad.to_string(),
-    };
-    CommandError::usage(format!("{} cannot be \"{}\"", set.name, set.value)).because(reason).into()
-}
-
-/// Settings whose values are strings in the file, although people type them bare.
-fn wants_text(set: &Assignment) -> bool {
-    known(&set.name).is_ok_and(|spec| spec.default.starts_with('"'))
-}
-
-/// A TOML error draws the file's line first; what is wrong stands at its end.
-fn last_line(text: &str) -> String {
-    text.trim_end().lines().last().unwrap_or_default().to_owned()
+/// Clients that name no branch would be refused by one that is not there.
+fn check_default_branch(home: &Home, set: &Assignment) -> Result<(), Failure> {
+    if set.name != "default_branch" || set.value.is_empty() {
+        return Ok(());
+    }
+    let name = set.value.trim_matches(['"', '\'']).parse();
+    match name.ok().filter(|name| !home.branch(name).root.is_dir()) {
+        Some(missing) => Err(no_such_branch(home, &missing)),
+        None => Ok(()),
+    }
 }

@@ -45,7 +45,7 @@ fn look_up(document: &DocumentMut, spec: &'static Spec) -> Shown {
 }
 
 /// A setting's value in the file, as TOML without the comments around it.
-pub(super) fn value_text(document: &DocumentMut, name: &str) -> Option<String> {
+pub(crate) fn value_text(document: &DocumentMut, name: &str) -> Option<String> {
     let mut value = document.get(name)?.as_value()?.clone();
     value.decor_mut().clear();
     Some(value.to_string())

@@ -15,11 +15,11 @@ pub(super) fn up(patient: &Patient<'_>) -> Vec<Finding> {
             let what = format!("it is of version {}, this command of version {own}", status.version);
             Finding::warn(NAME, what, "`nap down`, then `nap up`")
         }
-        Some(status) => Finding::ok(NAME, format!("up for {} (pid {})", words::duration(status.uptime_ms), status.pid)),
+        Some(status) => Finding::ok(NAME, format!("up for {} (PID {})", words::duration(status.uptime_ms), status.pid)),
         None => match lock_holder(&patient.context.home) {
             Some(pid) => {
                 let cure = format!("`nap logs --daemon` may say why; `kill {pid}` ends it, and servers are shut down");
-                Finding::fail(NAME, format!("it holds the home's lock (pid {pid}) but does not answer"), cure)
+                Finding::fail(NAME, format!("it holds the home's lock (PID {pid}) but does not answer"), cure)
             }
             None => Finding::warn(NAME, "not up", "`nap up` starts it"),
         },
