@@ -7,6 +7,7 @@ use nap_model::state::{Reason, State};
 use owo_colors::{AnsiColors, OwoColorize as _};
 
 use crate::command_error::CommandError;
+use crate::commands::doctor::branches::foreign;
 use crate::context::{Context, unexpected};
 use crate::output::{tree, words};
 
@@ -17,24 +18,51 @@ pub(crate) struct Ls {}
 impl Ls {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
         match context.ask(&Request::List)? {
-            Answer::Branches(branches) => context.output.result(&branches, || table(&branches)),
+            Answer::Branches(branches) => context.output.result(&branches, || table(&branches, terminal_width())),
             other => Err(unexpected(&other)),
         }
     }
 }
 
-fn table(branches: &[BranchReport]) -> String {
+/// How wide the terminal is; none: it is none, and nothing is cut.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+}
+
+/// The reasons are cut to no fewer letters than these: then lines are broken by the terminal.
+const BECAUSE_LEAST_CHARS: usize = 20;
+
+/// The table, its reasons cut so that it fits.
+fn table(branches: &[BranchReport], width: Option<usize>) -> String {
+    let rows = tree::rows(branches);
+    let whole = lay_out(&rows, usize::MAX);
+    let widest = whole.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+    let drawn = match width.filter(|width| widest > *width) {
+        None => whole,
+        Some(width) => {
+            let longest = rows.iter().map(|row| because(row.branch).chars().count()).max().unwrap_or_default();
+            lay_out(&rows, longest.saturating_sub(widest - width).max(BECAUSE_LEAST_CHARS))
+        }
+    };
+    let mut lines = drawn.lines();
+    let header = lines.next().unwrap_or_default();
+    let column = header.find(STATE).unwrap_or_default();
+    let coloured = lines.zip(&rows).map(|(line, row)| colour(line, column, row.branch.status.state) + "\n");
+    std::iter::once(format!("{header}\n")).chain(coloured).collect()
+}
+
+fn lay_out(rows: &[tree::Row<'_>], because_max: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["BRANCH", STATE, "SESSIONS", "BECAUSE", "AGE", "PG"]);
-    let rows = tree::rows(branches);
-    for tree::Row { stem, branch } in &rows {
+    for tree::Row { stem, branch } in rows {
         let default = if branch.default { " *" } else { "" };
         table.add_row([
             format!("{stem}{}{default}", branch.name),
             state(branch),
             sessions(branch),
-            because(branch),
+            words::cut(&because(branch), because_max),
             words::since_text(&branch.created),
             branch.major.to_string(),
         ]);
@@ -43,12 +71,7 @@ fn table(branches: &[BranchReport]) -> String {
     if let Some(column) = table.column_mut(0) {
         column.set_padding((0, 1));
     }
-    let drawn = table.to_string();
-    let mut lines = drawn.lines().map(str::trim_end);
-    let header = lines.next().unwrap_or_default();
-    let column = header.find(STATE).unwrap_or_default();
-    let coloured = lines.zip(&rows).map(|(line, row)| colour(line, column, row.branch.status.state) + "\n");
-    std::iter::once(format!("{header}\n")).chain(coloured).collect()
+    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// The heading of the state's column, which says where it begins.
@@ -91,6 +114,9 @@ fn sessions(branch: &BranchReport) -> String {
 /// Why it is in this state, where that says more than the state itself.
 fn because(branch: &BranchReport) -> String {
     let status = &branch.status;
+    if let Some(pid) = foreign(status) {
+        return format!("PID {pid}, a server that Napgres did not start, has its data directory");
+    }
     match status.state {
         State::Failed => gist(status.failure.as_deref().unwrap_or("did not start")),
         State::Awake | State::Settling if !status.guards.is_empty() => {
@@ -110,17 +136,10 @@ fn reason(state: State, reason: Option<Reason>) -> String {
     row.map(|row| row.says.to_owned()).unwrap_or_default()
 }
 
-/// A failure's table entry; `nap logs` has the rest.
-const BECAUSE_MAX_CHARS: usize = 60;
-
-/// PostgreSQL's own last word, if it had one, else the first line.
+/// PostgreSQL's own last word, if it had one, else the first line; `nap logs` has the rest.
 fn gist(failure: &str) -> String {
     let fatal = failure.lines().rev().find_map(|line| line.find("FATAL:").and_then(|at| line.get(at..)));
-    let line = words::printable(fatal.or_else(|| failure.lines().next()).unwrap_or_default());
-    match line.char_indices().nth(BECAUSE_MAX_CHARS) {
-        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
-        None => line,
-    }
+    words::printable(fatal.or_else(|| failure.lines().next()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -147,8 +166,22 @@ mod tests {
         branches[2].status.failure = Some("did not start\nx [7] FATAL:  could not load file\nx [7] LOG:  down".into());
         branches[3].status.state = State::Awake;
         branches[3].status.reason = Some(Reason::Ready);
-        let drawn = anstream::adapter::strip_str(&table(&branches)).to_string();
+        let drawn = anstream::adapter::strip_str(&table(&branches, None)).to_string();
         insta::assert_snapshot!(drawn);
+    }
+
+    #[test]
+    fn reasons_are_cut_only_to_the_width_of_a_terminal() {
+        let mut branches = [tree::tests::branch("main", None)];
+        let failure = nap_server::error::WakeError::Foreign { branch: branches[0].name.clone(), pid: 4711 };
+        branches[0].status.failure = Some(failure.to_string());
+        let whole = "PID 4711, a server that Napgres did not start, has its data directory";
+        assert!(table(&branches, None).contains(whole));
+        assert!(table(&branches, Some(300)).contains(whole));
+        let cut = table(&branches, Some(80));
+        assert!(cut.contains("PID 4711, a server"), "{cut}");
+        assert!(cut.contains('…'), "{cut}");
+        assert!(cut.lines().all(|line| line.chars().count() <= 80), "{cut}");
     }
 
     #[test]
@@ -163,10 +196,10 @@ mod tests {
     #[test]
     fn a_branch_may_be_called_after_a_state() {
         let mut branches = [tree::tests::branch("main", None), tree::tests::branch("awake", Some("main"))];
-        let drawn = table(&branches);
+        let drawn = table(&branches, None);
         assert_eq!(anstream::adapter::strip_str(&drawn).to_string(), drawn, "all are asleep");
         branches[1].status.state = State::Failed;
-        let drawn = table(&branches);
+        let drawn = table(&branches, None);
         let line = drawn.lines().nth(2).unwrap();
         assert!(line.starts_with("└─ awake  \u{1b}[31mfailed\u{1b}[39m"), "{line:?}");
     }

@@ -7,7 +7,7 @@ use nap_model::ids::BranchName;
 use crate::command_error::CommandError;
 use crate::context::Context;
 
-/// Remove a branch and its data
+/// Delete a branch and its data for good
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// The branch

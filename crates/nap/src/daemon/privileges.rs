@@ -1,7 +1,7 @@
 //! Who the daemon is. PostgreSQL refuses to run as root, and a client's bytes must never be read by root.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use nap_control::{Failure, FailureKind};
@@ -33,7 +33,39 @@ pub(super) fn owner(home: &Path, run_as: &str) -> anyhow::Result<Option<Owner>> 
         let cure = format!("give it to that user: chown -R {run_as} {}", home.display());
         return Err(Failure::new(FailureKind::Failed, message).hint(cure).into());
     }
+    if let Some(closed) = closed_directory(home, &user) {
+        let message = format!("{run_as}, who runs the daemon, cannot enter {}", closed.display());
+        return Err(Failure::new(FailureKind::Failed, message)
+            .hint(format!("choose another home (--home), or let {run_as} through: chmod o+x {}", closed.display()))
+            .into());
+    }
     Ok(Some(Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
+}
+
+/// The uppermost directory on the way to the home that the user may not pass through, as its mode says. Below a home
+/// that is not there yet everything will be the user's own.
+fn closed_directory(home: &Path, user: &User) -> Option<PathBuf> {
+    let name = std::ffi::CString::new(user.name.clone()).unwrap_or_default();
+    let groups: Vec<u32> = nix::unistd::getgrouplist(&name, user.gid)
+        .map_or_else(|_| vec![user.gid.as_raw()], |groups| groups.into_iter().map(Gid::as_raw).collect());
+    let there = home.ancestors().find_map(|dir| dir.canonicalize().ok())?;
+    let mut way: Vec<&Path> = there.ancestors().collect();
+    way.reverse();
+    let may = |dir: &&Path| {
+        std::fs::metadata(dir).is_ok_and(|found| {
+            let own_bits = if found.uid() == user.uid.as_raw() {
+                0o100
+            } else if groups.contains(&found.gid()) {
+                0o010
+            } else {
+                0o001
+            };
+            found.mode() & own_bits != 0
+        })
+    };
+    // A home that is there already belongs to the user, or will be given to it.
+    let home = home.canonicalize().ok();
+    way.into_iter().filter(|dir| home.as_deref() != Some(*dir)).find(|dir| !may(dir)).map(Path::to_owned)
 }
 
 /// What children of the daemon must hear of who they are: the user it became, not the one that started it.
@@ -78,5 +110,30 @@ pub(super) fn raise_file_limit() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "directories of a test need no durability")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn the_directory_that_is_closed_is_named() {
+        let top = tempfile::tempdir().unwrap();
+        let set = |dir: &Path, mode| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
+        set(top.path(), 0o755);
+        let closed = top.path().canonicalize().unwrap().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        let mut user = User::from_uid(Uid::effective()).unwrap().unwrap();
+        let (own, stranger) = (user.clone(), Uid::from_raw(54_321));
+        (user.uid, user.gid, user.name) = (stranger, Gid::from_raw(54_321), "nobody-of-that-name".into());
+        let home = closed.join("a/b");
+        set(&closed, 0o700);
+        assert_eq!(closed_directory(&home, &user).as_ref(), Some(&closed));
+        assert_eq!(closed_directory(&home, &own), None, "its owner may");
+        set(&closed, 0o701);
+        assert_eq!(closed_directory(&home, &user), None);
     }
 }
