@@ -57,7 +57,7 @@ fn a_taken_port_is_an_error_that_names_its_holder() {
     let said = home.nap(&["up"]);
     let text = said.fails_with(1);
     assert!(text.contains(&home.port().to_string()), "{said}");
-    assert!(text.contains(&format!("pid {}", std::process::id())), "it names the holder: {said}");
+    assert!(text.contains(&format!("PID {}", std::process::id())), "it names the holder: {said}");
     assert!(text.contains("--port"), "and the way out: {said}");
     assert_eq!(in_nap_toml(&home), format!("port = {}", home.port()));
     drop(held);
@@ -99,7 +99,7 @@ fn a_cluster_of_the_system_beside_us_is_left_alone() {
     run("pg_ctl", &["-w", "-s", "-l", log.to_str().unwrap(), "-o", &options, "-D", data, "start"]);
     home.nap(&["down"]).ok();
     let said = home.nap(&["up", "--port", &pair.port.to_string()]);
-    assert!(said.fails_with(1).contains("postgres (pid"), "{said}");
+    assert!(said.fails_with(1).contains("postgres (PID"), "{said}");
     home.up();
     assert_eq!(home.psql("main", "select 1").ok(), "1");
     let theirs = format!("host={sockets} port={} user=postgres dbname=postgres", pair.port);

@@ -52,7 +52,7 @@ fn say(report: &CreatedReport, url: &str) -> String {
     let cost = match report.method {
         CloneMethod::Reflink => format!("cloned {size} in {time}, sharing its blocks"),
         CloneMethod::Copy => {
-            format!("copied {size} in {time}: this file system cannot clone, so every branch costs its whole size")
+            format!("copied {size} in {time}\n(this file system cannot clone, so every branch costs its whole size)")
         }
     };
     format!("{name} is a branch of {parent} at {lsn}: {cost}\n{url}")
@@ -78,7 +78,8 @@ mod tests {
         };
         let url = connection::url(&report.connection);
         insta::assert_snapshot!(say(&report, &url), @r"
-        dev is a branch of main at 0/15ECF68: copied 40 MB in 210 ms: this file system cannot clone, so every branch costs its whole size
+        dev is a branch of main at 0/15ECF68: copied 40 MB in 210 ms
+        (this file system cannot clone, so every branch costs its whole size)
         postgresql://al%20ice@localhost:5433/shop%2F1@dev
         ");
         report.method = CloneMethod::Reflink;

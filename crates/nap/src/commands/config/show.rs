@@ -62,7 +62,7 @@ fn plain(toml: &str) -> String {
 fn table(all: &[Shown]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["SETTING", "VALUE", "", "CHANGES TAKE EFFECT"]);
+    table.set_header(["SETTING", "VALUE", "FROM", "CHANGES TAKE EFFECT"]);
     for shown in all {
         let value = shown.value.clone().unwrap_or_else(|| "-".to_owned());
         table.add_row([shown.name, &value, if shown.set { "nap.toml" } else { "default" }, shown.takes_effect]);

@@ -30,7 +30,11 @@ pub(crate) fn check(spec: &Spec, set: &Assignment) -> Result<(), Failure> {
 /// The failure that says so.
 pub(crate) fn refused(set: &Assignment, bad: &BadSettings) -> Failure {
     let reason = match bad {
-        BadSettings::Value(text) => last_line(text),
+        // Some reasons begin with the name, which has just been said.
+        BadSettings::Value(text) => {
+            let line = last_line(text);
+            line.strip_prefix(&format!("{}: ", set.name)).map_or(line.clone(), str::to_owned)
+        }
         BadSettings::Unknown { .. } => bad.to_string(),
     };
     CommandError::usage(format!("{} cannot be \"{}\"", set.name, set.value)).because(reason)

@@ -8,7 +8,6 @@ use nap_store::{BranchDir, BranchRecord, rotate};
 
 use super::{ANSWER_DEADLINE, Finding, Patient};
 use crate::branch_names::{DEFAULT_BRANCH_CURE, directories};
-use crate::output::words;
 
 /// How much of a failed server's log is shown.
 const LOG_END_MAX_BYTES: u64 = 4 * 1024;
@@ -32,7 +31,7 @@ pub(super) fn records(patient: &Patient<'_>) -> Vec<Finding> {
         })
         .collect();
     if broken.is_empty() && !directories.is_empty() {
-        return vec![Finding::ok(NAME, words::count(directories.len() as u64, "branch", "branches"))];
+        return vec![Finding::ok(NAME, directories.len().to_string())];
     }
     broken
 }
@@ -68,7 +67,7 @@ pub(super) fn failed(patient: &Patient<'_>) -> Vec<Finding> {
             let failure = branch.status.failure.clone().unwrap_or_default();
             let why = if failure.is_empty() { end } else { failure };
             let cure = match foreign(&branch.status) {
-                Some(pid) => format!("stop that server, process {pid} (pg_ctl stop), then `nap wake {}`", branch.name),
+                Some(pid) => format!("stop that server, PID {pid} (pg_ctl stop), then `nap wake {}`", branch.name),
                 None => format!("`nap logs {0}` shows more; `nap wake {0}` tries again", branch.name),
             };
             let what = if branch.status.state == State::Failed { "did not start" } else { "cannot start" };
