@@ -3,6 +3,7 @@
 mod branch_set;
 mod config;
 mod control_api;
+mod doors;
 mod first_start;
 mod installs;
 mod keeper;

@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::config::Config;
+use super::doors::Doors;
 use super::installs::Installs;
 use super::keeper::BranchKeeper;
-use super::listening::Doors;
 
 pub(super) mod change;
 
@@ -132,10 +132,11 @@ impl BranchSet {
             policy: watched,
         });
         let name = record.name.clone();
+        let doors_of = record.clone();
         let entry = Entry { record, dir, server, policy };
         self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), entry);
         if let Some(doors) = self.doors() {
-            doors.open(&name);
+            doors.open(&doors_of);
         }
         Ok(())
     }

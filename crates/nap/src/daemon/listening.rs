@@ -1,19 +1,18 @@
 //! Which sockets the daemon listens on: a pair of ports, the run directory, libpq's default directory, each branch's
 //! door.
 
-use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use nap_control::{Failure, FailureKind};
-use nap_gateway::{Door, Gateway, ListenError, bind_tcp, bind_unix};
-use nap_model::ids::BranchName;
+use nap_gateway::{Gateway, ListenError, bind_tcp, bind_unix};
 use nap_store::Home;
 
 use super::branch_set::BranchSet;
 use super::config::Config;
+use super::doors::Doors;
 use super::socket_lock::SocketLock;
 use crate::libpq::{DEFAULT_SOCKET_DIRECTORIES, default_socket_directory};
 
@@ -25,6 +24,7 @@ const OTHER_PORTS: std::ops::Range<u16> = 54320..54520;
 /// Sockets that are bound, and not served yet.
 pub(super) struct Sockets {
     home: Home,
+    addresses: Vec<String>,
     port: u16,
     tcp: Vec<TcpListener>,
     unix: Vec<SharedSocket>,
@@ -55,7 +55,7 @@ impl Sockets {
         let for_libpq = bind_for_libpq(settings.unix_socket_directory.as_deref(), home, port)?;
         let libpq_socket_missing = for_libpq.as_ref().err().cloned();
         unix.extend(for_libpq);
-        Ok(Self { home: home.clone(), port, tcp, unix, libpq_socket_missing })
+        Ok(Self { home: home.clone(), addresses: settings.listen_addresses, port, tcp, unix, libpq_socket_missing })
     }
 
     /// Why there is no socket in libpq's default directory; none: there is one.
@@ -65,86 +65,17 @@ impl Sockets {
 
     /// Begins to serve, and opens the doors of all branches.
     pub(super) fn serve(self, gateway: &Arc<Gateway<BranchSet>>, branches: &BranchSet) -> anyhow::Result<Doors> {
+        let doors = Doors::new(gateway.clone(), self.home, self.addresses, self.port);
         for listener in self.tcp {
-            gateway.serve_tcp(listener)?;
+            doors.open_shared_port(listener)?;
         }
-        let mut shared = Vec::new();
         for socket in self.unix {
-            let door = gateway.serve_unix(socket.listener, None)?;
-            shared.push(OpenDoor { path: socket.path, _door: door, _lock: socket.lock });
+            doors.open_shared_socket(socket.path, socket.listener, socket.lock)?;
         }
-        let shared = Mutex::new(shared);
-        let doors = Doors { gateway: gateway.clone(), home: self.home, port: self.port, shared, own: Mutex::default() };
-        for branch in branches.names_now() {
-            doors.open(&branch);
+        for entry in branches.all() {
+            doors.open(&entry.record);
         }
         Ok(doors)
-    }
-}
-
-/// The doors that are open.
-pub(super) struct Doors {
-    gateway: Arc<Gateway<BranchSet>>,
-    home: Home,
-    port: u16,
-    shared: Mutex<Vec<OpenDoor>>,
-    own: Mutex<HashMap<BranchName, OpenDoor>>,
-}
-
-struct OpenDoor {
-    path: PathBuf,
-    _door: Door,
-    _lock: Option<SocketLock>,
-}
-
-impl Drop for OpenDoor {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-impl Doors {
-    /// Opens a branch's own door. A branch that can have none is reached by its name all the same.
-    pub(super) fn open(&self, branch: &BranchName) {
-        let Some(path) = self.home.door_socket(branch, self.port) else {
-            tracing::warn!(%branch, "its name is too long for a socket directory of its own in this home");
-            return;
-        };
-        let opened = nap_store::create::make_door_dir(&self.home, branch)
-            .map_err(anyhow::Error::from)
-            .and_then(|()| Ok(self.gateway.serve_unix(bind_unix(&path)?, Some(branch.clone()))?));
-        match opened {
-            Ok(door) => {
-                let open = OpenDoor { path, _door: door, _lock: None };
-                self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(branch.clone(), open);
-            }
-            Err(error) => tracing::warn!(%branch, %error, "its socket directory cannot be served"),
-        }
-    }
-
-    /// Closes it for good.
-    pub(super) fn close(&self, branch: &BranchName) {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(branch);
-    }
-
-    /// Closes all, and takes away their files: what is left in libpq's default directory would be in others' way.
-    pub(super) fn close_all(&self) {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    /// The directory of a branch's door, if it is open. In a path with a comma libpq sees a list of hosts, so there it
-    /// is not told.
-    pub(super) fn door_dir(&self, branch: &BranchName) -> Option<PathBuf> {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = own.get(branch).and_then(|open| open.path.parent()).map(Path::to_owned);
-        dir.filter(|dir| !dir.to_string_lossy().contains(','))
-    }
-
-    /// The directories where the socket names no branch, the home's own first.
-    pub(super) fn shared_dirs(&self) -> Vec<PathBuf> {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.iter().filter_map(|open| open.path.parent()).map(Path::to_owned).collect()
     }
 }
 
@@ -171,7 +102,7 @@ fn choose_port(addresses: &[String]) -> Result<(u16, Vec<TcpListener>), Failure>
 }
 
 /// A taken port is an error that names its holder: our port never moves by itself.
-fn taken(error: ListenError, port: u16) -> Failure {
+pub(super) fn taken(error: ListenError, port: u16) -> Failure {
     let failure = Failure::from_error(FailureKind::Conflict, &error);
     if !matches!(error, ListenError::Taken { .. }) {
         return failure;

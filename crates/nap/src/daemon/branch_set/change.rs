@@ -92,7 +92,18 @@ impl BranchSet {
         settings: &[(&str, Option<String>)],
     ) -> Result<(), Failure> {
         let entry = self.existing(branch)?;
-        let changed = record::set_settings(&entry.dir, settings).map_err(store_failure)?;
+        let port = settings.iter().find(|(name, _)| *name == "port").map(|(_, value)| value.as_deref());
+        if let (Some(doors), Some(port)) = (self.doors(), port) {
+            // What is no port is refused below, with all the rest.
+            let port = port.map(str::parse).transpose();
+            port.map_or(Ok(()), |port| doors.set_port(branch, port))?;
+        }
+        let changed = record::set_settings(&entry.dir, settings).map_err(|error| {
+            if let Some(doors) = self.doors() {
+                let _ = doors.set_port(branch, entry.record.settings.port);
+            }
+            store_failure(error)
+        })?;
         entry.policy.send_replace(policy(&self.config.get(), &changed));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get_mut(branch) {
