@@ -1,6 +1,7 @@
 //! Homes in odd places.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "a test")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nap_testkit::{Output, TestHome, Way, give_to_server_user, process};
@@ -104,4 +105,20 @@ fn a_bare_psql_finds_us_where_libpqs_directory_is_ours_to_write_in() {
     assert!(!PathBuf::from(format!("{}.lock", socket.display())).exists());
     drop(home);
     std::fs::remove_dir_all(base).unwrap();
+}
+
+#[test]
+fn a_home_that_the_server_user_cannot_enter_is_refused_before_anything_is_made() {
+    if !nap_testkit::is_root() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let closed = parent.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let home = closed.join("home");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nap"));
+    let said = Output::of(command.arg("--home").arg(&home).args(["up", "--port", "54996"]));
+    assert!(said.fails_with(1).contains("cannot enter"), "{said}");
+    assert!(!home.exists());
 }
