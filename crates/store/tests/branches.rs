@@ -153,12 +153,15 @@ fn a_setting_is_changed_and_comments_stay() {
     assert!(sleep_after(Some("\"1s\"\nmajor = 3")).is_err());
     let unknown = record::set_settings(&dir, &[("sleep_afer", Some("1s"))]).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no setting \"sleep_afer\" (did you mean sleep_after?)");
-    assert!(matches!(record::set_settings(&dir, &[("port", Some("1"))]), Err(StoreError::NotPerBranch("port"))));
+    assert!(matches!(
+        record::set_settings(&dir, &[("max_awake", Some("1"))]),
+        Err(StoreError::NotPerBranch("max_awake"))
+    ));
     for late in ["soon", "\"1s\"\nmajor = 3"] {
         let both = [("sleep_after", Some("1s")), ("sleep_after", Some(late))];
         assert!(record::set_settings(&dir, &both).is_err(), "all of them or none");
     }
-    assert!(record::set_settings(&dir, &[("sleep_after", Some("1s")), ("port", Some("1"))]).is_err());
+    assert!(record::set_settings(&dir, &[("sleep_after", Some("1s")), ("max_awake", Some("1"))]).is_err());
     assert_eq!(fs::read(dir.record()).unwrap(), before);
     assert_eq!(sleep_after(None).unwrap(), None);
 }

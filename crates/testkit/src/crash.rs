@@ -142,10 +142,11 @@ impl HeldStart {
 pub struct Frozen(i32);
 
 impl Frozen {
-    /// SIGSTOP; returns when it has come into force.
+    /// SIGSTOP; returns when it has come into force. A process that ends first (a backend whose client has just gone)
+    /// needs no stopping.
     pub fn process(pid: i32) -> Self {
         process::signal(pid, Signal::STOP);
-        eventually("the process is stopped", || (process::state(pid) == Some('T')).then_some(()));
+        eventually("the process is stopped", || matches!(process::state(pid), None | Some('T' | 'Z')).then_some(()));
         Self(pid)
     }
 }

@@ -34,7 +34,7 @@ async fn a_server_started_by_hand_is_named_and_its_changes_to_roles_count() {
     home.sleep("main");
     let (pid, connection) = start_by_hand(&home);
 
-    let named = format!("(PID {pid})");
+    let named = format!("PID {pid}");
     let asleep = home.branch("main").unwrap();
     assert!(asleep["status"]["failure"].as_str().unwrap_or_default().contains(&named), "{asleep}");
     assert!(home.nap(&["ls"]).ok().contains(&named), "{}", home.nap(&["ls"]));
