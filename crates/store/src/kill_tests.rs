@@ -41,9 +41,8 @@ fn run(store: &Store, deed: &str) -> Result<(), StoreError> {
     }
 }
 
-/// Not a test: the process that is killed.
+/// The process that is killed, when one of the tests below runs it; else there is nothing to do.
 #[test]
-#[ignore = "run by the other tests here"]
 fn child() {
     let Some(root) = std::env::var_os(HOME) else { return };
     let home = Home::at(PathBuf::from(root));
@@ -55,7 +54,7 @@ fn child() {
 
 fn die(root: &Path, deed: &str, place: &str) {
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kill_tests::child", "--ignored"])
+        .args(["--exact", "kill_tests::child"])
         .env(HOME, root)
         .env(DEED, deed)
         .env(DIE_AT, place)
