@@ -84,7 +84,7 @@ struct Claim {
 /// A client that has been let in.
 struct LetIn {
     identity: Identity,
-    places: [Permit; 2],
+    place: Permit,
     method: Method,
 }
 
@@ -97,7 +97,11 @@ impl<B> Shared<B> {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<B: Branches, S: ClientStream>(shared: &Shared<B>, mut client: Client<S>, arrival: Arrival) {
+pub(crate) async fn serve<B: Branches, S: ClientStream>(
+    shared: &Shared<B>,
+    mut client: Client<S>,
+    mut arrival: Arrival,
+) {
     let mut claim = Claim::default();
     let allowed = match &arrival.admission {
         Admission::Place { .. } => shared.places.limits().authentication_timeout,
@@ -106,13 +110,15 @@ pub(crate) async fn serve<B: Branches, S: ClientStream>(shared: &Shared<B>, mut 
     let deadline = arrival.accepted + allowed;
     let let_in = tokio::select! {
         biased;
-        let_in = timeout_at(deadline, let_in(shared, &mut client, arrival, &mut claim)) => let_in.ok(),
+        let_in = timeout_at(deadline, let_in(shared, &mut client, &mut arrival, &mut claim)) => let_in.ok(),
         () = shared.closed() => Some(Err(Ended::refused(Interrupted::Closing))),
     };
     let let_in = let_in.unwrap_or_else(|| {
         // Who has not even said who it is speaks another protocol, or none.
         Err(if claim.role.is_some() { Ended::refused(Interrupted::TimedOut) } else { Ended::Gone })
     });
+    // The connection keeps its place (in `arrival`) to the end of its socket: who reads its refusal slowly, or never, must
+    // not leave room for one more.
     match let_in {
         Ok(let_in) => serve_session(shared, client, let_in).await,
         Err(ended) => end(&mut client, ended, &claim).await,
@@ -123,7 +129,7 @@ pub(crate) async fn serve<B: Branches, S: ClientStream>(shared: &Shared<B>, mut 
 async fn let_in<B: Branches, S: ClientStream>(
     shared: &Shared<B>,
     client: &mut Client<S>,
-    arrival: Arrival,
+    arrival: &mut Arrival,
     claim: &mut Claim,
 ) -> Result<LetIn, Ended> {
     let startup = match read_opening(client, shared.places.limits().max_startup_packet_bytes).await? {
@@ -133,10 +139,9 @@ async fn let_in<B: Branches, S: ClientStream>(
             return Err(Ended::Gone);
         }
     };
-    let (connection, unauthenticated) = match arrival.admission {
-        Admission::Place { connection, unauthenticated } => (connection, unauthenticated),
-        Admission::Overflow { reached, .. } => return Err(Ended::refused(reached)),
-    };
+    if let Admission::Overflow { reached, .. } = &arrival.admission {
+        return Err(Ended::refused(reached.clone()));
+    }
     let Startup { minor, parameters, protocol_options } = startup;
     let route = route(parameters, arrival.door.as_ref(), &shared.branches.default_branch()).map_err(Ended::refused)?;
     *claim = Claim { branch: Some(route.branch.clone()), role: Some(route.role.clone()) };
@@ -155,9 +160,9 @@ async fn let_in<B: Branches, S: ClientStream>(
     };
     let method = authenticate(client, &identity, &facts, shared.peers, &shared.mock_secret).await?;
     admit(&facts, role, identity.entered_database()).map_err(Ended::refused)?;
-    drop(unauthenticated);
+    arrival.admission.authenticated();
     let place = shared.places.enter(branch).map_err(Ended::refused)?;
-    Ok(LetIn { places: [connection, place], identity, method })
+    Ok(LetIn { place, identity, method })
 }
 
 fn identify<B: Branches>(branches: &B, route: Route, minor: u16) -> Result<Identity, Ended> {
@@ -169,12 +174,12 @@ fn identify<B: Branches>(branches: &B, route: Route, minor: u16) -> Result<Ident
 
 /// From let in to the end.
 async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client: Client<S>, let_in: LetIn) {
-    let LetIn { identity, places, method } = let_in;
+    let LetIn { identity, place, method } = let_in;
     let Identity { branch, role, database, .. } = &identity;
     tracing::debug!(%branch, role, database, client = client.address, ?method, "connection authorized");
     let entry = shared.registry.add(branch.clone(), database.clone(), role.clone(), client.address.clone());
     let claim = Claim { branch: Some(branch.clone()), role: Some(role.clone()) };
-    let mut session = Session { client, identity, entry, _places: places };
+    let mut session = Session { client, identity, entry, _place: place };
     let attached = tokio::select! {
         biased;
         attached = attach(&*shared.branches, &shared.places, &session) => attached,

@@ -115,9 +115,18 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub(crate) enum Admission {
     /// A place, and the right to log in.
-    Place { connection: Permit, unauthenticated: Permit },
+    Place { _connection: Permit, unauthenticated: Option<Permit> },
     /// It may send a cancel request; anything else is refused for this reason.
     Overflow { _place: Permit, reached: LimitReached },
+}
+
+impl Admission {
+    /// It has proved who it is, and makes room for the next that has to.
+    pub(crate) fn authenticated(&mut self) {
+        if let Admission::Place { unauthenticated, .. } = self {
+            unauthenticated.take();
+        }
+    }
 }
 
 /// All places of the gateway.
@@ -153,7 +162,9 @@ impl Places {
         let reached = match self.unauthenticated.take(max_unauthenticated) {
             None => LimitReached::Unauthenticated { limit: max_unauthenticated },
             Some(unauthenticated) => match self.connections.take(max_connections) {
-                Some(connection) => return Some(Admission::Place { connection, unauthenticated }),
+                Some(connection) => {
+                    return Some(Admission::Place { _connection: connection, unauthenticated: Some(unauthenticated) });
+                }
                 None => LimitReached::Connections { limit: max_connections },
             },
         };

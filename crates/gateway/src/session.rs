@@ -59,7 +59,7 @@ pub(crate) struct Session<S> {
     /// Where others see it.
     pub(crate) entry: Entry,
     /// Its places among all connections and among those of its branch.
-    pub(crate) _places: [Permit; 2],
+    pub(crate) _place: Permit,
 }
 
 #[cfg(test)]

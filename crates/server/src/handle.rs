@@ -141,7 +141,10 @@ impl ServerHandle {
     pub async fn hold_asleep(&self) -> Result<AsleepHold, SleepError> {
         let (reply, answer) = oneshot::channel();
         let _ = self.owner.send(Command::HoldAsleep { reply });
-        let gone = SleepError::Failed { branch: self.branch.clone(), problem: "the daemon ends".into() };
+        let gone = SleepError::Failed {
+            branch: self.branch.clone(),
+            problem: "it is being removed, or the daemon ends".into(),
+        };
         answer.await.unwrap_or(Err(gone))
     }
 

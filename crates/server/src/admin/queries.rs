@@ -3,10 +3,13 @@
 /// Whose connection it is, in pg_stat_activity.
 pub(super) const APPLICATION_NAME: &str = "nap";
 
+/// A secret longer than PostgreSQL itself allows since 17 (`MAX_ENCRYPTED_PASSWORD_LEN`) counts as none: a role can store
+/// megabytes of salt, which every login would be sent before it has proved anything.
 /// VALID UNTIL in microseconds since 1970; `infinity` is none at all, `-infinity` long ago.
 macro_rules! role_columns {
     () => {
-        "r.rolname::pg_catalog.text, r.rolcanlogin, r.rolpassword, \
+        "r.rolname::pg_catalog.text, r.rolcanlogin, \
+         CASE WHEN pg_catalog.octet_length(r.rolpassword) <= 512 THEN r.rolpassword END, \
          CASE WHEN r.rolvaliduntil = 'infinity' THEN NULL WHEN r.rolvaliduntil = '-infinity' THEN 0 \
               ELSE pg_catalog.floor(EXTRACT(EPOCH FROM r.rolvaliduntil) * 1000000)::pg_catalog.int8 END"
     };
