@@ -3,23 +3,17 @@
 
 use nap_model::access::{AccessFacts, Role, password_is_valid};
 use nap_model::client_error::{ClientError, sqlstate};
-use nap_wire::frame::MAX_SASL_MESSAGE_LENGTH;
-use nap_wire::messages::{
-    authentication_sasl, authentication_sasl_continue, authentication_sasl_final, parse_sasl_initial_response,
-    parse_sasl_response, tag,
-};
-use nap_wire::scram::{NONCE_BYTES, SCRAM_SHA_256, ScramError, ServerExchange, StoredPassword, Verifier, server_nonce};
-use tokio::io::AsyncWriteExt;
+use nap_wire::scram::{ScramError, StoredPassword, Verifier};
 
-use crate::client::{Client, ClientStream};
+use crate::client::{Client, ClientStream, Origin};
 use crate::error::{Ended, ProtocolError};
 use crate::session::Identity;
+
+mod scram;
 
 /// For the log, where the one reads it who can do something about it.
 const MD5_REFUSED: &str = "the role's password is stored as md5, which is not accepted: set it again with \
                            password_encryption = 'scram-sha-256'";
-/// The longest `SASLInitialResponse`: the mechanism's name, its NUL and a length word come before the message.
-const INITIAL_RESPONSE_MAX_BYTES: usize = MAX_SASL_MESSAGE_LENGTH + 64;
 
 /// How a client proved who it is, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +44,8 @@ pub struct Peers {
 }
 
 impl Peers {
-    async fn let_in(self, uid: Option<u32>, role: &str) -> bool {
-        let Some(uid) = uid else { return false };
+    async fn let_in(self, origin: Origin, role: &str) -> bool {
+        let Origin::Unix { uid } = origin else { return false };
         if uid == 0 || uid == self.owner_uid {
             return true;
         }
@@ -69,11 +63,11 @@ pub(crate) async fn authenticate<S: ClientStream>(
     peers: Peers,
     mock_secret: &[u8; 32],
 ) -> Result<Method, Ended> {
-    if peers.let_in(client.uid, role).await {
+    if peers.let_in(client.origin, role).await {
         return Ok(Method::Peer);
     }
     let (verifier, kept) = verifier(facts.role.as_ref(), role, now_us(), mock_secret);
-    match exchange(client, verifier).await? {
+    match scram::exchange(client, verifier).await? {
         Ok(()) => Ok(Method::ScramSha256),
         Err(ScramError::WrongProof) => {
             if kept == Kept::Md5 {
@@ -111,68 +105,6 @@ fn verifier(role: Option<&Role>, name: &str, now_us: i64, mock_secret: &[u8; 32]
 fn now_us() -> i64 {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// SASL from offer to final. `AuthenticationOk` is not sent: the server's own follows.
-async fn exchange<S: ClientStream>(
-    client: &mut Client<S>,
-    verifier: Verifier,
-) -> Result<Result<(), ScramError>, Ended> {
-    let mut out = Vec::new();
-    authentication_sasl(&mut out, &[SCRAM_SHA_256]);
-    client.stream.write_all(&out).await?;
-
-    let body = read_response(client, INITIAL_RESPONSE_MAX_BYTES).await?;
-    let initial = parse_sasl_initial_response(&body).ok_or_else(|| violation("malformed SASLInitialResponse"))?;
-    if initial.mechanism != SCRAM_SHA_256 {
-        return Err(violation("client selected an invalid SASL authentication mechanism"));
-    }
-    let client_first = match initial.data {
-        Some(data) => data.to_vec(),
-        None => {
-            ask(client, &[]).await?;
-            read_response(client, MAX_SASL_MESSAGE_LENGTH).await?
-        }
-    };
-    let mut random = [0; NONCE_BYTES];
-    getrandom::fill(&mut random).map_err(|_| violation("could not generate random nonce"))?;
-    let begun = ServerExchange::begin(verifier, &client_first, &server_nonce(&random));
-    let (exchange, server_first) = match begun {
-        Ok(begun) => begun,
-        Err(error) => return Ok(Err(error)),
-    };
-    ask(client, &server_first).await?;
-
-    let body = read_response(client, MAX_SASL_MESSAGE_LENGTH).await?;
-    let client_final = parse_sasl_response(&body).ok_or_else(|| violation("malformed SASLResponse"))?;
-    match exchange.finish(client_final) {
-        Ok(server_final) => {
-            out.clear();
-            authentication_sasl_final(&mut out, &server_final);
-            client.stream.write_all(&out).await?;
-            Ok(Ok(()))
-        }
-        Err(error) => Ok(Err(error)),
-    }
-}
-
-fn violation(message: &str) -> Ended {
-    Ended::refused(ProtocolError::violation(message))
-}
-
-async fn ask<S: ClientStream>(client: &mut Client<S>, data: &[u8]) -> Result<(), Ended> {
-    let mut out = Vec::new();
-    authentication_sasl_continue(&mut out, data);
-    Ok(client.stream.write_all(&out).await?)
-}
-
-async fn read_response<S: ClientStream>(client: &mut Client<S>, max_body_bytes: usize) -> Result<Vec<u8>, Ended> {
-    match client.read_message(max_body_bytes).await {
-        Ok((tag::PASSWORD_MESSAGE, body)) => Ok(body),
-        Ok((tag, _)) => Err(violation(&format!("expected SASL response, got message type {tag}"))),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(violation("invalid message length")),
-        Err(_) => Err(Ended::Gone),
-    }
 }
 
 #[cfg(test)]

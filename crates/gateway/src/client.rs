@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nap_wire::messages::tag;
 use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, Ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 /// How often a client is looked at that has sent something before its server is awake.
@@ -38,16 +39,52 @@ impl ClientStream for UnixStream {
     }
 }
 
+/// Where a client's socket comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Over TCP: the client's address, and the one it came to.
+    Tcp { remote: SocketAddr, local: SocketAddr },
+    /// Through a Unix socket: the user behind it, as the kernel says.
+    Unix { uid: u32 },
+}
+
+/// What TLS says of a client that came over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsSession {
+    /// The hash of our certificate that `tls-server-end-point` (RFC 5929) binds an exchange to.
+    pub(crate) server_end_point: Vec<u8>,
+    /// The host that the client asked for (SNI). An address is never named this way.
+    pub(crate) server_name: Option<String>,
+    /// The certificate that the client has shown, verified against `ssl_ca_file`.
+    pub(crate) client_certificate: Option<ClientCertificate>,
+}
+
+/// Whom a client's certificate is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientCertificate {
+    /// The common name: with several, the last one, as OpenSSL finds for PostgreSQL.
+    pub(crate) common_name: Option<String>,
+    /// The subject's distinguished name as RFC 2253 writes it, which is what `clientname=DN` compares.
+    pub(crate) distinguished_name: String,
+}
+
 /// A client's socket and who is behind it.
 pub(crate) struct Client<S> {
     pub(crate) stream: S,
     /// For people: an address with port, or `local`.
     pub(crate) address: String,
-    /// The user behind a Unix socket, as the kernel says.
-    pub(crate) uid: Option<u32>,
+    pub(crate) origin: Origin,
+    /// `None`: what it sends can be read on the way.
+    pub(crate) tls: Option<TlsSession>,
 }
 
 impl<S: ClientStream> Client<S> {
+    /// Sends bytes to their end: what TLS holds back goes out as well.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+
     /// Reads one message of the client's, no byte more: what follows may be for the server. `max_body_bytes` bounds
     /// what is allocated.
     pub(crate) async fn read_message(&mut self, max_body_bytes: usize) -> io::Result<(u8, Vec<u8>)> {

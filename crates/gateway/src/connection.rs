@@ -9,7 +9,6 @@ use nap_model::client_error::{ClientError, sqlstate};
 use nap_model::ids::BranchName;
 use nap_wire::messages::negotiate_protocol_version;
 use nap_wire::startup::Startup;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -149,7 +148,7 @@ async fn let_in<B: Branches, S: ClientStream>(
     if identity.minor < minor || !protocol_options.is_empty() {
         let mut answer = Vec::new();
         negotiate_protocol_version(&mut answer, identity.minor, &protocol_options);
-        client.stream.write_all(&answer).await?;
+        client.send(&answer).await?;
     }
     let Identity { branch, role, database, .. } = &identity;
     let facts = tokio::select! {

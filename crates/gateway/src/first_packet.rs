@@ -1,7 +1,7 @@
 //! Reading a connection's first packet: bounded in bytes; the caller bounds the time.
 
 use nap_wire::startup::{CancelKey, FirstPacket, Startup, parse_first_packet};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use crate::client::{Client, ClientStream};
 use crate::error::{Ended, ProtocolError};
@@ -28,7 +28,7 @@ pub(crate) async fn read_opening<S: ClientStream>(client: &mut Client<S>, max_by
                 return Err(Ended::refused(ProtocolError::violation("encryption was declined already")));
             }
         }
-        client.stream.write_all(b"N").await?;
+        client.send(b"N").await?;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::branches::Branches;
-use crate::client::Client;
+use crate::client::{Client, Origin};
 use crate::connection::{Arrival, Shared, serve};
 use crate::forward::prepare_thread;
 
@@ -97,12 +97,13 @@ async fn adopt<B: Branches>(shared: &Shared<B>, Job { socket, arrival }: Job) ->
         Socket::Tcp(stream, address) => {
             crate::listen::prepare_tcp(&stream)?;
             let stream = tokio::net::TcpStream::from_std(stream)?;
-            serve(shared, Client { stream, address: address.to_string(), uid: None }, arrival).await;
+            let origin = Origin::Tcp { remote: address, local: stream.local_addr()? };
+            serve(shared, Client { stream, address: address.to_string(), origin, tls: None }, arrival).await;
         }
         Socket::Unix(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
-            let uid = Some(stream.peer_cred()?.uid());
-            serve(shared, Client { stream, address: "local".to_owned(), uid }, arrival).await;
+            let origin = Origin::Unix { uid: stream.peer_cred()?.uid() };
+            serve(shared, Client { stream, address: "local".to_owned(), origin, tls: None }, arrival).await;
         }
     }
     Ok(())

@@ -10,12 +10,13 @@ use nap_model::settings::Settings;
 use nap_wire::messages::{ErrorFields, authentication_ok, error_response, ready_for_query};
 use nap_wire::startup::encode_startup;
 use proptest::prelude::*;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 
 use super::*;
 use crate::branches::{Awake, BranchFacts, Refusal};
+use crate::client::Origin;
 use crate::error::ProtocolError;
 use crate::limits::Limits;
 
@@ -250,8 +251,10 @@ impl House {
         assert!(matches!(admission, Admission::Place { .. }));
         let begun = Instant::now();
         let arrival = Arrival { door: None, admission, accepted: begun };
-        let uid = story.is_peer().then_some(7);
-        let served = serve(&self.shared, Client { stream: ours, address: "local".into(), uid }, arrival);
+        let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let origin =
+            if story.is_peer() { Origin::Unix { uid: 7 } } else { Origin::Tcp { remote: nowhere, local: nowhere } };
+        let served = serve(&self.shared, Client { stream: ours, address: "local".into(), origin, tls: None }, arrival);
         let ((), told) = tokio::join!(served, client(fake, story, &self.closing, theirs));
         assert!(told.contains(story.told()), "{story:?}: {told}");
         if story.leaves() {
