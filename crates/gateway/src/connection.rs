@@ -17,7 +17,7 @@ use crate::authenticate::{Method, Peers, authenticate};
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::client::{Client, ClientStream};
-use crate::error::{Ended, linger, refuse};
+use crate::error::{Ended, dismiss, linger, refuse};
 use crate::first_packet::{Opening, read_opening};
 use crate::forward::forward;
 use crate::limits::{Admission, Permit, Places};
@@ -96,31 +96,53 @@ impl<B> Shared<B> {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<B: Branches, S: ClientStream>(
-    shared: &Shared<B>,
-    mut client: Client<S>,
-    mut arrival: Arrival,
-) {
+pub(crate) async fn serve<B: Branches, S: ClientStream>(shared: &Shared<B>, mut client: Client<S>, arrival: Arrival) {
     let mut claim = Claim::default();
-    let allowed = match &arrival.admission {
-        Admission::Place { .. } => shared.places.limits().authentication_timeout,
-        Admission::Overflow { .. } => OVERFLOW_TIMEOUT,
-    };
-    let deadline = arrival.accepted + allowed;
     let let_in = tokio::select! {
         biased;
-        let_in = timeout_at(deadline, let_in(shared, &mut client, &mut arrival, &mut claim)) => let_in.ok(),
+        let_in = let_in_or_refuse(shared, &mut client, &arrival, &mut claim) => let_in,
+        reached = arrival.admission.displaced() => {
+            // Who has not even said who it is, or was refused already, is told nothing.
+            if claim.role.is_some() {
+                log_refusal(&client.address, &reached, &claim);
+                dismiss(&mut client.stream, &reached).await;
+            }
+            None
+        }
+    };
+    // The connection keeps its place to the end of its socket: who reads its refusal slowly, or never, must not leave
+    // room for one more.
+    match let_in {
+        Some(let_in) => serve_session(shared, client, let_in).await,
+        None => drop(client),
+    }
+    drop(arrival);
+}
+
+/// Everything before the server is woken, in its time; who is not let in has been told so after it.
+async fn let_in_or_refuse<B: Branches, S: ClientStream>(
+    shared: &Shared<B>,
+    client: &mut Client<S>,
+    arrival: &Arrival,
+    claim: &mut Claim,
+) -> Option<LetIn> {
+    let allowed = match arrival.admission.reached() {
+        None => shared.places.limits().authentication_timeout,
+        Some(_) => OVERFLOW_TIMEOUT,
+    };
+    let let_in = tokio::select! {
+        biased;
+        let_in = timeout_at(arrival.accepted + allowed, let_in(shared, client, arrival, claim)) => let_in.ok(),
         () = shared.closed() => Some(Err(Ended::refused(Interrupted::Closing))),
     };
-    let let_in = let_in.unwrap_or_else(|| {
-        // Who has not even said who it is speaks another protocol, or none.
-        Err(if claim.role.is_some() { Ended::refused(Interrupted::TimedOut) } else { Ended::Gone })
-    });
-    // The connection keeps its place (in `arrival`) to the end of its socket: who reads its refusal slowly, or never, must
-    // not leave room for one more.
-    match let_in {
-        Ok(let_in) => serve_session(shared, client, let_in).await,
-        Err(ended) => end(&mut client, ended, &claim).await,
+    // Who has not even said who it is speaks another protocol, or none.
+    let late = || Err(if claim.role.is_some() { Ended::refused(Interrupted::TimedOut) } else { Ended::Gone });
+    match let_in.unwrap_or_else(late) {
+        Ok(let_in) => Some(let_in),
+        Err(ended) => {
+            end(client, ended, &std::mem::take(claim)).await;
+            None
+        }
     }
 }
 
@@ -128,7 +150,7 @@ pub(crate) async fn serve<B: Branches, S: ClientStream>(
 async fn let_in<B: Branches, S: ClientStream>(
     shared: &Shared<B>,
     client: &mut Client<S>,
-    arrival: &mut Arrival,
+    arrival: &Arrival,
     claim: &mut Claim,
 ) -> Result<LetIn, Ended> {
     let startup = match read_opening(client, shared.places.limits().max_startup_packet_bytes).await? {
@@ -138,7 +160,7 @@ async fn let_in<B: Branches, S: ClientStream>(
             return Err(Ended::Gone);
         }
     };
-    if let Admission::Overflow { reached, .. } = &arrival.admission {
+    if let Some(reached) = arrival.admission.reached() {
         return Err(Ended::refused(reached.clone()));
     }
     let Startup { minor, parameters, protocol_options } = startup;
@@ -159,8 +181,8 @@ async fn let_in<B: Branches, S: ClientStream>(
     };
     let method = authenticate(client, &identity, &facts, shared.peers, &shared.mock_secret).await?;
     admit(&facts, role, identity.entered_database()).map_err(Ended::refused)?;
-    arrival.admission.authenticated();
-    let place = shared.places.enter(branch).map_err(Ended::refused)?;
+    arrival.admission.authenticated().map_err(Ended::refused)?;
+    let place = shared.places.enter(branch, &arrival.admission).map_err(Ended::refused)?;
     Ok(LetIn { place, identity, method })
 }
 
@@ -208,11 +230,15 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client:
 
 async fn end<S: ClientStream>(client: &mut Client<S>, ended: Ended, claim: &Claim) {
     let Ended::Refused(refusal) = ended else { return };
+    log_refusal(&client.address, &*refusal, claim);
+    refuse(&mut client.stream, &*refusal).await;
+}
+
+fn log_refusal(client: &str, refusal: &dyn ClientError, claim: &Claim) {
     let branch = claim.branch.as_ref().map(BranchName::as_str);
     let (role, sqlstate) = (claim.role.as_deref(), refusal.sqlstate());
     // As fields, names that clients chose are escaped.
-    tracing::info!(branch, role, client = client.address, sqlstate, error = refusal.to_string(), "connection refused");
-    refuse(&mut client.stream, &*refusal).await;
+    tracing::info!(branch, role, client, sqlstate, error = refusal.to_string(), "connection refused");
 }
 
 #[cfg(test)]

@@ -106,6 +106,15 @@ pub(crate) async fn refuse<S: ClientStream>(stream: &mut S, error: &dyn ClientEr
     }
 }
 
+/// Tells the client, if its socket takes the words at once: somebody waits for its place.
+pub(crate) async fn dismiss<S: ClientStream>(stream: &mut S, error: &dyn ClientError) {
+    let said = async {
+        stream.write_all(&fatal(error)).await?;
+        stream.flush().await
+    };
+    let _ = timeout(Duration::ZERO, said).await;
+}
+
 /// Ends a connection whose last message must arrive: closing a socket with unread input makes the kernel send a
 /// reset, which throws away what the client has not read yet.
 pub(crate) async fn linger<S: ClientStream>(stream: &mut S) {

@@ -14,7 +14,7 @@ use crate::authenticate::Peers;
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::connection::{Arrival, Shared};
-use crate::limits::{Limits, Places};
+use crate::limits::{Applicant, Limits, Places, Share};
 use crate::sessions::SessionInfo;
 use crate::worker::{Job, Socket, Workers};
 
@@ -131,8 +131,19 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 Socket::Tcp(stream.into_std()?, address)
             }
-            Listener::Unix(listener) => Socket::Unix(listener.accept().await?.0.into_std()?),
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                Socket::Unix(stream.into_std()?, uid)
+            }
         })
+    }
+}
+
+fn applicant(socket: &Socket, peers: Peers) -> Applicant {
+    match socket {
+        Socket::Tcp(_, address) => Applicant { share: Share::of_address(address.ip()), is_owner: false },
+        Socket::Unix(_, uid) => Applicant { share: Share::User(*uid), is_owner: *uid == 0 || *uid == peers.owner_uid },
     }
 }
 
@@ -144,7 +155,7 @@ async fn accept_all<B: Branches>(
 ) {
     loop {
         match listener.accept().await {
-            Ok(socket) => match shared.places.admit() {
+            Ok(socket) => match shared.places.admit(applicant(&socket, shared.peers)).await {
                 Some(admission) => {
                     let arrival = Arrival { door: door.clone(), admission, accepted: Instant::now() };
                     workers.give(Job { socket, arrival });

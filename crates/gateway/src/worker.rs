@@ -18,7 +18,8 @@ use crate::forward::prepare_thread;
 /// An accepted socket, not yet on any runtime.
 pub(crate) enum Socket {
     Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream),
+    /// With the user behind it, as the kernel says.
+    Unix(UnixStream, u32),
 }
 
 /// A socket and how it came in. How many there can be is bounded by their permits.
@@ -100,9 +101,9 @@ async fn adopt<B: Branches>(shared: &Shared<B>, Job { socket, arrival }: Job) ->
             let origin = Origin::Tcp { remote: address, local: stream.local_addr()? };
             serve(shared, Client { stream, address: address.to_string(), origin, tls: None }, arrival).await;
         }
-        Socket::Unix(stream) => {
+        Socket::Unix(stream, uid) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
-            let origin = Origin::Unix { uid: stream.peer_cred()?.uid() };
+            let origin = Origin::Unix { uid };
             serve(shared, Client { stream, address: "local".to_owned(), origin, tls: None }, arrival).await;
         }
     }

@@ -18,7 +18,7 @@ use super::*;
 use crate::branches::{Awake, BranchFacts, Refusal};
 use crate::client::Origin;
 use crate::error::ProtocolError;
-use crate::limits::Limits;
+use crate::limits::{Applicant, Limits, Share};
 
 /// What happens to one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,8 +247,9 @@ impl House {
             limits.max_waiting_clients = u32::from(story != WaitingFull);
         });
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let admission = self.shared.places.admit().unwrap();
-        assert!(matches!(admission, Admission::Place { .. }));
+        let applicant = Applicant { share: Share::User(7), is_owner: false };
+        let admission = self.shared.places.admit(applicant).await.unwrap();
+        assert_eq!(admission.reached(), None);
         let begun = Instant::now();
         let arrival = Arrival { door: None, admission, accepted: begun };
         let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
