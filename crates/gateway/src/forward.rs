@@ -31,6 +31,8 @@ struct Direction {
     pending: Vec<u8>,
     /// So much of it has been written on.
     written: usize,
+    /// The target has taken bytes that it may still hold back: TLS has a buffer of its own.
+    unflushed: bool,
     /// The source has ended.
     ended: bool,
     /// The target takes nothing any more.
@@ -85,6 +87,7 @@ impl Direction {
         if self.broken {
             return;
         }
+        self.unflushed = true;
         match to.poll_write(context, bytes) {
             Poll::Ready(Ok(count)) if count == bytes.len() => {}
             Poll::Ready(Ok(count)) => self.pending.extend_from_slice(bytes.get(count..).unwrap_or_default()),
@@ -106,6 +109,11 @@ impl Direction {
         if !self.pending.is_empty() {
             self.pending = Vec::new();
             self.written = 0;
+            self.unflushed = true;
+        }
+        if self.unflushed && !self.broken {
+            self.broken = ready!(to.as_mut().poll_flush(context)).is_err();
+            self.unflushed = false;
         }
         Poll::Ready(())
     }
@@ -203,7 +211,7 @@ mod tests {
     use nap_model::ids::BranchName;
     use proptest::prelude::*;
     use std::sync::Arc;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, duplex, split};
 
     /// Both ends talk at once, through pipes of `room` bytes; the backend ends when it has heard the client's end.
     async fn run(room: usize, greeting: Vec<u8>, asked: Vec<u8>, answered: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
@@ -261,6 +269,29 @@ mod tests {
         let mut heard = Vec::new();
         client.read_to_end(&mut heard).await.unwrap();
         assert_eq!(heard, b"last words");
+    }
+
+    #[tokio::test]
+    async fn what_a_stream_holds_back_is_flushed() {
+        let registry = Arc::new(Registry::default());
+        let entry = registry.add(BranchName::main(), "d".into(), "r".into(), "local".into());
+        let (client_side, mut client) = duplex(100);
+        let (backend_side, mut backend) = duplex(100);
+        let (mut client_side, mut backend_side) = (BufStream::new(client_side), BufStream::new(backend_side));
+        let talking = async {
+            let mut heard = [0; 5];
+            client.read_exact(&mut heard).await.unwrap();
+            client.write_all(b"question").await.unwrap();
+            backend.read_exact(&mut [0; 8]).await.unwrap();
+            backend.write_all(b"answer").await.unwrap();
+            client.read_exact(&mut [0; 6]).await.unwrap();
+            drop((client, backend));
+            heard
+        };
+        let forwarding = forward(&mut client_side, &mut backend_side, b"hello".to_vec(), entry.record());
+        let both = async { tokio::join!(forwarding, talking) };
+        let (_, heard) = timeout(Duration::from_secs(10), both).await.expect("something is held back");
+        assert_eq!(&heard, b"hello");
     }
 
     #[tokio::test(start_paused = true)]
