@@ -7,6 +7,7 @@ use nap_wire::scram::{ScramError, StoredPassword, Verifier};
 
 use crate::client::{Client, ClientStream, Origin};
 use crate::error::{Ended, ProtocolError};
+use crate::repeats::may_log;
 use crate::session::Identity;
 
 mod scram;
@@ -70,7 +71,7 @@ pub(crate) async fn authenticate<S: ClientStream>(
     match scram::exchange(client, verifier).await? {
         Ok(()) => Ok(Method::ScramSha256),
         Err(ScramError::WrongProof) => {
-            if kept == Kept::Md5 {
+            if kept == Kept::Md5 && may_log("md5") {
                 // Only here: a client that has proved nothing must not learn which roles there are.
                 tracing::info!(%branch, role, client = client.address, "{MD5_REFUSED}");
             }

@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::repeats::may_log;
+
 /// A server answers a cancel request by closing the connection, at once. One that does not is left alone.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,7 +51,9 @@ impl Cancels {
     pub(crate) async fn cancel(&self, seen: &CancelKey) {
         let target = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(seen).cloned();
         let Some(target) = target else {
-            tracing::info!(pid = seen.pid, "cancel request with an unknown key");
+            if may_log("unknown cancel key") {
+                tracing::info!(pid = seen.pid, "cancel request with an unknown key");
+            }
             return;
         };
         let send = async {

@@ -21,6 +21,7 @@ use crate::error::{Ended, dismiss, linger, refuse};
 use crate::first_packet::{Opening, read_opening};
 use crate::forward::forward;
 use crate::limits::{Admission, Permit, Places};
+use crate::repeats::may_log;
 use crate::route::{Route, RouteError, route};
 use crate::session::{Identity, Session};
 use crate::sessions::Registry;
@@ -235,6 +236,9 @@ async fn end<S: ClientStream>(client: &mut Client<S>, ended: Ended, claim: &Clai
 }
 
 fn log_refusal(client: &str, refusal: &dyn ClientError, claim: &Claim) {
+    if !may_log(refusal.sqlstate()) {
+        return;
+    }
     let branch = claim.branch.as_ref().map(BranchName::as_str);
     let (role, sqlstate) = (claim.role.as_deref(), refusal.sqlstate());
     // As fields, names that clients chose are escaped.

@@ -15,6 +15,7 @@ use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::connection::{Arrival, Shared};
 use crate::limits::{Applicant, Limits, Places, Share};
+use crate::repeats::may_log;
 use crate::sessions::SessionInfo;
 use crate::worker::{Job, Socket, Workers};
 
@@ -160,11 +161,16 @@ async fn accept_all<B: Branches>(
                     let arrival = Arrival { door: door.clone(), admission, accepted: Instant::now() };
                     workers.give(Job { socket, arrival });
                 }
-                None => tracing::info!("a connection was closed unread: no place is left, not even to say so"),
+                None if may_log("closed unread") => {
+                    tracing::info!("a connection was closed unread: no place is left, not even to say so");
+                }
+                None => {}
             },
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
+                if may_log("not accepted") {
+                    tracing::warn!(%error, "could not accept a connection");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

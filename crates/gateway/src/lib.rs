@@ -18,6 +18,7 @@ mod gateway;
 mod limits;
 mod listen;
 pub mod options;
+mod repeats;
 pub mod route;
 mod session;
 mod sessions;

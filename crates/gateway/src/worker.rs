@@ -14,6 +14,7 @@ use crate::branches::Branches;
 use crate::client::{Client, Origin};
 use crate::connection::{Arrival, Shared, serve};
 use crate::forward::prepare_thread;
+use crate::repeats::may_log;
 
 /// An accepted socket, not yet on any runtime.
 pub(crate) enum Socket {
@@ -80,7 +81,9 @@ impl Worker {
                 while let Some(Counted { job, count }) = given.recv().await {
                     let shared = shared.clone();
                     tokio::task::spawn_local(async move {
-                        if let Err(error) = adopt(&shared, job).await {
+                        if let Err(error) = adopt(&shared, job).await
+                            && may_log("not served")
+                        {
                             tracing::info!(%error, "a connection could not be served");
                         }
                         drop(count);
