@@ -4,6 +4,8 @@
 //! client's role; what is decided here is decided so that nobody wakes a server in vain, and because `trust`
 //! between gateway and server skips VALID UNTIL and the password.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::client_error::{ClientError, sqlstate};
@@ -48,6 +50,18 @@ pub struct AccessSnapshot {
     /// Subscriptions that are enabled. A copy of the cluster would take its changes away from it.
     #[serde(default)]
     pub enabled_subscriptions: u32,
+    /// Who is a member of what. `None`: kept by a version that did not ask, so the rest cannot be used either.
+    #[serde(default)]
+    pub memberships: Option<Vec<Membership>>,
+}
+
+/// One row of `pg_auth_members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// `member`
+    pub member: String,
+    /// `roleid`
+    pub of: String,
 }
 
 /// What was found out about one login.
@@ -57,6 +71,8 @@ pub struct AccessFacts {
     pub role: Option<Role>,
     /// `None`: there is no such database.
     pub database: Option<Database>,
+    /// The roles that this role is a member of, directly or not, itself first.
+    pub member_of: Vec<String>,
 }
 
 impl AccessSnapshot {
@@ -65,7 +81,26 @@ impl AccessSnapshot {
         AccessFacts {
             role: self.roles.iter().find(|r| r.name == role).cloned(),
             database: self.databases.iter().find(|d| d.name == database).cloned(),
+            member_of: self.member_of(role),
         }
+    }
+
+    fn member_of(&self, role: &str) -> Vec<String> {
+        if !self.roles.iter().any(|known| known.name == role) {
+            return Vec::new();
+        }
+        let mut groups: HashMap<&str, Vec<&str>> = HashMap::new();
+        for Membership { member, of } in self.memberships.iter().flatten() {
+            groups.entry(member).or_default().push(of);
+        }
+        let (mut found, mut seen) = (vec![role], HashSet::from([role]));
+        let mut at = 0;
+        while let Some(member) = found.get(at) {
+            let more = groups.get(member).into_iter().flatten().filter(|group| seen.insert(group));
+            found.extend(more);
+            at += 1;
+        }
+        found.into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -125,12 +160,13 @@ mod tests {
         AccessFacts {
             role: Some(Role { name: "alice".into(), can_login, verifier: None, valid_until_us: None }),
             database: Some(Database { name: "shop".into(), allows_connections }),
+            member_of: vec!["alice".into()],
         }
     }
 
     #[test]
     fn refuses_in_postgresqls_order_and_words() {
-        let nobody = AccessFacts { role: None, database: None };
+        let nobody = AccessFacts { role: None, database: None, member_of: Vec::new() };
         assert_eq!(admit(&nobody, "bob", Some("shop")).unwrap_err().to_string(), "role \"bob\" does not exist");
         assert_eq!(admit(&facts(false, false), "alice", Some("shop")), Err(Refused::NoLogin("alice".into())));
         assert_eq!(admit(&facts(true, false), "alice", Some("shop")), Err(Refused::NoConnections("shop".into())));
@@ -138,6 +174,21 @@ mod tests {
         let no_database = AccessFacts { database: None, ..facts(true, true) };
         assert_eq!(admit(&no_database, "alice", Some("shop")).unwrap_err().sqlstate(), "3D000");
         assert_eq!(admit(&no_database, "alice", None), Ok(()), "physical replication");
+    }
+
+    #[test]
+    fn membership_goes_on_from_role_to_role() {
+        let role = |name: &str| Role { name: name.into(), can_login: true, verifier: None, valid_until_us: None };
+        let membership = |(member, of): (&str, &str)| Membership { member: member.into(), of: of.into() };
+        let rows = [("al", "staff"), ("staff", "people"), ("bo", "admins"), ("people", "staff")];
+        let mut snapshot: AccessSnapshot =
+            serde_json::from_str("{\"system_identifier\":1,\"checkpoint\":\"0/1\",\"roles\":[],\"databases\":[]}")
+                .unwrap();
+        assert_eq!(snapshot.memberships, None, "a file of a version that did not ask");
+        snapshot.roles = ["al", "bo", "staff"].map(role).into();
+        snapshot.memberships = Some(rows.map(membership).into());
+        assert_eq!(snapshot.facts("al", "x").member_of, ["al", "staff", "people"]);
+        assert_eq!(snapshot.facts("nobody", "x").member_of, [""; 0], "nobody is a member of nothing");
     }
 
     #[test]

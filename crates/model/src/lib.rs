@@ -6,6 +6,7 @@
 pub mod access;
 pub mod client_error;
 pub mod guard;
+pub mod hba;
 pub mod ids;
 pub mod lsn;
 pub mod nearest;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
+use nap_model::access::{AccessFacts, AccessSnapshot, Database, Membership, Role};
 use nap_model::guard::Observation;
 use nap_model::ids::{BranchName, Major};
 use nap_model::lsn::Lsn;
@@ -129,7 +129,7 @@ impl Admin {
                 None => None,
                 Some(name) => Some(Database { name, allows_connections: row.try_get(5)? }),
             };
-            Ok(AccessFacts { role, database })
+            Ok(AccessFacts { role, database, member_of: row.try_get(6)? })
         };
         within(ask).await
     }
@@ -231,6 +231,10 @@ async fn read_roles(client: &Client) -> Result<Roles, AdminError> {
     for row in client.query_typed(queries::DATABASES, &[]).await? {
         databases.push(Database { name: row.try_get(0)?, allows_connections: row.try_get(1)? });
     }
+    let mut memberships = Vec::new();
+    for row in client.query_typed(queries::MEMBERSHIPS, &[]).await? {
+        memberships.push(Membership { member: row.try_get(0)?, of: row.try_get(1)? });
+    }
     let mut superusers = Vec::new();
     for row in client.query_typed(queries::SUPERUSERS, &[]).await? {
         superusers.push(row.try_get(0)?);
@@ -238,8 +242,15 @@ async fn read_roles(client: &Client) -> Result<Roles, AdminError> {
     let counted = client.query_typed(queries::ENABLED_SUBSCRIPTIONS, &[]).await?;
     let count = counted.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))?;
     let enabled_subscriptions = u32::try_from(count).unwrap_or(u32::MAX);
-    let snapshot =
-        AccessSnapshot { system_identifier, checkpoint: before, roles, databases, superusers, enabled_subscriptions };
+    let snapshot = AccessSnapshot {
+        system_identifier,
+        checkpoint: before,
+        roles,
+        databases,
+        superusers,
+        enabled_subscriptions,
+        memberships: Some(memberships),
+    };
     Ok(Roles { before, snapshot })
 }
 

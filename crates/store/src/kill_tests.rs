@@ -27,6 +27,7 @@ fn access(number: u64) -> AccessSnapshot {
         databases: vec![],
         superusers: vec![],
         enabled_subscriptions: 0,
+        memberships: Some(Vec::new()),
     }
 }
 

@@ -73,6 +73,7 @@ fn a_bad_cache_of_roles_is_none() {
         databases: vec![],
         superusers: Vec::new(),
         enabled_subscriptions: 0,
+        memberships: Some(Vec::new()),
     };
     roles::save_access(&dir, &access).unwrap();
     assert_eq!(roles::load_access(&dir), Some(access));

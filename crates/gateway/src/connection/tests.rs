@@ -166,6 +166,7 @@ impl Branches for Fake {
         Ok(AccessFacts {
             role: (self.story() != NoSuchRole).then_some(role),
             database: Some(Database { name: database.into(), allows_connections: true }),
+            member_of: Vec::new(),
         })
     }
 

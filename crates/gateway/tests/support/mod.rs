@@ -112,6 +112,7 @@ impl Cluster {
             databases: ["postgres", "shop", "alice"].map(database).to_vec(),
             superusers: Vec::new(),
             enabled_subscriptions: 0,
+            memberships: Some(Vec::new()),
         };
         Self {
             directory,

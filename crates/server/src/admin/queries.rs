@@ -15,17 +15,26 @@ macro_rules! role_columns {
     };
 }
 
-/// One row always: columns of the role (or nulls), columns of the database (or nulls).
+/// One row always: columns of the role (or nulls), columns of the database (or nulls), what the role is a member of.
 pub(super) const FACTS: &str = concat!(
-    "SELECT ",
+    "WITH RECURSIVE belongs(oid) AS ( \
+         SELECT oid FROM pg_catalog.pg_authid WHERE rolname = $1::pg_catalog.text::pg_catalog.name \
+         UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN belongs ON m.member = belongs.oid) \
+     SELECT ",
     role_columns!(),
-    ", d.datname::pg_catalog.text, d.datallowconn \
+    ", d.datname::pg_catalog.text, d.datallowconn, \
+     ARRAY(SELECT g.rolname::pg_catalog.text FROM belongs JOIN pg_catalog.pg_authid g ON g.oid = belongs.oid \
+           ORDER BY g.rolname <> $1::pg_catalog.text::pg_catalog.name, 1) \
      FROM (SELECT 1) AS one \
      LEFT JOIN pg_catalog.pg_authid r ON r.rolname = $1::pg_catalog.text::pg_catalog.name \
      LEFT JOIN pg_catalog.pg_database d ON d.datname = $2::pg_catalog.text::pg_catalog.name"
 );
 
 pub(super) const ROLES: &str = concat!("SELECT ", role_columns!(), " FROM pg_catalog.pg_authid r ORDER BY 1");
+
+pub(super) const MEMBERSHIPS: &str = "SELECT DISTINCT m.rolname::pg_catalog.text, g.rolname::pg_catalog.text \
+     FROM pg_catalog.pg_auth_members JOIN pg_catalog.pg_authid m ON m.oid = member \
+     JOIN pg_catalog.pg_authid g ON g.oid = roleid ORDER BY 1, 2";
 
 pub(super) const DATABASES: &str =
     "SELECT datname::pg_catalog.text, datallowconn FROM pg_catalog.pg_database ORDER BY 1";

@@ -83,7 +83,9 @@ impl Owner {
         let control = self.control().filter(|control| control.clean)?;
         self.load_roles();
         self.roles.snapshot.clone().filter(|snapshot| {
-            snapshot.checkpoint == control.checkpoint && snapshot.system_identifier == control.system_identifier
+            snapshot.checkpoint == control.checkpoint
+                && snapshot.system_identifier == control.system_identifier
+                && snapshot.memberships.is_some()
         })
     }
 
