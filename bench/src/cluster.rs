@@ -37,11 +37,20 @@ impl Cluster {
 
     /// Copies the (sleeping) cluster's files, block by block, and turns its arguments to the copy.
     pub(crate) fn copy_to(&self, directory: &Path) -> Result<Self> {
+        self.copy_by("never", directory)
+    }
+
+    /// The same as a branch is made: sharing blocks where the file system can.
+    pub(crate) fn clone_to(&self, directory: &Path) -> Result<Self> {
+        self.copy_by("auto", directory)
+    }
+
+    fn copy_by(&self, reflink: &str, directory: &Path) -> Result<Self> {
         self.account.make_directory(directory)?;
         let (data, sockets) = (directory.join("data"), directory.join("s"));
         self.account.make_directory(&sockets)?;
         let mut copy = Command::new("cp");
-        run(copy.arg("-a").arg("--reflink=never").arg(&self.data).arg(&data))?;
+        run(copy.arg("-a").arg(format!("--reflink={reflink}")).arg(&self.data).arg(&data))?;
         let turned = |from: &Path, to: &Path, text: &str| text.replace(&*from.to_string_lossy(), &to.to_string_lossy());
         let arguments = self
             .arguments
@@ -49,6 +58,25 @@ impl Cluster {
             .map(|word| turned(&self.sockets, &sockets, &turned(&self.data, &data, word)))
             .collect();
         Ok(Self { data, sockets, arguments, ..self.clone() })
+    }
+
+    /// With authentication by the user of the client's process, as the gateway's Unix socket has it: whoever it is may be
+    /// postgres.
+    pub(crate) fn with_peer(mut self) -> Result<Self> {
+        let directory = self.sockets.parent().context("a directory")?;
+        let (hba, ident) = (directory.join("hba"), directory.join("ident"));
+        std::fs::write(&hba, "local all all peer map=anybody\n")?;
+        std::fs::write(&ident, "anybody /^.*$ postgres\n")?;
+        // Later settings on a command line win.
+        for setting in [format!("hba_file={}", hba.display()), format!("ident_file={}", ident.display())] {
+            self.arguments.extend(["-c".to_owned(), setting]);
+        }
+        Ok(self)
+    }
+
+    /// Whether its `postmaster.pid` says that connections are taken.
+    pub(crate) fn says_ready(&self) -> bool {
+        std::fs::read(self.data.join("postmaster.pid")).is_ok_and(|text| text.trim_ascii_end().ends_with(b"ready"))
     }
 
     /// `postgres` with the shared arguments.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::home::Home;
 
 /// Nothing here takes this long.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// One way to a first row.
 pub(crate) trait Contestant {
@@ -36,16 +36,10 @@ impl Contestant for Bare {
     }
 
     fn round(&mut self) -> Result<Duration> {
-        let log = File::options().create(true).append(true).open(self.cluster.log())?;
-        let mut command = self.cluster.postgres();
-        command.stderr(log.try_clone()?).stdout(log);
-        let notified = self.notifications()?;
-        if let Some((_, path)) = &notified {
-            command.env("NOTIFY_SOCKET", path);
-        }
+        let (mut command, notified) = self.prepared()?;
         let started = Instant::now();
         let mut server = command.spawn()?;
-        if let Some((socket, _)) = notified {
+        if let Some(socket) = notified {
             wait_for_ready(&socket);
         }
         let taken = ask_when_ready(&self.cluster, &mut server, started);
@@ -55,6 +49,21 @@ impl Contestant for Bare {
 }
 
 impl Bare {
+    /// The command, and where the server it starts will say that it is ready.
+    pub(crate) fn prepared(&self) -> Result<(Command, Option<UnixDatagram>)> {
+        let log = File::options().create(true).append(true).open(self.cluster.log())?;
+        let mut command = self.cluster.postgres();
+        command.stderr(log.try_clone()?).stdout(log);
+        let notified = self.notifications()?;
+        Ok(match notified {
+            Some((socket, path)) => {
+                command.env("NOTIFY_SOCKET", path);
+                (command, Some(socket))
+            }
+            None => (command, None),
+        })
+    }
+
     /// Where the server says that it is ready, if it is a build that does; no other way tells it sooner.
     fn notifications(&self) -> Result<Option<(UnixDatagram, PathBuf)>> {
         const NAME: &[u8] = b"NOTIFY_SOCKET";
@@ -85,10 +94,8 @@ fn wait_for_ready(socket: &UnixDatagram) {
 /// and again would be worse for the server: until it is ready, it forks a process for each try, only to refuse it.
 fn ask_when_ready(cluster: &Cluster, server: &mut Child, started: Instant) -> Result<Duration> {
     let target = cluster.target(cluster.socket());
-    let status = cluster.data.join("postmaster.pid");
     loop {
-        let ready = std::fs::read(&status).is_ok_and(|text| text.trim_ascii_end().ends_with(b"ready"));
-        if ready {
+        if cluster.says_ready() {
             first_row(&target)?;
             return Ok(started.elapsed());
         }
@@ -103,6 +110,7 @@ fn ask_when_ready(cluster: &Cluster, server: &mut Child, started: Instant) -> Re
 pub(crate) struct Nap<'a> {
     pub(crate) name: &'static str,
     pub(crate) home: &'a Home,
+    pub(crate) branch: &'a str,
     pub(crate) target: Target,
 }
 
@@ -112,11 +120,11 @@ impl Contestant for Nap<'_> {
     }
 
     fn round(&mut self) -> Result<Duration> {
-        self.home.sleep()?;
+        self.home.sleep_of(self.branch)?;
         let started = Instant::now();
         first_row(&self.target)?;
         let taken = started.elapsed();
-        self.home.sleep()?;
+        self.home.sleep_of(self.branch)?;
         Ok(taken)
     }
 }
@@ -224,7 +232,7 @@ impl Contestant for PgCtl {
     }
 }
 
-fn end(child: &mut Child, signal: Signal) -> Result<()> {
+pub(crate) fn end(child: &mut Child, signal: Signal) -> Result<()> {
     let pid = Pid::from_child(child);
     kill_process(pid, signal).ok();
     child.wait()?;

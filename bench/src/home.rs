@@ -43,19 +43,29 @@ impl Home {
 
     /// The data directory of the branch `main`.
     pub(crate) fn data(&self) -> PathBuf {
-        self.path.join("branches/main/data")
+        self.data_of("main")
+    }
+
+    /// The data directory of a branch.
+    pub(crate) fn data_of(&self, branch: &str) -> PathBuf {
+        self.path.join("branches").join(branch).join("data")
     }
 
     /// Puts the server to sleep and makes sure of it. The session that was just left may still count for a moment.
     pub(crate) fn sleep(&self) -> Result<()> {
+        self.sleep_of("main")
+    }
+
+    /// The same with any branch.
+    pub(crate) fn sleep_of(&self, branch: &str) -> Result<()> {
         let started = Instant::now();
-        while let Err(error) = self.nap(&["sleep", "main"]) {
+        while let Err(error) = self.nap(&["sleep", branch]) {
             if started.elapsed() > SESSION_ENDS_WITHIN {
                 return Err(error);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        anyhow::ensure!(!self.data().join("postmaster.pid").exists(), "the server is not asleep after `nap sleep`");
+        anyhow::ensure!(!self.data_of(branch).join("postmaster.pid").exists(), "the server is not asleep after `nap sleep`");
         Ok(())
     }
 
@@ -66,12 +76,23 @@ impl Home {
         Ok(file.lines().next().context("a pid")?.parse()?)
     }
 
+    /// The daemon's process.
+    pub(crate) fn daemon(&self) -> Result<i32> {
+        let text = std::fs::read_to_string(self.path.join("lock"))?;
+        text.split_whitespace().next().context("a process id in the lock file")?.parse().context("a process id")
+    }
+
     /// Through the gateway's Unix socket: peer authentication.
     pub(crate) fn by_unix_socket(&self) -> Target {
+        self.by_unix_socket_to("main")
+    }
+
+    /// The same with any branch.
+    pub(crate) fn by_unix_socket_to(&self, branch: &str) -> Target {
         Target {
             door: Door::Unix(self.sockets.join(format!(".s.PGSQL.{}", self.port))),
             user: "postgres".into(),
-            database: "postgres@main".into(),
+            database: format!("postgres@{branch}"),
             password: None,
         }
     }

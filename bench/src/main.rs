@@ -5,9 +5,15 @@ mod account;
 mod client;
 mod cluster;
 mod contestants;
+mod crowd;
+mod ground;
 mod home;
 mod machine;
+mod process;
+mod race;
 mod report;
+mod rest;
+mod storm;
 mod wake;
 
 use std::path::PathBuf;
@@ -25,6 +31,10 @@ struct Bench {
 enum Which {
     /// Asleep to first row.
     Wake(Common),
+    /// Many clients at once where everything sleeps.
+    Storm(Common),
+    /// A thousand sleeping branches.
+    Rest(Common),
 }
 
 /// What all benches take.
@@ -50,5 +60,7 @@ struct Common {
 fn main() -> anyhow::Result<()> {
     match Bench::parse().which {
         Which::Wake(common) => wake::run(&common),
+        Which::Storm(common) => storm::run(&common),
+        Which::Rest(common) => rest::run(&common),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::Common;
 use crate::account::Account;
@@ -11,6 +11,7 @@ use crate::cluster::Cluster;
 use crate::contestants::{Bare, Contestant, Nap, PgCtl, Systemd};
 use crate::home::Home;
 use crate::machine;
+use crate::race::{median_ms, race};
 use crate::report::{Figure, Results, Times, table, targets, write_section};
 
 const BARE: &str = "bare postgres";
@@ -35,8 +36,8 @@ pub(crate) fn run(common: &Common) -> Result<()> {
 
     let mut contestants: Vec<Box<dyn Contestant + '_>> = vec![
         Box::new(Bare { cluster: running.copy_to(&common.base.join("bare"))? }),
-        Box::new(Nap { name: UNIX, home: &home, target: unix }),
-        Box::new(Nap { name: TCP, home: &home, target: tcp }),
+        Box::new(Nap { name: UNIX, home: &home, branch: "main", target: unix }),
+        Box::new(Nap { name: TCP, home: &home, branch: "main", target: tcp }),
     ];
     match Systemd::new(running.copy_to(&common.base.join("systemd"))?)? {
         Some(systemd) => contestants.push(Box::new(systemd)),
@@ -61,42 +62,6 @@ pub(crate) fn run(common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// A first round for everybody fills the caches and does not count. The order is drawn anew for each round, and nothing
-/// is left to be written before a contestant begins: else each would pay for what its predecessor's shutdown wrote.
-fn race(contestants: &mut [Box<dyn Contestant + '_>], rounds: usize) -> Result<Vec<(String, Times)>> {
-    let mut rows: Vec<(String, Times)> = contestants.iter().map(|c| (c.name().to_owned(), Times::default())).collect();
-    let mut order: Vec<usize> = (0..contestants.len()).collect();
-    let mut draws = Draws(0x9e37_79b9_7f4a_7c15);
-    for round in 0..=rounds {
-        draws.shuffle(&mut order);
-        for at in &order {
-            let (Some(contestant), Some((name, times))) = (contestants.get_mut(*at), rows.get_mut(*at)) else {
-                continue;
-            };
-            rustix::fs::sync();
-            let taken = contestant.round().with_context(|| format!("{name}, round {round}"))?;
-            if round > 0 {
-                times.add(taken);
-            }
-        }
-    }
-    Ok(rows)
-}
-
-/// Xorshift: the same orders in every run.
-struct Draws(u64);
-
-impl Draws {
-    fn shuffle(&mut self, order: &mut [usize]) {
-        for last in (1..order.len()).rev() {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            order.swap(last, (self.0 % (last as u64 + 1)) as usize);
-        }
-    }
-}
-
 /// What SCRAM costs by itself shows on a server that is awake already.
 fn awake(unix: &Target, tcp: &Target) -> Result<Vec<(String, Times)>> {
     let mut rows = vec![(UNIX.to_owned(), unix, Times::default()), (TCP.to_owned(), tcp, Times::default())];
@@ -118,17 +83,13 @@ fn timed(target: &Target) -> Result<Duration> {
 }
 
 fn figures(rows: &[(String, Times)], awake: &[(String, Times)]) -> Result<Vec<Figure>> {
-    let median = |rows: &[(String, Times)], name: &str| {
-        let row = rows.iter().find(|(known, _)| known == name).with_context(|| format!("no row {name}"))?;
-        anyhow::Ok(row.1.median_ms())
-    };
-    let bare = median(rows, BARE)?;
-    let unix = median(rows, UNIX)?;
+    let bare = median_ms(rows, BARE)?;
+    let unix = median_ms(rows, UNIX)?;
     let mut figures = vec![Figure::new("unix_vs_bare", unix / bare).at_most(1.2)];
     if let Some((_, systemd)) = rows.iter().find(|(name, _)| name.starts_with("systemd")) {
         figures.push(Figure::new("unix_vs_systemd", unix / systemd.median_ms()).below(1.0));
     }
-    figures.push(Figure::new("tcp_scram_vs_bare", median(rows, TCP)? / bare));
-    figures.push(Figure::new("scram_ms", median(awake, TCP)? - median(awake, UNIX)?));
+    figures.push(Figure::new("tcp_scram_vs_bare", median_ms(rows, TCP)? / bare));
+    figures.push(Figure::new("scram_ms", median_ms(awake, TCP)? - median_ms(awake, UNIX)?));
     Ok(figures)
 }
