@@ -5,10 +5,12 @@ mod config;
 mod control_api;
 mod doors;
 mod first_start;
+mod inherited;
 mod installs;
 mod keeper;
 mod listening;
 mod logging;
+mod notify;
 mod privileges;
 mod secrets;
 mod signals;
@@ -31,6 +33,8 @@ use tokio::time::Instant;
 use branch_set::BranchSet;
 use config::Config;
 use control_api::ControlApi;
+use inherited::Inherited;
+pub(crate) use inherited::are_there as inherits_sockets;
 
 /// What `nap up` hands over.
 pub(crate) struct DaemonOptions {
@@ -54,6 +58,7 @@ const DRAIN_BEYOND: Duration = Duration::from_secs(15);
 /// Runs the daemon to its end.
 pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
     privileges::keep_descriptors_from_servers();
+    let inherited = inherited::take()?;
     let settings = nap_store::config::load(&options.home)?;
     let owner = privileges::owner(options.home.root(), &settings.run_as)?;
     if let Some(owner) = owner {
@@ -65,26 +70,28 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
     privileges::raise_file_limit();
     let lock = HomeLock::acquire(&options.home)?;
     logging::start(&options.home, options.foreground)?;
+    nap_store::migrate(&options.home, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(options));
+    let outcome = runtime.block_on(serve(options, inherited));
     // What still runs in a blocking thread is not waited for: it holds nothing that a new start would not sweep.
     runtime.shutdown_timeout(Duration::from_millis(200));
     drop(lock);
     outcome
 }
 
-async fn serve(options: DaemonOptions) -> anyhow::Result<()> {
+async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<()> {
     let mut stop = signals::Stop::listen()?;
+    let more_time = notify::MoreTime::ask(notify::START_AT_MOST);
     let started = Instant::now();
     let children = Children::start(privileges::environment()).context("cannot become the reaper of servers")?;
     let home = options.home.clone();
-    let config = Config::open(home.clone(), options.port)?;
+    let config = Config::open(home.clone(), options.port, &inherited)?;
     let store = Arc::new(Store::open(home.clone())?);
-    let listening = listening::Sockets::bind(&config, &home)?;
+    let listening = listening::Sockets::bind(&config, &home, inherited)?;
     let installs = Arc::new(installs::Installs::find(&config, &children));
     first_start::make_main(&store, &config, &installs, &children, &options).await?;
 
@@ -113,9 +120,12 @@ async fn serve(options: DaemonOptions) -> anyhow::Result<()> {
     tokio::spawn(keeper::rotate_logs(branches.clone()));
     tokio::spawn(signals::reload_on_hangup(config.clone()));
     announce(options.ready, options.foreground, &config);
+    drop(more_time);
+    notify::ready(&branches);
+    notify::keep_telling(branches.clone());
 
     let why = stop.asked().await;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    notify::stopping();
     drain(why, &gateway, &branches, &config).await;
     let _ = end_control.send(());
     let _ = control.await;
@@ -135,7 +145,6 @@ fn announce(ready: Option<OwnedFd>, foreground: bool, config: &Config) {
         // Whoever waited may be gone.
         let _ = File::from(pipe).write_all(b"{\"ready\":true}\n");
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
 /// Fast shutdown of all servers, which ends the sessions with 57P01, then the gateway's rest.
@@ -146,6 +155,7 @@ async fn drain(why: &str, gateway: &Gateway<BranchSet>, branches: &BranchSet, co
         doors.close_all();
     }
     let patience = config.get().shutdown_timeout.0.unwrap_or_default() + DRAIN_BEYOND;
+    let _more_time = notify::MoreTime::ask(patience);
     for branch in branches.fleet().end(Instant::now() + patience).await {
         tracing::error!(%branch, "its server did not end in time and is left to itself");
     }

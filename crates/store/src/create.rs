@@ -16,6 +16,9 @@ use crate::run_dir;
 /// The layout that this version writes.
 pub const FORMAT: u32 = 1;
 
+/// A format file holds two short lines.
+const FORMAT_FILE_MAX_BYTES: u64 = 100;
+
 /// What may lie in a directory that is to become a home: settings written beforehand, a mount point's own.
 const MAY_BE_THERE: [&str; 4] = ["nap.toml", "pg_hba.conf", "pg_ident.conf", "lost+found"];
 
@@ -46,9 +49,7 @@ pub fn make_home(home: &Home) -> Result<(), StoreError> {
     let real = make_root(home, None)?;
     if read_format(home)?.is_none() {
         // First of all, so that a half-made skeleton is known for what it is.
-        let path = home.format_file();
-        durable::write_atomic(&path, format!("{FORMAT}\n").as_bytes(), 0o644)
-            .map_err(|e| StoreError::io("write", &path, e))?;
+        write_format(home, FORMAT)?;
         // The name of the home itself; we may lack the right to open what it lies in.
         if let Some(Err(error)) = real.parent().map(durable::fsync_dir) {
             tracing::debug!(home = %real.display(), %error, "could not fsync the directory above the home");
@@ -93,17 +94,33 @@ pub fn make_server_socket_dir(home: &Home, id: &BranchId) -> Result<(), StoreErr
 
 /// The format of the home; `None` if there is no such file. Newer ones are refused.
 pub(crate) fn read_format(home: &Home) -> Result<Option<u32>, StoreError> {
+    read_format_up_to(home, FORMAT)
+}
+
+/// [`read_format`] for who knows this format and older ones.
+pub(crate) fn read_format_up_to(home: &Home, known: u32) -> Result<Option<u32>, StoreError> {
     let path = home.format_file();
-    let text = match durable::read_bounded(&path, 100) {
+    let text = match durable::read_bounded(&path, FORMAT_FILE_MAX_BYTES) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(StoreError::io("read", &path, e)),
     };
-    match text.trim().parse::<u32>() {
+    let mut lines = text.lines();
+    match lines.next().unwrap_or_default().trim().parse::<u32>() {
         Ok(0) | Err(_) => Err(StoreError::FormatUnreadable(path)),
-        Ok(found) if found > FORMAT => Err(StoreError::FormatTooNew { path, found, known: FORMAT }),
+        Ok(found) if found > known => {
+            let writer = lines.next().unwrap_or("a newer nap").to_owned();
+            Err(StoreError::FormatTooNew { path, found, known, writer })
+        }
         Ok(found) => Ok(Some(found)),
     }
+}
+
+/// Writes the format, and below it who wrote it: a nap that is too old for it can then say which one is needed.
+pub(crate) fn write_format(home: &Home, format: u32) -> Result<(), StoreError> {
+    let path = home.format_file();
+    let text = format!("{format}\nnap {}\n", env!("CARGO_PKG_VERSION"));
+    durable::write_atomic(&path, text.as_bytes(), 0o644).map_err(|e| StoreError::io("write", &path, e))
 }
 
 /// Without a format file only an empty directory may become a home.

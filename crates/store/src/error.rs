@@ -82,7 +82,7 @@ pub enum StoreError {
     #[error("{} has branches but no file \"format\"", .0.display())]
     FormatMissing(PathBuf),
     /// A later Napgres made it.
-    #[error("{} has format {found}; this Napgres knows formats up to {known}", .path.display())]
+    #[error("{} has format {found}, written by {writer}; nap {} knows formats up to {known}", .path.display(), env!("CARGO_PKG_VERSION"))]
     FormatTooNew {
         /// The `format` file.
         path: PathBuf,
@@ -90,7 +90,12 @@ pub enum StoreError {
         found: u32,
         /// What we know.
         known: u32,
+        /// Which version wrote it.
+        writer: String,
     },
+    /// No step leads from it to today's.
+    #[error("{} is of a format that nap {} cannot migrate", .0.display(), env!("CARGO_PKG_VERSION"))]
+    FormatTooOld(PathBuf),
     /// The `format` file holds no number.
     #[error("{} does not hold a format number", .0.display())]
     FormatUnreadable(PathBuf),
@@ -148,8 +153,9 @@ impl StoreError {
             Self::FormatMissing(_) => {
                 "If nothing else is missing here, restore it: a file \"format\" that holds the line 1.".into()
             }
-            Self::FormatTooNew { .. } => "Use the newer Napgres that made this home.".into(),
-            Self::FormatUnreadable(_) => "It should hold a single line: 1.".into(),
+            Self::FormatTooNew { .. } => "Use that version of nap or a newer one; nothing was changed here.".into(),
+            Self::FormatTooOld(_) => "Start it once with an earlier version of nap, which migrates it.".into(),
+            Self::FormatUnreadable(_) => "Its first line should be the number of the layout: 1.".into(),
             Self::NotOurs(_) => "Move it away, or choose another home with --home.".into(),
             _ => return None,
         })

@@ -46,6 +46,11 @@ impl Home {
         self.root.join("format")
     }
 
+    /// The small files as they were before a migration from this format.
+    pub(crate) fn backup(&self, format: u32) -> PathBuf {
+        self.root.join(format!("backup-format-{format}"))
+    }
+
     /// Locked by the daemon as long as it lives.
     pub fn lock_file(&self) -> PathBuf {
         self.root.join("lock")
@@ -124,6 +129,11 @@ impl Home {
     /// The data directory that new roots of this major are cloned from.
     pub fn template(&self, major: Major) -> PathBuf {
         self.templates_dir().join(major.to_string())
+    }
+
+    /// PostgreSQL installations of the home's own, one directory per version.
+    pub fn postgres_dir(&self) -> PathBuf {
+        self.root.join("postgres")
     }
 
     /// What is half-made.

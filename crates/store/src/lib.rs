@@ -18,6 +18,9 @@ pub mod home;
 #[cfg(test)]
 mod kill_tests;
 pub mod lock;
+pub mod migrate;
+#[cfg(test)]
+mod migrate_tests;
 pub mod record;
 pub mod roles;
 pub mod rotate;
@@ -34,6 +37,7 @@ pub use create::{Owner, make_home};
 pub use error::StoreError;
 pub use home::{BranchDir, Home};
 pub use lock::{HomeLock, LockError};
+pub use migrate::migrate;
 pub use record::BranchRecord;
 pub use store::{Branch, Branches, BrokenBranch, Store};
 pub use templates::Template;

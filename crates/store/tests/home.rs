@@ -26,7 +26,7 @@ fn the_skeleton_has_its_modes_and_is_made_twice_without_harm() {
     make_home(&home).unwrap();
     fs::set_permissions(home.secrets_dir(), fs::Permissions::from_mode(0o755)).unwrap();
     make_home(&home).unwrap();
-    assert_eq!(fs::read(home.format_file()).unwrap(), b"1\n");
+    assert_eq!(fs::read(home.format_file()).unwrap(), format!("1\nnap {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
     for private in
         [home.secrets_dir(), home.branches_dir(), home.templates_dir(), home.staging(), home.trash(), home.log_dir()]
     {
@@ -49,9 +49,13 @@ fn a_directory_of_somebody_elses_is_not_used() {
     assert!(matches!(make_home(&home), Err(StoreError::NotAHome(_))));
     fs::create_dir(home.branches_dir().join("main")).unwrap();
     assert!(matches!(make_home(&home), Err(StoreError::FormatMissing(_))));
-    fs::write(home.format_file(), "2\n").unwrap();
+    fs::write(home.format_file(), "2\nnap 9.1.0\n").unwrap();
     let error = make_home(&home).unwrap_err().to_string();
-    assert!(error.ends_with("has format 2; this Napgres knows formats up to 1"), "{error}");
+    let own = env!("CARGO_PKG_VERSION");
+    assert!(
+        error.ends_with(&format!("has format 2, written by nap 9.1.0; nap {own} knows formats up to 1")),
+        "{error}"
+    );
     fs::write(home.format_file(), "one").unwrap();
     assert!(matches!(make_home(&home), Err(StoreError::FormatUnreadable(_))));
 }
