@@ -76,6 +76,17 @@ impl Default for Settings {
     }
 }
 
+/// A version of TLS, as PostgreSQL's `ssl_min_protocol_version` names it. Older ones are not spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum SslProtocol {
+    /// The oldest that is thought safe.
+    #[serde(rename = "TLSv1.2")]
+    Tls12,
+    /// The newest.
+    #[serde(rename = "TLSv1.3")]
+    Tls13,
+}
+
 /// The `[settings]` of a `branch.toml`: what a branch does otherwise than its home.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -121,7 +132,8 @@ impl Settings {
         self.postgres_major.map(Major)
     }
 
-    fn check(&self) -> Result<(), BadSettings> {
+    /// Whether they go together. Where sockets are inherited, their addresses stand in listen_addresses.
+    pub fn check(&self) -> Result<(), BadSettings> {
         let wrong = |text: String| Err(BadSettings::Value(text));
         if self.listen_addresses.is_empty() {
             return wrong(

@@ -21,7 +21,7 @@ pub struct Children {
 }
 
 /// Variables that say who somebody else is, or change how PostgreSQL's programs behave: no child sees them.
-const NOT_INHERITED: [&str; 5] = ["PG", "LC_", "XDG_", "SUDO_", "LISTEN_"];
+const NOT_INHERITED: [&str; 7] = ["PG", "LC_", "XDG_", "SUDO_", "LISTEN_", "NOTIFY_", "WATCHDOG_"];
 /// The same, by their whole names. TMPDIR may be a directory that only the user before us can enter.
 const NOT_INHERITED_NAMES: [&str; 5] = ["LANG", "LANGUAGE", "TMPDIR", "OLDPWD", "MAIL"];
 
@@ -64,6 +64,10 @@ impl Children {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             let prefixed = NOT_INHERITED.iter().any(|prefix| text.starts_with(prefix));
+            // A server is given a NOTIFY_SOCKET of ours, in place of our own.
+            if command.get_envs().any(|(given, _)| given == name) {
+                continue;
+            }
             if prefixed || NOT_INHERITED_NAMES.contains(&&*text) {
                 command.env_remove(&name);
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nap_model::ids::BranchName;
 use nap_model::state::{Reason, State};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::children::Children;
@@ -41,12 +42,26 @@ impl Fleet {
         let branch = spec.branch.clone();
         let handle = Owner::start(spec, self.shared.clone());
         self.servers.write().unwrap_or_else(PoisonError::into_inner).insert(branch, handle.clone());
+        self.shared.slots.held().send_modify(|_| ());
         handle
     }
 
     /// Forgets a branch whose server has been ended.
     pub fn remove(&self, branch: &BranchName) -> Option<ServerHandle> {
-        self.servers.write().unwrap_or_else(PoisonError::into_inner).remove(branch)
+        let removed = self.servers.write().unwrap_or_else(PoisonError::into_inner).remove(branch);
+        self.shared.slots.held().send_modify(|_| ());
+        removed
+    }
+
+    /// How many servers have a process, of how many.
+    pub fn counts(&self) -> (usize, usize) {
+        let all = self.servers.read().unwrap_or_else(PoisonError::into_inner).len();
+        (*self.shared.slots.held().borrow(), all)
+    }
+
+    /// Changes whenever `counts` does.
+    pub fn changes(&self) -> watch::Receiver<usize> {
+        self.shared.slots.held().subscribe()
     }
 
     /// One server.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 /// The places.
 pub struct Slots {
@@ -15,6 +15,8 @@ pub struct Slots {
     /// How many wakes have left the queue so far, with a place or without.
     left_queue: AtomicU64,
     changed: Notify,
+    /// How many are held: with those that were taken over, perhaps more than there are.
+    held: watch::Sender<usize>,
 }
 
 /// A place that is held; dropping it gives it to the next in the queue.
@@ -33,23 +35,34 @@ impl Slots {
             queued: AtomicU32::new(0),
             left_queue: AtomicU64::new(0),
             changed: Notify::new(),
+            held: watch::Sender::new(0),
         })
     }
 
     /// A place, when the queue has come so far.
     pub async fn take(self: &Arc<Self>) -> Slot {
         if let Ok(permit) = self.places.clone().try_acquire_owned() {
-            return Slot { permit: Some(permit), slots: self.clone() };
+            return self.slot(Some(permit));
         }
         let _queued = Queued::enter(self);
         // The semaphore is never closed, so there is always a permit in the end.
         let permit = self.places.clone().acquire_owned().await.ok();
-        Slot { permit, slots: self.clone() }
+        self.slot(permit)
     }
 
     /// A place for a server that runs already, whether or not one is free.
     pub fn take_over(self: &Arc<Self>) -> Slot {
-        Slot { permit: self.places.clone().try_acquire_owned().ok(), slots: self.clone() }
+        self.slot(self.places.clone().try_acquire_owned().ok())
+    }
+
+    fn slot(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> Slot {
+        self.held.send_modify(|held| *held += 1);
+        Slot { permit, slots: self.clone() }
+    }
+
+    /// How many are held, to be watched.
+    pub fn held(&self) -> &watch::Sender<usize> {
+        &self.held
     }
 
     /// Another number of places. Fewer take effect as servers go to sleep.
@@ -114,6 +127,7 @@ impl Drop for Slot {
                 permit.forget();
             }
         }
+        self.slots.held.send_modify(|held| *held -= 1);
         self.slots.nudge();
     }
 }
@@ -163,7 +177,9 @@ mod tests {
         let slots = Slots::new(1);
         let _first = slots.take().await;
         let over = slots.take_over();
+        assert_eq!(*slots.held().borrow(), 2);
         drop(over);
+        assert_eq!(*slots.held().borrow(), 1);
         assert_eq!(slots.places.available_permits(), 0, "it gave back what it never had");
     }
 }

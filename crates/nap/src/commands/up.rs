@@ -67,6 +67,12 @@ impl Up {
             }
             return announce(context, true);
         }
+        if daemon::inherits_sockets() && !self.foreground {
+            let hint = "the unit's command is `nap up --foreground`; `nap service install` writes one";
+            return Err(CommandError::usage("sockets are inherited by a daemon in the foreground only")
+                .hint(hint)
+                .into());
+        }
         if self.foreground {
             return Ok(daemon::run(self.options(context, None)).map_err(|error| failure_of(&error))?);
         }

@@ -2,23 +2,57 @@
 
 use std::sync::Arc;
 
-use nap_model::settings::{Applies, SPECS, Settings};
+use nap_control::{Failure, FailureKind};
+use nap_model::settings::{Applies, BadSettings, SPECS, Settings};
 use nap_store::{Home, StoreError};
 use tokio::sync::watch;
+
+use super::inherited::Inherited;
 
 /// The settings of this daemon. Copies share them.
 #[derive(Clone)]
 pub(crate) struct Config {
     home: Home,
+    inherited: Arc<InheritedAddresses>,
     settings: Arc<watch::Sender<Settings>>,
 }
 
+/// The addresses of inherited sockets, where nap.toml has nothing to say.
+struct InheritedAddresses {
+    shared: Vec<String>,
+    all: Vec<String>,
+}
+
+impl InheritedAddresses {
+    /// The settings with them. Whatever is asked of listen_addresses is asked of them.
+    fn join(&self, mut settings: Settings) -> Result<Settings, BadSettings> {
+        let configured = std::mem::replace(&mut settings.listen_addresses, self.all.clone());
+        if self.shared.is_empty() {
+            settings.listen_addresses.extend_from_slice(&configured);
+        }
+        settings.check()?;
+        settings.listen_addresses = if self.shared.is_empty() { configured } else { self.shared.clone() };
+        Ok(settings)
+    }
+}
+
 impl Config {
-    /// Reads nap.toml; a port that was asked for holds, and is written by whoever binds it.
-    pub(super) fn open(home: Home, port: Option<u16>) -> Result<Self, StoreError> {
-        let mut settings = nap_store::config::load(&home)?;
-        settings.port = port.unwrap_or(settings.port);
-        Ok(Self { home, settings: Arc::new(watch::Sender::new(settings)) })
+    /// Reads nap.toml; a port that was asked for or inherited holds, and is written by whoever serves it.
+    pub(super) fn open(home: Home, port: Option<u16>, inherited: &Inherited) -> anyhow::Result<Self> {
+        let settings = nap_store::config::load(&home)?;
+        let inherited_port = inherited.port();
+        if let (Some(asked), Some(kept)) = (port, inherited_port)
+            && asked != kept
+        {
+            let message = format!("the inherited socket is on port {kept}, not {asked}");
+            return Err(Failure::new(FailureKind::Conflict, message)
+                .hint("change ListenStream= in the socket unit, and leave --port out")
+                .into());
+        }
+        let inherited = InheritedAddresses { shared: inherited.shared_addresses(), all: inherited.all_addresses() };
+        let mut settings = inherited.join(settings).map_err(StoreError::from)?;
+        settings.port = port.or(inherited_port).unwrap_or(settings.port);
+        Ok(Self { home, inherited: Arc::new(inherited), settings: Arc::new(watch::Sender::new(settings)) })
     }
 
     /// The settings as they are now.
@@ -66,14 +100,14 @@ impl Config {
     /// Writes one setting, and brings it into force if it is one of those that can be.
     pub(super) fn set(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
         let settings = nap_store::config::set(&self.home, name, value)?;
-        self.bring_into_force(settings);
+        self.bring_into_force(self.inherited.join(settings)?);
         Ok(())
     }
 
     /// Reads nap.toml again. On an error the old settings hold.
     pub(super) fn reload(&self) -> Result<Vec<&'static str>, StoreError> {
         let settings = nap_store::config::load(&self.home)?;
-        Ok(self.bring_into_force(settings))
+        Ok(self.bring_into_force(self.inherited.join(settings)?))
     }
 
     /// Returns the names of settings that differ but wait for the next start.

@@ -13,6 +13,7 @@ use nap_model::ids::BranchName;
 use nap_store::{BranchRecord, Home};
 
 use super::branch_set::BranchSet;
+use super::inherited::Inherited;
 use super::listening::taken;
 use super::socket_lock::SocketLock;
 
@@ -29,6 +30,8 @@ pub(super) struct Doors {
 struct Open {
     ports: Vec<Door>,
     sockets: Vec<OpenSocket>,
+    /// The TCP ports that a service manager keeps, and whose doors they are.
+    kept_ports: Vec<(u16, Option<BranchName>)>,
     own_sockets: HashMap<BranchName, OpenSocket>,
     own_ports: HashMap<BranchName, OwnPort>,
 }
@@ -41,12 +44,22 @@ struct OwnPort {
 struct OpenSocket {
     path: PathBuf,
     _door: Door,
-    _lock: Option<SocketLock>,
+    file: File,
+}
+
+/// What becomes of a socket's file when it is closed.
+enum File {
+    /// It goes, and the lock beside it.
+    Ours { _lock: Option<SocketLock> },
+    /// It stays, and goes on queueing connections for whoever is started next.
+    Kept,
 }
 
 impl Drop for OpenSocket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if let File::Ours { .. } = self.file {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -74,7 +87,28 @@ impl Doors {
         lock: Option<SocketLock>,
     ) -> std::io::Result<()> {
         let door = self.gateway.serve_unix(listener, None)?;
-        self.now().sockets.push(OpenSocket { path, _door: door, _lock: lock });
+        self.now().sockets.push(OpenSocket { path, _door: door, file: File::Ours { _lock: lock } });
+        Ok(())
+    }
+
+    /// What a service manager keeps for us.
+    pub(super) fn open_inherited(&self, inherited: Inherited) -> std::io::Result<()> {
+        for socket in inherited.tcp {
+            let port = socket.address.port();
+            let door = self.gateway.serve_tcp(socket.listener, socket.door.clone())?;
+            let mut open = self.now();
+            open.ports.push(door);
+            open.kept_ports.push((port, socket.door));
+        }
+        for socket in inherited.unix {
+            let shared = socket.door.is_none();
+            let door = self.gateway.serve_unix(socket.listener, socket.door)?;
+            let mut open = self.now();
+            match socket.address {
+                Some(path) if shared => open.sockets.push(OpenSocket { path, _door: door, file: File::Kept }),
+                _ => open.ports.push(door),
+            }
+        }
         Ok(())
     }
 
@@ -95,7 +129,9 @@ impl Doors {
         };
         nap_store::create::make_door_dir(&self.home, branch)?;
         let door = self.gateway.serve_unix(bind_unix(&path)?, Some(branch.clone()))?;
-        self.now().own_sockets.insert(branch.clone(), OpenSocket { path, _door: door, _lock: None });
+        self.now()
+            .own_sockets
+            .insert(branch.clone(), OpenSocket { path, _door: door, file: File::Ours { _lock: None } });
         Ok(())
     }
 
@@ -105,12 +141,19 @@ impl Doors {
             self.now().own_ports.remove(branch);
             return Ok(());
         };
-        if self.now().own_ports.get(branch).is_some_and(|own| own.port == port) {
-            return Ok(());
+        const CHOOSE: &str = "choose another port: `nap set BRANCH port=N`";
+        match self.whose_port(port.get()) {
+            Some(Some(ours)) if ours == *branch => return Ok(()),
+            Some(ours) => {
+                let whose =
+                    ours.map_or_else(|| "the daemon's own".to_owned(), |ours| format!("that of branch \"{ours}\""));
+                return Err(Failure::new(FailureKind::Conflict, format!("port {port} is {whose}")).hint(CHOOSE));
+            }
+            None => {}
         }
         let listeners = bind_tcp(&self.addresses, port.get()).map_err(|error| {
             let mut failure = taken(error, port.get());
-            failure.hint = Some("choose another port: `nap set BRANCH port=N`".into());
+            failure.hint = Some(CHOOSE.into());
             failure
         })?;
         let serve = |listener| self.gateway.serve_tcp(listener, Some(branch.clone()));
@@ -118,6 +161,15 @@ impl Doors {
         let doors = doors.map_err(|error| Failure::from_error(FailureKind::Failed, &error))?;
         self.now().own_ports.insert(branch.clone(), OwnPort { port, _doors: doors });
         Ok(())
+    }
+
+    /// Whose door this port is, if it is one of ours; `Some(None)`: everybody's.
+    fn whose_port(&self, port: u16) -> Option<Option<BranchName>> {
+        let open = self.now();
+        let of_branch =
+            open.own_ports.iter().find(|(_, own)| own.port.get() == port).map(|(name, _)| Some(name.clone()));
+        let kept = || open.kept_ports.iter().find(|(kept, _)| *kept == port).map(|(_, door)| door.clone());
+        of_branch.or_else(kept).or_else(|| (port == self.port).then_some(None))
     }
 
     /// Closes a branch's own doors for good.
@@ -140,8 +192,11 @@ impl Doors {
         dir.filter(|dir| !dir.to_string_lossy().contains(','))
     }
 
-    /// The directories where the socket names no branch, the home's own first.
+    /// The directories where the socket names no branch and libpq finds it by our port, the home's own first.
     pub(super) fn shared_dirs(&self) -> Vec<PathBuf> {
-        self.now().sockets.iter().filter_map(|socket| socket.path.parent()).map(Path::to_owned).collect()
+        let name = super::listening::socket_name(self.port);
+        let open = self.now();
+        let found = open.sockets.iter().filter(|socket| socket.path.ends_with(&name));
+        found.filter_map(|socket| socket.path.parent()).map(Path::to_owned).collect()
     }
 }

@@ -1,5 +1,5 @@
 //! Which sockets the daemon listens on: a pair of ports, the run directory, libpq's default directory, each branch's
-//! door.
+//! door; and in their place those that a service manager keeps for it.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -13,6 +13,7 @@ use nap_store::Home;
 use super::branch_set::BranchSet;
 use super::config::Config;
 use super::doors::Doors;
+use super::inherited::Inherited;
 use super::socket_lock::SocketLock;
 use crate::libpq::{DEFAULT_SOCKET_DIRECTORIES, default_socket_directory};
 
@@ -28,6 +29,7 @@ pub(super) struct Sockets {
     port: u16,
     tcp: Vec<TcpListener>,
     unix: Vec<SharedSocket>,
+    inherited: Inherited,
     libpq_socket_missing: Option<String>,
 }
 
@@ -39,10 +41,11 @@ struct SharedSocket {
 }
 
 impl Sockets {
-    /// Binds what clients connect to. The first start chooses the port and writes it down.
-    pub(super) fn bind(config: &Config, home: &Home) -> anyhow::Result<Self> {
+    /// Binds what clients connect to, but for what is inherited. The first start chooses the port and writes it down.
+    pub(super) fn bind(config: &Config, home: &Home, inherited: Inherited) -> anyhow::Result<Self> {
         let settings = config.get();
         let (port, tcp) = match settings.port {
+            port if inherited.port().is_some() => (port, Vec::new()),
             0 => choose_port(&settings.listen_addresses)?,
             port => (port, bind_tcp(&settings.listen_addresses, port).map_err(|error| taken(error, port))?),
         };
@@ -52,10 +55,14 @@ impl Sockets {
         let own = home.run_dir().join(socket_name(port));
         let listener = bind_unix(&own).map_err(|error| taken(error, port))?;
         let mut unix = vec![SharedSocket { path: own, listener, lock: None }];
-        let for_libpq = bind_for_libpq(settings.unix_socket_directory.as_deref(), home, port)?;
-        let libpq_socket_missing = for_libpq.as_ref().err().cloned();
-        unix.extend(for_libpq);
-        Ok(Self { home: home.clone(), addresses: settings.listen_addresses, port, tcp, unix, libpq_socket_missing })
+        let mut libpq_socket_missing = None;
+        if !inherited.has_shared_unix() {
+            let for_libpq = bind_for_libpq(settings.unix_socket_directory.as_deref(), home, port)?;
+            libpq_socket_missing = for_libpq.as_ref().err().cloned();
+            unix.extend(for_libpq);
+        }
+        let (home, addresses) = (home.clone(), settings.listen_addresses);
+        Ok(Self { home, addresses, port, tcp, unix, inherited, libpq_socket_missing })
     }
 
     /// Why there is no socket in libpq's default directory; none: there is one.
@@ -72,6 +79,7 @@ impl Sockets {
         for socket in self.unix {
             doors.open_shared_socket(socket.path, socket.listener, socket.lock)?;
         }
+        doors.open_inherited(self.inherited)?;
         for entry in branches.all() {
             doors.open(&entry.record);
         }
@@ -79,7 +87,7 @@ impl Sockets {
     }
 }
 
-fn socket_name(port: u16) -> String {
+pub(super) fn socket_name(port: u16) -> String {
     format!(".s.PGSQL.{port}")
 }
 

@@ -4,6 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::config::Config;
+use super::notify;
 
 /// Waits to be asked to stop.
 pub(super) struct Stop {
@@ -45,9 +46,11 @@ impl Stop {
 pub(super) async fn reload_on_hangup(config: Config) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
+        notify::reloading();
         match config.reload() {
             Ok(_) => tracing::info!("settings reloaded"),
             Err(error) => tracing::error!(%error, "settings not reloaded: the old ones hold"),
         }
+        notify::reloaded();
     }
 }
