@@ -51,7 +51,7 @@ impl ClientError for NoBackend {
 pub(crate) async fn attach<B: Branches, S: ClientStream>(
     branches: &B,
     places: &Places,
-    session: &Session<S>,
+    session: &mut Session<S>,
 ) -> Result<Backend, Ended> {
     tokio::select! {
         biased;

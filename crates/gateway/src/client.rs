@@ -9,34 +9,48 @@ use std::time::Duration;
 use nap_wire::messages::tag;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, Ready};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
+
+use crate::tls::{HandshakeError, Tls};
 
 /// How often a client is looked at that has sent something before its server is awake.
 const EARLY_SENDER_LOOK: Duration = Duration::from_millis(200);
 
-/// What the gateway needs of a client's socket.
-pub(crate) trait ClientStream: AsyncRead + AsyncWrite + AsFd + Unpin {
+/// What the gateway needs of a client's stream.
+pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
+    /// Waits for news of its socket.
     fn readiness(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
-    /// Runs `operation`, and notes when it would block, so that the next readiness is news.
-    fn try_io<R>(&self, interest: Interest, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
-}
-
-impl ClientStream for TcpStream {
-    fn readiness(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
-        self.ready(interest)
-    }
-    fn try_io<R>(&self, interest: Interest, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        TcpStream::try_io(self, interest, operation)
-    }
+    /// The next byte that the client has sent, which stays where it is; `None` at the end. It is an error
+    /// (`WouldBlock`) if there is none now.
+    fn try_peek(&mut self) -> io::Result<Option<u8>>;
+    /// From here on over TLS. Only TCP can; a stream whose handshake has failed is gone.
+    fn secure(&mut self, tls: &Tls) -> impl Future<Output = Result<TlsSession, HandshakeError>>;
 }
 
 impl ClientStream for UnixStream {
     fn readiness(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
         self.ready(interest)
     }
-    fn try_io<R>(&self, interest: Interest, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        UnixStream::try_io(self, interest, operation)
+
+    fn try_peek(&mut self) -> io::Result<Option<u8>> {
+        peek_socket(self, |peek| self.try_io(Interest::READABLE, peek))
     }
+
+    async fn secure(&mut self, _: &Tls) -> Result<TlsSession, HandshakeError> {
+        Err(io::Error::from(io::ErrorKind::Unsupported).into())
+    }
+}
+
+/// Peeks at a socket. `try_io` notes when it would block, so that the next readiness is news.
+pub(crate) fn peek_socket(
+    socket: &impl AsFd,
+    try_io: impl FnOnce(&mut dyn FnMut() -> io::Result<Option<u8>>) -> io::Result<Option<u8>>,
+) -> io::Result<Option<u8>> {
+    try_io(&mut || {
+        let mut byte = [0];
+        let (count, _) = rustix::net::recv(socket.as_fd(), byte.as_mut_slice(), RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+        Ok((count > 0).then_some(byte[0]))
+    })
 }
 
 /// Where a client's socket comes from.
@@ -55,6 +69,10 @@ pub(crate) struct TlsSession {
     pub(crate) server_end_point: Vec<u8>,
     /// The host that the client asked for (SNI). An address is never named this way.
     pub(crate) server_name: Option<String>,
+    /// The branch that this host names: its label below one of `sni_domains`, which may be no branch's name.
+    pub(crate) branch_label: Option<String>,
+    /// Whether the client said, and we agreed, that PostgreSQL is what will be spoken.
+    pub(crate) alpn: bool,
     /// The certificate that the client has shown, verified against `ssl_ca_file`.
     pub(crate) client_certificate: Option<ClientCertificate>,
 }
@@ -62,7 +80,7 @@ pub(crate) struct TlsSession {
 /// Whom a client's certificate is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientCertificate {
-    /// The common name: with several, the last one, as OpenSSL finds for PostgreSQL.
+    /// The common name; of several the first, as in PostgreSQL.
     pub(crate) common_name: Option<String>,
     /// The subject's distinguished name as RFC 2253 writes it, which is what `clientname=DN` compares.
     pub(crate) distinguished_name: String,
@@ -100,32 +118,37 @@ impl<S: ClientStream> Client<S> {
         Ok((tag, body))
     }
 
+    /// Waits for the next byte, which stays where it is; `None` at the end.
+    pub(crate) async fn peek(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            self.stream.readiness(Interest::READABLE).await?;
+            match self.stream.try_peek() {
+                Err(error) if is_passing(&error) => {}
+                peeked => return peeked,
+            }
+        }
+    }
+
     /// Waits until the client has left, without taking anything it has sent.
-    pub(crate) async fn left(&self) {
+    pub(crate) async fn left(&mut self) {
         loop {
             match self.stream.readiness(Interest::READABLE).await {
                 Ok(ready) if ready.is_write_closed() || ready.is_error() => return,
                 Ok(_) => {}
                 Err(_) => return,
             }
-            match self.peek() {
+            match self.stream.try_peek() {
                 Ok(None | Some(tag::TERMINATE)) => return,
                 // The socket stays readable for as long as nobody reads it, so there is no event to wait for.
                 Ok(Some(_)) => tokio::time::sleep(EARLY_SENDER_LOOK).await,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_passing(&error) => {}
                 Err(_) => return,
             }
         }
     }
+}
 
-    /// The next byte, which stays where it is; `None` at the end.
-    fn peek(&self) -> io::Result<Option<u8>> {
-        let mut byte = [0];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let (count, _) = self
-            .stream
-            .try_io(Interest::READABLE, || Ok(rustix::net::recv(self.stream.as_fd(), byte.as_mut_slice(), flags)?))?;
-        Ok((count > 0).then_some(byte[0]))
-    }
+/// Whether a try may succeed later.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -9,6 +9,7 @@ use nap_model::client_error::{ClientError, sqlstate};
 use nap_model::ids::BranchName;
 use nap_wire::messages::negotiate_protocol_version;
 use nap_wire::startup::Startup;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,9 +23,10 @@ use crate::first_packet::{Opening, read_opening};
 use crate::forward::forward;
 use crate::limits::{Admission, Permit, Places};
 use crate::repeats::may_log;
-use crate::route::{Route, RouteError, route};
+use crate::route::{Entrance, Route, RouteError, route};
 use crate::session::{Identity, Session};
 use crate::sessions::Registry;
+use crate::tls::Tls;
 
 /// How long a connection beyond the limits may take for its first packet: cancel requests are sent at once.
 const OVERFLOW_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +37,7 @@ pub(crate) struct Shared<B> {
     pub(crate) places: Places,
     pub(crate) peers: Peers,
     pub(crate) mock_secret: [u8; 32],
+    pub(crate) tls: watch::Receiver<Option<Arc<Tls>>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) cancels: Arc<Cancels>,
     pub(crate) closing: watch::Receiver<bool>,
@@ -154,10 +157,14 @@ async fn let_in<B: Branches, S: ClientStream>(
     arrival: &Arrival,
     claim: &mut Claim,
 ) -> Result<LetIn, Ended> {
-    let startup = match read_opening(client, shared.places.limits().max_startup_packet_bytes).await? {
+    let tls = shared.tls.borrow().clone();
+    let max_bytes = shared.places.limits().max_startup_packet_bytes;
+    let startup = match read_opening(client, max_bytes, tls.as_deref()).await? {
         Opening::Startup(startup) => startup,
         Opening::Cancel(key) => {
             shared.cancels.cancel(&key).await;
+            // Over TLS an end without a farewell is an error to who waits for it.
+            let _ = client.stream.shutdown().await;
             return Err(Ended::Gone);
         }
     };
@@ -165,7 +172,9 @@ async fn let_in<B: Branches, S: ClientStream>(
         return Err(Ended::refused(reached.clone()));
     }
     let Startup { minor, parameters, protocol_options } = startup;
-    let route = route(parameters, arrival.door.as_ref(), &shared.branches.default_branch()).map_err(Ended::refused)?;
+    let label = client.tls.as_ref().and_then(|session| session.branch_label.as_deref());
+    let entrance = Entrance { door: arrival.door.as_ref(), label };
+    let route = route(parameters, entrance, &shared.branches.default_branch()).map_err(Ended::refused)?;
     *claim = Claim { branch: Some(route.branch.clone()), role: Some(route.role.clone()) };
     let identity = identify(&*shared.branches, route, minor)?;
     if identity.minor < minor || !protocol_options.is_empty() {
@@ -204,7 +213,7 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client:
     let mut session = Session { client, identity, entry, _place: place };
     let attached = tokio::select! {
         biased;
-        attached = attach(&*shared.branches, &shared.places, &session) => attached,
+        attached = attach(&*shared.branches, &shared.places, &mut session) => attached,
         () = shared.closed() => Err(Ended::refused(Interrupted::Closing)),
     };
     let mut backend = match attached {

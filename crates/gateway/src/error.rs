@@ -72,6 +72,13 @@ impl ProtocolError {
             detail: None,
         }
     }
+
+    /// As PostgreSQL says it.
+    pub(crate) fn unencrypted_data(request: &str) -> Self {
+        let detail = "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.";
+        let error = Self::violation(&format!("received unencrypted data after {request}"));
+        Self { detail: Some(detail.to_owned()), ..error }
+    }
 }
 
 impl From<&StartupError> for ProtocolError {

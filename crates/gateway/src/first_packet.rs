@@ -1,10 +1,14 @@
 //! Reading a connection's first packet: bounded in bytes; the caller bounds the time.
 
-use nap_wire::startup::{CancelKey, FirstPacket, Startup, parse_first_packet};
+use std::fmt::Display;
+
+use nap_wire::startup::{CancelKey, FirstPacket, Startup, TLS_HANDSHAKE, parse_first_packet};
 use tokio::io::AsyncReadExt;
 
-use crate::client::{Client, ClientStream};
+use crate::client::{Client, ClientStream, Origin};
 use crate::error::{Ended, ProtocolError};
+use crate::repeats::may_log;
+use crate::tls::Tls;
 
 /// What a connection is for.
 pub(crate) enum Opening {
@@ -14,22 +18,78 @@ pub(crate) enum Opening {
     Cancel(CancelKey),
 }
 
-/// Reads up to the packet that says what the connection is for. TLS and GSSAPI encryption are declined, each once:
-/// who asks again is not listening.
-pub(crate) async fn read_opening<S: ClientStream>(client: &mut Client<S>, max_bytes: u32) -> Result<Opening, Ended> {
-    let (mut ssl_declined, mut gss_declined) = (false, false);
+/// Reads up to the packet that says what the connection is for. Encryption is declined once each, or TLS begins: who
+/// asks again is not listening.
+pub(crate) async fn read_opening<S: ClientStream>(
+    client: &mut Client<S>,
+    max_bytes: u32,
+    tls: Option<&Tls>,
+) -> Result<Opening, Ended> {
+    // As in PostgreSQL there is none on Unix sockets, which nobody can listen in on.
+    let tls = tls.filter(|_| matches!(client.origin, Origin::Tcp { .. }));
+    if let Some(tls) = tls
+        && client.peek().await? == Some(TLS_HANDSHAKE)
+    {
+        begin_tls(client, tls).await?;
+        if client.tls.as_ref().is_some_and(|session| !session.alpn) {
+            return Err(not_accepted(
+                client,
+                &"received direct SSL connection request without ALPN protocol negotiation extension",
+            ));
+        }
+    }
+    let (mut ssl_answered, mut gss_declined) = (client.tls.is_some(), client.tls.is_some());
     loop {
         match read_packet(client, max_bytes as usize).await? {
             FirstPacket::Startup(startup) => return Ok(Opening::Startup(startup)),
             FirstPacket::Cancel(key) => return Ok(Opening::Cancel(key)),
-            FirstPacket::Ssl if !ssl_declined => ssl_declined = true,
-            FirstPacket::GssEnc if !gss_declined => gss_declined = true,
+            FirstPacket::Ssl if !ssl_answered => {
+                nothing_follows(client, "SSL request")?;
+                ssl_answered = true;
+                if let Some(tls) = tls {
+                    client.send(b"S").await?;
+                    begin_tls(client, tls).await?;
+                    gss_declined = true;
+                    continue;
+                }
+            }
+            FirstPacket::GssEnc if !gss_declined => {
+                nothing_follows(client, "GSSAPI encryption request")?;
+                gss_declined = true;
+            }
             FirstPacket::Ssl | FirstPacket::GssEnc => {
-                return Err(Ended::refused(ProtocolError::violation("encryption was declined already")));
+                return Err(Ended::refused(ProtocolError::violation("encryption was negotiated already")));
             }
         }
         client.send(b"N").await?;
     }
+}
+
+/// What came before the answer was sent without encryption, by whomever: it must never be taken for what the client
+/// said afterwards (CVE-2021-23222).
+fn nothing_follows<S: ClientStream>(client: &mut Client<S>, request: &str) -> Result<(), Ended> {
+    match client.stream.try_peek() {
+        Ok(Some(_)) => Err(Ended::refused(ProtocolError::unencrypted_data(request))),
+        _ => Ok(()),
+    }
+}
+
+async fn begin_tls<S: ClientStream>(client: &mut Client<S>, tls: &Tls) -> Result<(), Ended> {
+    match client.stream.secure(tls).await {
+        Ok(session) => {
+            client.tls = Some(session);
+            Ok(())
+        }
+        Err(error) => Err(not_accepted(client, &error)),
+    }
+}
+
+/// The client has had an alert, and no words beyond that, as with PostgreSQL.
+fn not_accepted<S>(client: &Client<S>, error: &dyn Display) -> Ended {
+    if may_log("could not accept SSL connection") {
+        tracing::info!(client = client.address, %error, "could not accept SSL connection");
+    }
+    Ended::Gone
 }
 
 async fn read_packet<S: ClientStream>(client: &mut Client<S>, max_bytes: usize) -> Result<FirstPacket, Ended> {

@@ -17,6 +17,7 @@ use crate::connection::{Arrival, Shared};
 use crate::limits::{Applicant, Limits, Places, Share};
 use crate::repeats::may_log;
 use crate::sessions::SessionInfo;
+use crate::tls::Tls;
 use crate::worker::{Job, Socket, Workers};
 
 /// The pause after a failed accept: mostly the process has no file descriptor left, and the next try would fail too.
@@ -27,6 +28,7 @@ pub struct Gateway<B> {
     shared: Arc<Shared<B>>,
     workers: Arc<Workers>,
     closing: watch::Sender<bool>,
+    tls: watch::Sender<Option<Arc<Tls>>>,
     accepting: Mutex<Vec<AbortHandle>>,
 }
 
@@ -56,17 +58,19 @@ impl<B: Branches> Gateway<B> {
         mock_secret: [u8; 32],
     ) -> io::Result<Self> {
         let (closing, closing_seen) = watch::channel(false);
+        let (tls, tls_seen) = watch::channel(None);
         let shared = Arc::new(Shared {
             branches,
             places: Places::new(limits),
             peers,
             mock_secret,
+            tls: tls_seen,
             registry: Arc::default(),
             cancels: Arc::new(Cancels::default()),
             closing: closing_seen,
         });
         let workers = Arc::new(Workers::start(&shared)?);
-        Ok(Self { shared, workers, closing, accepting: Mutex::default() })
+        Ok(Self { shared, workers, closing, tls, accepting: Mutex::default() })
     }
 
     /// Accepts connections from a TCP listener, on the caller's runtime. With `door`, what comes in there is for that
@@ -98,6 +102,11 @@ impl<B> Gateway<B> {
     /// All sessions, oldest first.
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.shared.registry.infos()
+    }
+
+    /// What clients that come from now on get when they ask for TLS; `None`: they are told that there is none.
+    pub fn set_tls(&self, tls: Option<Arc<Tls>>) {
+        self.tls.send_replace(tls);
     }
 
     /// Closes all doors.

@@ -22,6 +22,8 @@ mod repeats;
 pub mod route;
 mod session;
 mod sessions;
+mod tls;
+mod transport;
 mod worker;
 
 pub use authenticate::Peers;
@@ -30,3 +32,4 @@ pub use gateway::{Door, Gateway};
 pub use limits::Limits;
 pub use listen::{ListenError, bind_tcp, bind_unix};
 pub use sessions::{SessionInfo, SessionState};
+pub use tls::{KeyFileFault, Tls, TlsError, TlsOptions};

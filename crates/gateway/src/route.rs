@@ -29,6 +29,17 @@ pub enum Way {
     Parameter(String),
     /// The branch's own socket directory or port
     Door,
+    /// The host that TLS was asked for (SNI)
+    ServerName,
+}
+
+/// How a connection came in, as far as that names a branch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entrance<'a> {
+    /// The branch that the door is for.
+    pub door: Option<&'a BranchName>,
+    /// The label of the host's name, as [`label_below`] finds it.
+    pub label: Option<&'a str>,
 }
 
 impl fmt::Display for Way {
@@ -40,6 +51,7 @@ impl fmt::Display for Way {
             Way::Endpoint => f.write_str("endpoint in options"),
             Way::Parameter(name) => write!(f, "the startup parameter \"{name}\""),
             Way::Door => f.write_str("the socket or port it came through"),
+            Way::ServerName => f.write_str("the host's name"),
         }
     }
 }
@@ -200,14 +212,24 @@ impl Agreement {
     }
 }
 
-/// Understands the parameters of a startup packet that came in through `door`. Of a parameter that is given twice
+/// The one label that a host's name has below one of these domains. Other names are just the names of a host.
+pub fn label_below(server_name: &str, domains: &[String]) -> Option<String> {
+    let name = server_name.to_ascii_lowercase();
+    let label = domains.iter().find_map(|domain| name.strip_suffix(&domain.to_ascii_lowercase())?.strip_suffix('.'))?;
+    (!label.is_empty() && !label.contains('.')).then(|| label.to_owned())
+}
+
+/// Understands the parameters of a startup packet that came in through `entrance`. Of a parameter that is given twice
 /// the last counts, as in PostgreSQL, but the branches they name must agree all the same.
 pub fn route(
     parameters: impl IntoIterator<Item = (String, String)>,
-    door: Option<&BranchName>,
+    entrance: Entrance<'_>,
     default: &BranchName,
 ) -> Result<Route, RouteError> {
-    let mut agreement = Agreement(door.map(|branch| (Way::Door, branch.clone())));
+    let mut agreement = Agreement(entrance.door.map(|branch| (Way::Door, branch.clone())));
+    if let Some(label) = entrance.label {
+        agreement.add(Way::ServerName, label)?;
+    }
     let (mut role, mut database, mut replication) = (String::new(), String::new(), Replication::No);
     let (mut options, mut others) = (String::new(), Vec::new());
     for (name, value) in parameters {

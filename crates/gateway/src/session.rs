@@ -1,6 +1,7 @@
 //! A session is what the client sees; a backend is what serves it. They are two things, so that a session can be
 //! without a backend.
 
+use nap_model::hba::clip;
 use nap_model::ids::BranchName;
 use nap_wire::startup::encode_startup;
 
@@ -30,8 +31,8 @@ impl Identity {
         Self {
             options: options::with_branch(&route.options, &route.branch),
             branch: route.branch,
-            role: route.role,
-            database: route.database,
+            role: clip(route.role),
+            database: clip(route.database),
             replication: route.replication,
             parameters: route.parameters,
             minor: minor_asked.min(facts.major.protocol_minor()),
@@ -72,7 +73,7 @@ mod tests {
     fn a_backend_is_told_everything_but_the_way() {
         let given = [("user", "al@dev"), ("client_encoding", "UTF8"), ("branch", "dev"), ("options", "-c a=b")];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let route = crate::route::route(given, None, &BranchName::main()).unwrap();
+        let route = crate::route::route(given, crate::route::Entrance::default(), &BranchName::main()).unwrap();
         let identity = Identity::new(route, BranchFacts { major: Major(18) }, 9999);
         let packet = identity.startup_packet();
         let Ok(Some((FirstPacket::Startup(startup), _))) = parse_first_packet(&packet, 10_000) else { panic!() };

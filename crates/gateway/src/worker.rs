@@ -15,6 +15,7 @@ use crate::client::{Client, Origin};
 use crate::connection::{Arrival, Shared, serve};
 use crate::forward::prepare_thread;
 use crate::repeats::may_log;
+use crate::transport::Transport;
 
 /// An accepted socket, not yet on any runtime.
 pub(crate) enum Socket {
@@ -102,6 +103,7 @@ async fn adopt<B: Branches>(shared: &Shared<B>, Job { socket, arrival }: Job) ->
             crate::listen::prepare_tcp(&stream)?;
             let stream = tokio::net::TcpStream::from_std(stream)?;
             let origin = Origin::Tcp { remote: address, local: stream.local_addr()? };
+            let stream = Transport::Plain(stream);
             serve(shared, Client { stream, address: address.to_string(), origin, tls: None }, arrival).await;
         }
         Socket::Unix(stream, uid) => {

@@ -87,6 +87,17 @@ pub enum SslProtocol {
     Tls13,
 }
 
+/// A version of TLS, as PostgreSQL's `ssl_min_protocol_version` names it. Older ones are not spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum SslProtocol {
+    /// The oldest that is thought safe.
+    #[serde(rename = "TLSv1.2")]
+    Tls12,
+    /// The newest.
+    #[serde(rename = "TLSv1.3")]
+    Tls13,
+}
+
 /// The `[settings]` of a `branch.toml`: what a branch does otherwise than its home.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -24,7 +24,7 @@ const CANCEL_REQUEST_MINOR: u16 = 5678;
 const NEGOTIATE_SSL_MINOR: u16 = 5679;
 const NEGOTIATE_GSS_MINOR: u16 = 5680;
 /// The first byte of a TLS handshake record. As a length's first byte it would mean 350 MB, so nothing else begins so.
-const TLS_HANDSHAKE: u8 = 0x16;
+pub const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What a client's first packet asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -232,6 +232,7 @@ impl House {
             places: Places::new(limits_seen),
             peers: Peers { owner_uid: 7, name_of: |_| None },
             mock_secret: [9; 32],
+            tls: watch::channel(None).1,
             registry: Arc::default(),
             cancels: Arc::default(),
             closing: closing_seen,

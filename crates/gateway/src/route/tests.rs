@@ -5,7 +5,7 @@ use super::*;
 fn routed(parameters: &[(&str, &str)], door: Option<&str>) -> Result<Route, RouteError> {
     let door = door.map(|name| name.parse::<BranchName>().unwrap());
     let owned = parameters.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-    route(owned, door.as_ref(), &BranchName::main())
+    route(owned, Entrance { door: door.as_ref(), label: None }, &BranchName::main())
 }
 
 fn names(parameters: &[(&str, &str)]) -> (String, String, String) {
@@ -142,7 +142,7 @@ proptest! {
         }
         let door_name = door.map(|name| name.parse::<BranchName>().unwrap());
         let named: Vec<&str> = sources.iter().map(|(_, branch)| *branch).chain(door).collect();
-        match route(parameters, door_name.as_ref(), &BranchName::main()) {
+        match route(parameters, Entrance { door: door_name.as_ref(), label: None }, &BranchName::main()) {
             Ok(route) => prop_assert!(named.iter().all(|name| *name == route.branch.as_str())),
             Err(RouteError::Disagreement { .. }) => {
                 prop_assert!(named.iter().any(|name| Some(name) != named.first()));
@@ -154,6 +154,6 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(pairs: Vec<(String, String)>, names in prop::collection::vec("(user|database|options|branch|replication)", 0..5)) {
         let named = names.into_iter().zip(pairs.iter().map(|(_, v)| v.clone()));
-        let _ = route(named.chain(pairs.clone()), None, &BranchName::main());
+        let _ = route(named.chain(pairs.clone()), Entrance::default(), &BranchName::main());
     }
 }
