@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("nap-nap", &["nap-wire", "nap-model", "nap-store", "nap-server", "nap-gateway", "nap-control"]),
     ("nap-testkit", &[]),
     ("nap-bench", &[]),
+    ("nap-fuzz-checks", &["nap-wire", "nap-model", "nap-gateway", "nap-control"]),
 ];
 
 /// What tests of any crate may import besides.
