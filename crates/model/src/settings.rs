@@ -1,6 +1,7 @@
 //! The settings of `nap.toml` and of a branch, one table for code, `nap config` and the README.
 
 mod spec;
+mod ssl;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use crate::ids::Major;
 use crate::nearest::{in_parentheses, nearest};
 use crate::span::Span;
 pub use spec::{Applies, SPECS, Spec, markdown};
+pub use ssl::SslProtocol;
 
 /// `nap.toml`, with defaults filled in.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,10 +20,23 @@ pub use spec::{Applies, SPECS, Spec, markdown};
 pub struct Settings {
     /// TCP port, and the number in the names of Unix sockets. Written by the first `nap up`.
     pub port: u16,
-    /// Loopback addresses only, until there is TLS.
+    /// Loopback addresses only, unless `ssl` is on.
     pub listen_addresses: Vec<String>,
     /// Where else the socket for bare `psql` is put; empty: libpq's default directory if it is writable and free.
     pub unix_socket_directory: Option<PathBuf>,
+    /// Whether TCP clients can have TLS.
+    #[serde(deserialize_with = "ssl::on_or_off")]
+    pub ssl: bool,
+    /// The certificate; none: one that the daemon makes and renews.
+    pub ssl_cert_file: Option<PathBuf>,
+    /// The key of that certificate.
+    pub ssl_key_file: Option<PathBuf>,
+    /// Whose client certificates are accepted.
+    pub ssl_ca_file: Option<PathBuf>,
+    /// The oldest version of TLS that is spoken.
+    pub ssl_min_protocol_version: SslProtocol,
+    /// Domains below which a host's name is a branch.
+    pub sni_domains: Vec<String>,
     /// The user that the daemon becomes when it is started by root.
     pub run_as: String,
     /// A directory with `postgres`, `initdb` and the others.
@@ -58,6 +73,12 @@ impl Default for Settings {
             port: 0,
             listen_addresses: vec!["127.0.0.1".into(), "::1".into()],
             unix_socket_directory: None,
+            ssl: true,
+            ssl_cert_file: None,
+            ssl_key_file: None,
+            ssl_ca_file: None,
+            ssl_min_protocol_version: SslProtocol::Tls12,
+            sni_domains: vec!["localhost".into()],
             run_as: "postgres".into(),
             postgres_bin: None,
             postgres_major: None,
@@ -74,28 +95,6 @@ impl Default for Settings {
             shutdown_timeout: Span::seconds(60),
         }
     }
-}
-
-/// A version of TLS, as PostgreSQL's `ssl_min_protocol_version` names it. Older ones are not spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum SslProtocol {
-    /// The oldest that is thought safe.
-    #[serde(rename = "TLSv1.2")]
-    Tls12,
-    /// The newest.
-    #[serde(rename = "TLSv1.3")]
-    Tls13,
-}
-
-/// A version of TLS, as PostgreSQL's `ssl_min_protocol_version` names it. Older ones are not spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum SslProtocol {
-    /// The oldest that is thought safe.
-    #[serde(rename = "TLSv1.2")]
-    Tls12,
-    /// The newest.
-    #[serde(rename = "TLSv1.3")]
-    Tls13,
 }
 
 /// The `[settings]` of a `branch.toml`: what a branch does otherwise than its home.
@@ -154,11 +153,15 @@ impl Settings {
         }
         for address in &self.listen_addresses {
             let loopback = address.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-            if !loopback && address != "localhost" {
+            if !loopback && address != "localhost" && !self.ssl {
                 return wrong(format!(
-                    "listen_addresses: {address} is not a loopback address; others are refused until Napgres speaks TLS"
+                    "listen_addresses: {address} is not a loopback address and ssl is off, so that everybody on the way \
+                     could read what is said; set ssl = \"on\""
                 ));
             }
+        }
+        if let Some(domain) = self.sni_domains.iter().find(|domain| !ssl::is_domain(domain)) {
+            return wrong(format!("sni_domains: \"{domain}\" is not the name of a domain, such as \"localhost\""));
         }
         if self.port == u16::MAX {
             return wrong("port: at most 65534, because the next one is the read-only door".into());
@@ -222,7 +225,11 @@ mod tests {
         for bad in [
             "port = 65535",
             "port = \"x\"",
-            "listen_addresses = [\"0.0.0.0\"]",
+            "listen_addresses = [\"0.0.0.0\"]\nssl = \"off\"",
+            "ssl = \"perhaps\"",
+            "ssl_min_protocol_version = \"TLSv1.1\"",
+            "sni_domains = [\".localhost\"]",
+            "sni_domains = [\"\"]",
             "listen_addresses = []",
             "wake_timeout = \"never\"",
             "authentication_timeout = \"0s\"",
