@@ -29,6 +29,18 @@ package_manager() {
     echo none
 }
 
+# Where what tests fetch is kept, outside of the clone. Readable for everybody, because servers do not run as root, and
+# root's home is closed to others.
+test_cache() {
+    if [ -n "${NAP_TEST_CACHE:-}" ]; then
+        echo "$NAP_TEST_CACHE"
+    elif [ "$(id -u)" = 0 ]; then
+        echo /var/cache/napgres-test
+    else
+        echo "${XDG_CACHE_HOME:-$HOME/.cache}/napgres-test"
+    fi
+}
+
 # install_packages NAME… — names are those of the package manager at hand.
 install_packages() {
     case "$(package_manager)" in
