@@ -6,8 +6,12 @@ use std::process::Command;
 
 use nap_model::ids::Major;
 
+mod own;
 mod places;
+mod survey;
+pub use own::{OWN_BIN, OwnVersion};
 pub use places::how_to_install;
+pub use survey::{Found, Origin, survey};
 
 /// The programs of one PostgreSQL version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +30,10 @@ impl Install {
         self.bin.join(name)
     }
 
-    /// Asks the `postgres` in this directory for its version; `None` if this is no usable installation. `run` runs a
-    /// command and gives its output, because the daemon may not wait for children on its own.
+    /// Asks the `postgres` in this directory for its version; `None` if there is none that runs. `run` runs a command
+    /// and gives its output, because the daemon may not wait for children on its own.
     pub fn probe(bin: &Path, run: Runner<'_>) -> Option<Self> {
-        if !bin.join("initdb").is_file() || !bin.join("postgres").is_file() {
+        if !bin.join("postgres").is_file() {
             return None;
         }
         let printed = run(Command::new(bin.join("postgres")).arg("--version"))?;
@@ -54,14 +58,20 @@ fn parse_version(printed: &str) -> Option<&str> {
     printed.trim().strip_prefix("postgres (PostgreSQL) ")
 }
 
-/// All installations of majors that Napgres runs, one per major, by major. `setting` is `postgres_bin`; what it names
-/// comes first, then `pg_config` on the PATH, then the places of the packages.
-pub fn find_all(setting: Option<&Path>, run: Runner<'_>) -> BTreeMap<Major, Install> {
+/// Where to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// What `postgres_bin` names: it comes first.
+    pub setting: Option<&'a Path>,
+    /// The home's own installations, looked at last.
+    pub own: &'a Path,
+}
+
+/// All installations of majors that Napgres runs, one per major, by major: the first one that [`survey`] finds whole.
+pub fn find_all(search: Search<'_>, run: Runner<'_>) -> BTreeMap<Major, Install> {
     let mut found = BTreeMap::new();
-    for bin in setting.map(Path::to_owned).into_iter().chain(places::candidates(run)) {
-        if let Some(install) = Install::probe(&bin, run).filter(|install| install.major >= Major::OLDEST) {
-            found.entry(install.major).or_insert(install);
-        }
+    for place in survey(search, run).into_iter().filter(Found::is_usable) {
+        found.entry(place.install.major).or_insert(place.install);
     }
     found
 }
@@ -103,7 +113,11 @@ impl NoInstall {
 
     /// The command that mends it.
     pub fn hint(&self) -> String {
-        format!("install it with `{}`, or say where it is: postgres_bin in nap.toml", how_to_install(self.wanted))
+        let major = self.wanted.map_or_else(|| "MAJOR".to_owned(), |major| major.to_string());
+        format!(
+            "install it with `{}`, fetch it with `nap pg install {major}`, or say where it is: postgres_bin in nap.toml",
+            how_to_install(self.wanted)
+        )
     }
 }
 

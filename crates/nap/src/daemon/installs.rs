@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use nap_model::ids::Major;
 use nap_server::children::Children;
-use nap_server::install::{self, Install, NoInstall};
+use nap_server::install::{self, Install, NoInstall, Search};
 
 use super::config::Config;
 
@@ -46,6 +46,14 @@ impl Installs {
 
     /// The installation for new clusters.
     pub(super) fn for_new(&self, wanted: Option<Major>) -> Result<Install, NoInstall> {
+        self.choose(wanted).or_else(|_| {
+            // It may have been installed a moment ago.
+            self.look_again();
+            self.choose(wanted)
+        })
+    }
+
+    fn choose(&self, wanted: Option<Major>) -> Result<Install, NoInstall> {
         let settings = self.config.get();
         let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
         install::choose(&found, wanted.or(settings.major()), settings.postgres_bin.as_deref()).cloned()
@@ -57,7 +65,8 @@ impl Installs {
             let output = tokio::task::block_in_place(|| self.children.output(command)).ok()?;
             output.status.success().then_some(output.text)
         };
-        let found = install::find_all(self.config.get().postgres_bin.as_deref(), &run);
+        let (settings, own) = (self.config.get(), self.config.home().postgres_dir());
+        let found = install::find_all(Search { setting: settings.postgres_bin.as_deref(), own: &own }, &run);
         *self.found.write().unwrap_or_else(PoisonError::into_inner) = found;
     }
 }

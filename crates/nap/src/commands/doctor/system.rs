@@ -1,18 +1,19 @@
 //! What the system must have: PostgreSQL, a user to run it, `nap` on the PATH.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nap_model::ids::Major;
-use nap_server::install::{find_all, how_to_install, run_directly};
+use nap_server::install::{Install, Search, find_all, how_to_install, run_directly};
 use nix::unistd::User;
 
 use super::{Finding, Patient};
 
 pub(super) fn postgres(patient: &Patient<'_>) -> Vec<Finding> {
     const NAME: &str = "PostgreSQL";
-    let found = find_all(trusted_bin(patient), &run_directly);
+    let found = installs(patient);
     if found.is_empty() {
         let what = format!("no PostgreSQL {} or newer was found", Major::OLDEST);
         return vec![Finding::fail(NAME, what, how_to_install(patient.settings.major()))];
@@ -21,10 +22,15 @@ pub(super) fn postgres(patient: &Patient<'_>) -> Vec<Finding> {
         let what = format!("PostgreSQL {major} (postgres_major) is not installed");
         return vec![Finding::fail(NAME, what, how_to_install(Some(major)))];
     }
-    let describe = |(_, install): (&Major, &nap_server::install::Install)| {
+    let describe = |(_, install): (&Major, &Install)| {
         Finding::ok(NAME, format!("{} in {}", install.version, install.bin.display()))
     };
     found.iter().rev().map(describe).collect()
+}
+
+fn installs(patient: &Patient<'_>) -> BTreeMap<Major, Install> {
+    let own = patient.context.home.postgres_dir();
+    find_all(Search { setting: trusted_bin(patient), own: &own }, &run_directly)
 }
 
 /// What postgres_bin names, unless root must not run it.
@@ -53,7 +59,7 @@ pub(super) fn run_as(patient: &Patient<'_>) -> Vec<Finding> {
         let what = "run_as is root, and PostgreSQL does not run as root";
         return vec![Finding::fail(NAME, what, "nap config set run_as=postgres")];
     }
-    let found = find_all(trusted_bin(patient), &run_directly);
+    let found = installs(patient);
     let own = std::env::current_exe().ok();
     let programs = found.values().map(|install| install.program("postgres")).chain(own);
     let refused = |program: &std::path::PathBuf| !runs_as(program, &user);
