@@ -3,9 +3,11 @@
 use std::any::Any;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nap_model::access::AccessFacts;
 use nap_model::client_error::ClientError;
+use nap_model::hba::Rules;
 use nap_model::ids::{BranchName, Major};
 use tokio::time::Instant;
 
@@ -35,6 +37,8 @@ pub trait Branches: Send + Sync + 'static {
     fn find(&self, name: &BranchName) -> Option<BranchFacts>;
     /// All names, to offer the nearest ones.
     fn names(&self) -> Vec<BranchName>;
+    /// Who may connect to this branch: the rules that are in force now.
+    fn rules(&self, branch: &BranchName) -> Arc<Rules>;
     /// What is known of this role and this database. Must not wake the server on behalf of a client, who has not
     /// yet proved anything.
     fn access(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nap_model::access::admit;
 use nap_model::client_error::{ClientError, sqlstate};
+use nap_model::hba::Place;
 use nap_model::ids::BranchName;
 use nap_wire::messages::negotiate_protocol_version;
 use nap_wire::startup::Startup;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::attach::attach;
-use crate::authenticate::{Method, Peers, authenticate};
+use crate::authenticate::{Peers, authenticate, rule_for};
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::client::{Client, ClientStream};
@@ -82,13 +83,14 @@ impl ClientError for Interrupted {
 struct Claim {
     branch: Option<BranchName>,
     role: Option<String>,
+    /// The rule that decides on it, and what that asks for.
+    rule: Option<(Place, &'static str)>,
 }
 
 /// A client that has been let in.
 struct LetIn {
     identity: Identity,
     place: Permit,
-    method: Method,
 }
 
 impl<B> Shared<B> {
@@ -175,7 +177,7 @@ async fn let_in<B: Branches, S: ClientStream>(
     let label = client.tls.as_ref().and_then(|session| session.branch_label.as_deref());
     let entrance = Entrance { door: arrival.door.as_ref(), label };
     let route = route(parameters, entrance, &shared.branches.default_branch()).map_err(Ended::refused)?;
-    *claim = Claim { branch: Some(route.branch.clone()), role: Some(route.role.clone()) };
+    *claim = Claim { branch: Some(route.branch.clone()), role: Some(route.role.clone()), rule: None };
     let identity = identify(&*shared.branches, route, minor)?;
     if identity.minor < minor || !protocol_options.is_empty() {
         let mut answer = Vec::new();
@@ -189,11 +191,15 @@ async fn let_in<B: Branches, S: ClientStream>(
         // A server that recovers can be asked nothing for long; who waits no more must not keep others from waiting.
         () = client.left() => return Err(Ended::Gone),
     };
-    let method = authenticate(client, &identity, &facts, shared.peers, &shared.mock_secret).await?;
+    let rules = shared.branches.rules(branch);
+    let rule = rule_for(client, &identity, &facts, &rules).await?;
+    claim.rule = Some((rule.place.clone(), rule.method.name()));
+    authenticate(client, &identity, &facts, (rule, rules.maps()), shared.peers, &shared.mock_secret).await?;
+    tracing::debug!(%branch, role, database, client = client.address, method = rule.method.name(), rule = %rule.place, "connection authenticated");
     admit(&facts, role, identity.entered_database()).map_err(Ended::refused)?;
     arrival.admission.authenticated().map_err(Ended::refused)?;
     let place = shared.places.enter(branch, &arrival.admission).map_err(Ended::refused)?;
-    Ok(LetIn { place, identity, method })
+    Ok(LetIn { place, identity })
 }
 
 fn identify<B: Branches>(branches: &B, route: Route, minor: u16) -> Result<Identity, Ended> {
@@ -205,11 +211,10 @@ fn identify<B: Branches>(branches: &B, route: Route, minor: u16) -> Result<Ident
 
 /// From let in to the end.
 async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client: Client<S>, let_in: LetIn) {
-    let LetIn { identity, place, method } = let_in;
+    let LetIn { identity, place } = let_in;
     let Identity { branch, role, database, .. } = &identity;
-    tracing::debug!(%branch, role, database, client = client.address, ?method, "connection authorized");
     let entry = shared.registry.add(branch.clone(), database.clone(), role.clone(), client.address.clone());
-    let claim = Claim { branch: Some(branch.clone()), role: Some(role.clone()) };
+    let claim = Claim { branch: Some(branch.clone()), role: Some(role.clone()), rule: None };
     let mut session = Session { client, identity, entry, _place: place };
     let attached = tokio::select! {
         biased;
@@ -250,8 +255,9 @@ fn log_refusal(client: &str, refusal: &dyn ClientError, claim: &Claim) {
     }
     let branch = claim.branch.as_ref().map(BranchName::as_str);
     let (role, sqlstate) = (claim.role.as_deref(), refusal.sqlstate());
+    let (rule, method) = claim.rule.as_ref().map(|(place, method)| (place.to_string(), *method)).unzip();
     // As fields, names that clients chose are escaped.
-    tracing::info!(branch, role, client, sqlstate, error = refusal.to_string(), "connection refused");
+    tracing::info!(branch, role, client, sqlstate, error = refusal.to_string(), rule, method, "connection refused");
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A session is what the client sees; a backend is what serves it. They are two things, so that a session can be
 //! without a backend.
 
-use nap_model::hba::clip;
 use nap_model::ids::BranchName;
 use nap_wire::startup::encode_startup;
 
@@ -31,8 +30,8 @@ impl Identity {
         Self {
             options: options::with_branch(&route.options, &route.branch),
             branch: route.branch,
-            role: clip(route.role),
-            database: clip(route.database),
+            role: route.role,
+            database: route.database,
             replication: route.replication,
             parameters: route.parameters,
             minor: minor_asked.min(facts.major.protocol_minor()),

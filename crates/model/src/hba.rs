@@ -21,9 +21,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use address::Interface;
-pub use decide::{Connection, Decision, Look, Origin, Seen, clip};
+pub use decide::{Connection, Decision, Look, Origin, Seen};
 pub use defaults::{PG_HBA, pg_ident};
-pub use exposure::exposed;
+pub use exposure::{beyond_loopback, exposed};
 pub use files::Files;
 pub use ident::{MapError, Maps};
 pub use problem::{Place, Problem, Problems};

@@ -15,6 +15,7 @@ mod privileges;
 mod secrets;
 mod signals;
 mod socket_lock;
+mod tls;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -90,17 +91,20 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     let children = Children::start(privileges::environment()).context("cannot become the reaper of servers")?;
     let home = options.home.clone();
     let config = Config::open(home.clone(), options.port, &inherited)?;
+    let rules = crate::rules::at_start(&home, config.listens_beyond_loopback())?;
     let store = Arc::new(Store::open(home.clone())?);
     let listening = listening::Sockets::bind(&config, &home, inherited)?;
     let installs = Arc::new(installs::Installs::find(&config, &children));
     first_start::make_main(&store, &config, &installs, &children, &options).await?;
 
-    let branches = BranchSet::open(store.clone(), config.clone(), installs.clone(), children).await?;
+    let branches = BranchSet::open(store.clone(), config.clone(), installs.clone(), children, rules).await?;
     let limits = config.derived(|settings: &Settings| Limits::from(settings));
     let uid = rustix::process::geteuid().as_raw();
     let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
     let gateway = Gateway::start(branches.clone(), limits, peers, secrets::mock_secret(&home)?);
     let gateway = Arc::new(gateway.context("cannot start the gateway")?);
+    let tls = tls::ServerTls::new(config.clone(), gateway.clone());
+    tls.load().await?;
     let libpq_socket_missing = listening.libpq_socket_missing();
     branches.set_doors(listening.serve(&gateway, &branches)?);
     let control = nap_control::listen(&home.control_socket()).context("cannot make the control socket")?;
@@ -108,6 +112,7 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
         branches: branches.clone(),
         gateway: gateway.clone(),
         config: config.clone(),
+        tls: tls.clone(),
         installs,
         started,
         stop: stop.asker(),
@@ -118,7 +123,8 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
         let _ = control_ends.await;
     }));
     tokio::spawn(keeper::rotate_logs(branches.clone()));
-    tokio::spawn(signals::reload_on_hangup(config.clone()));
+    tokio::spawn(tls.clone().renew_in_time());
+    tokio::spawn(signals::reload_on_hangup(config.clone(), branches.clone(), tls));
     announce(options.ready, options.foreground, &config);
     drop(more_time);
     notify::ready(&branches);

@@ -13,6 +13,7 @@ mod lock_holder;
 mod output;
 mod pg_option;
 mod port_holder;
+mod rules;
 mod target;
 mod trust;
 

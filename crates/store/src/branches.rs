@@ -63,6 +63,7 @@ impl Store {
         fault::point("cloned");
         // Who may come in: the same as with the parent.
         copy_if_there(&source.dir.roles(), &dir.roles())?;
+        copy_if_there(&source.dir.pg_hba(), &dir.pg_hba())?;
         fault::point("filled");
         let record = BranchRecord {
             parent: Some(parent.clone()),

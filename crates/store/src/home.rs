@@ -41,6 +41,16 @@ impl Home {
         self.root.join("nap.toml")
     }
 
+    /// Who may connect, unless a branch has a file of its own.
+    pub fn pg_hba(&self) -> PathBuf {
+        self.root.join("pg_hba.conf")
+    }
+
+    /// Which roles the users of this system may be.
+    pub fn pg_ident(&self) -> PathBuf {
+        self.root.join("pg_ident.conf")
+    }
+
     /// Holds the number of the layout.
     pub fn format_file(&self) -> PathBuf {
         self.root.join("format")
@@ -78,6 +88,16 @@ impl Home {
             }
         }
         self.secrets_dir().join(format!("{name}.password"))
+    }
+
+    /// The certificate that the daemon makes for TLS, its root, and their keys.
+    pub fn tls_dir(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    /// What clients can verify that certificate with.
+    pub fn root_certificate(&self) -> PathBuf {
+        self.tls_dir().join("root.crt")
     }
 
     /// The daemon's own logs.
@@ -176,6 +196,11 @@ impl BranchDir {
     /// The branch's record.
     pub fn record(&self) -> PathBuf {
         self.root.join("branch.toml")
+    }
+
+    /// Who may connect to this branch, in place of the home's file.
+    pub fn pg_hba(&self) -> PathBuf {
+        self.root.join("pg_hba.conf")
     }
 
     /// Roles and databases as they were at the last shutdown.

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nap_model::access::{AccessFacts, Database, Role};
+use nap_model::hba::{Files, Rules};
 use nap_model::ids::Major;
 use nap_model::settings::Settings;
 use nap_wire::messages::{ErrorFields, authentication_ok, error_response, ready_for_query};
@@ -84,7 +85,7 @@ impl Story {
         }
     }
 
-    fn is_peer(self) -> bool {
+    fn is_trusted(self) -> bool {
         !matches!(self, SaysNoPassword | SaysNonsense)
     }
 
@@ -140,6 +141,18 @@ impl Fake {
     }
 }
 
+struct TwoRules;
+
+impl Files for TwoRules {
+    fn read(&self, _: &std::path::Path, _: usize) -> std::io::Result<Vec<u8>> {
+        Ok(b"local all all trust\nhost all all all scram-sha-256\n".to_vec())
+    }
+
+    fn names(&self, _: &std::path::Path) -> std::io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
 impl Branches for Fake {
     fn default_branch(&self) -> BranchName {
         BranchName::main()
@@ -147,6 +160,10 @@ impl Branches for Fake {
 
     fn find(&self, _: &BranchName) -> Option<BranchFacts> {
         Some(BranchFacts { major: Major(15) })
+    }
+
+    fn rules(&self, _: &BranchName) -> Arc<Rules> {
+        Arc::new(Rules::load(&TwoRules, std::path::Path::new("/hba"), Arc::default()).unwrap())
     }
 
     fn names(&self) -> Vec<BranchName> {
@@ -256,7 +273,7 @@ impl House {
         let arrival = Arrival { door: None, admission, accepted: begun };
         let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let origin =
-            if story.is_peer() { Origin::Unix { uid: 7 } } else { Origin::Tcp { remote: nowhere, local: nowhere } };
+            if story.is_trusted() { Origin::Unix { uid: 7 } } else { Origin::Tcp { remote: nowhere, local: nowhere } };
         let served = serve(&self.shared, Client { stream: ours, address: "local".into(), origin, tls: None }, arrival);
         let ((), told) = tokio::join!(served, client(fake, story, &self.closing, theirs));
         assert!(told.contains(story.told()), "{story:?}: {told}");

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nap_gateway::{Awake, BranchFacts, Branches, Door, Gateway, Limits, Peers, Refusal, bind_tcp, bind_unix};
 use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
+use nap_model::hba::{Files, Maps, Rules};
 use nap_model::ids::{BranchName, Major};
 use nap_model::lsn::Lsn;
 use nap_model::settings::Settings;
@@ -45,6 +46,28 @@ fn as_postgres(program: &Path) -> Command {
     command
 }
 
+/// What the system calls the owner of a [`House`], whose rules are those of a new home.
+const OWNER: &str = "owner";
+/// What it calls everybody else.
+const STRANGER: &str = "limited";
+
+struct NewHome;
+
+impl Files for NewHome {
+    fn read(&self, path: &Path, _: usize) -> std::io::Result<Vec<u8>> {
+        Ok(if path.ends_with("hba") { nap_model::hba::PG_HBA.into() } else { nap_model::hba::pg_ident(OWNER).into() })
+    }
+
+    fn names(&self, _: &Path) -> std::io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+fn rules() -> Arc<Rules> {
+    let maps = Maps::load(&NewHome, Path::new("/ident")).unwrap();
+    Arc::new(Rules::load(&NewHome, Path::new("/hba"), Arc::new(maps)).unwrap())
+}
+
 /// One cluster, started by `wake` without waiting for it to be ready.
 pub struct Cluster {
     directory: tempfile::TempDir,
@@ -55,6 +78,7 @@ pub struct Cluster {
     /// What the next wakes do instead of the usual.
     pub script: Mutex<VecDeque<Step>>,
     pub holds: Arc<()>,
+    rules: Arc<Rules>,
     /// The major that we say it is.
     pub major: AtomicU16,
 }
@@ -122,6 +146,7 @@ impl Cluster {
             postmaster: Mutex::new(None),
             script: Mutex::default(),
             holds: Arc::new(()),
+            rules: rules(),
             major: AtomicU16::new(15),
         }
     }
@@ -177,6 +202,10 @@ impl Branches for Cluster {
         ["main", "feature-login"].map(|name| name.parse().unwrap()).to_vec()
     }
 
+    fn rules(&self, _: &BranchName) -> Arc<Rules> {
+        self.rules.clone()
+    }
+
     async fn access(&self, _: &BranchName, role: &str, database: &str) -> Result<AccessFacts, Refusal> {
         Ok(self.snapshot.facts(role, database))
     }
@@ -217,7 +246,12 @@ impl House {
         let (limits, limits_seen) = watch::channel(Limits::from(&Settings::default()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = runtime.enter();
-        let peers = Peers { owner_uid, name_of: |_| Some("limited".to_owned()) };
+        let name_of: fn(u32) -> Option<String> = if owner_uid == rustix::process::geteuid().as_raw() {
+            |uid| Some(if uid == rustix::process::geteuid().as_raw() { OWNER } else { STRANGER }.to_owned())
+        } else {
+            |_| Some(STRANGER.to_owned())
+        };
+        let peers = Peers { owner_uid, name_of };
         let gateway = Gateway::start(cluster.clone(), limits_seen, peers, [9; 32]).unwrap();
         let tcp = bind_tcp(&["127.0.0.1".into()], 0).unwrap().remove(0);
         let port = tcp.local_addr().unwrap().port();

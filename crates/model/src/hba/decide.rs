@@ -114,15 +114,3 @@ impl Address {
         }
     }
 }
-
-/// PostgreSQL's NAMEDATALEN, less the closing zero.
-const NAME_MAX_BYTES: usize = 63;
-
-/// A name as the server will see it. A longer one is cut off there, and must be before rules look at it: they would
-/// decide on another name than the one that is let in.
-pub fn clip(mut name: String) -> String {
-    while name.len() > NAME_MAX_BYTES {
-        name.pop();
-    }
-    name
-}

@@ -1,9 +1,17 @@
 //! Rules that must not hold where others than this machine's own clients can come.
 
+use std::net::IpAddr;
+
 use super::Rules;
 use super::address::Address;
 use super::problem::Problem;
 use super::rule::{ClientCertificate, ConnectionType, Method, Rule};
+
+/// Whether others than this machine's own clients can come to one of these addresses.
+pub fn beyond_loopback(addresses: &[String]) -> bool {
+    let is_loopback = |address: &str| address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    addresses.iter().any(|address| address != "localhost" && !is_loopback(address))
+}
 
 /// The rules that would let somebody beyond this machine in without encryption, or without any proof. They are refused
 /// where the daemon listens on other addresses than loopback.

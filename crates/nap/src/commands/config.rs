@@ -2,12 +2,14 @@
 
 use clap::{Args, Subcommand};
 use nap_control::{Answer, ConfigReport, Failure, FailureKind, Request};
+use nap_model::hba::beyond_loopback;
 use nap_model::nearest::did_you_mean;
 use nap_model::settings::{self, BadSettings, Settings};
 
 use crate::command_error::CommandError;
 use crate::commands::set::Assignment;
 use crate::context::{Context, unexpected};
+use crate::rules::{self, RuleBook};
 
 mod change;
 mod show;
@@ -37,9 +39,9 @@ enum Action {
         #[arg(required = true, value_name = "NAME=VALUE")]
         settings: Vec<Assignment>,
     },
-    /// Check nap.toml without using it
+    /// Check nap.toml, pg_hba.conf and pg_ident.conf without using them
     Check,
-    /// Have the running daemon read nap.toml again
+    /// Have the running daemon read nap.toml, pg_hba.conf and pg_ident.conf again
     Reload,
     /// Print where nap.toml is
     Path,
@@ -67,9 +69,14 @@ impl Config {
 fn check(context: &Context) -> Result<(), CommandError> {
     let path = context.home.nap_toml();
     let text = context.settings_text()?;
-    Settings::parse(&text)
+    let settings = Settings::parse(&text)
         .map_err(|error| Failure::failed(format!("{} cannot be used", path.display())).caused_by(&error))?;
-    context.output.done(&format!("{} is in order", path.display()))
+    // A home that was never up has no rules yet.
+    if context.home.pg_hba().exists() {
+        RuleBook::load(&context.home, beyond_loopback(&settings.listen_addresses))
+            .map_err(|problems| rules::failure("the rules for connections cannot be used", &problems))?;
+    }
+    context.output.done(&format!("{} is in order, and so are the rules for connections", path.display()))
 }
 
 /// What was changed, and when it takes effect.

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use anyhow::Context as _;
 use nap_gateway::{Awake, BranchFacts, Branches, Refusal};
 use nap_model::access::AccessFacts;
+use nap_model::hba::{Problems, Rules};
 use nap_model::ids::BranchName;
 use nap_model::settings::Settings;
 use nap_server::children::Children;
@@ -22,6 +23,7 @@ use super::config::Config;
 use super::doors::Doors;
 use super::installs::Installs;
 use super::keeper::BranchKeeper;
+use crate::rules::RuleBook;
 
 pub(super) mod change;
 
@@ -48,6 +50,7 @@ pub(crate) struct BranchSet {
     fleet: Arc<Fleet>,
     entries: RwLock<BTreeMap<BranchName, Entry>>,
     doors: OnceLock<Doors>,
+    rules: RwLock<RuleBook>,
 }
 
 impl BranchSet {
@@ -57,6 +60,7 @@ impl BranchSet {
         config: Config,
         installs: Arc<Installs>,
         children: Children,
+        rules: RuleBook,
     ) -> anyhow::Result<Arc<Self>> {
         let hba = hba_file(store.home());
         durable::write_atomic(&hba, SERVER_HBA.as_bytes(), 0o600)
@@ -67,7 +71,8 @@ impl BranchSet {
         for broken in &branches.broken {
             tracing::error!(branch = broken.name, error = %broken.error, "this branch cannot be used");
         }
-        let set = Arc::new(Self { store, config, fleet, entries: RwLock::default(), doors: OnceLock::new() });
+        let (entries, doors, rules) = (RwLock::default(), OnceLock::new(), RwLock::new(rules));
+        let set = Arc::new(Self { store, config, fleet, entries, doors, rules });
         for branch in branches.whole {
             set.take_on(branch)?;
         }
@@ -105,6 +110,14 @@ impl BranchSet {
     /// All names.
     pub(super) fn names_now(&self) -> Vec<BranchName> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Reads the rules for connections again. On an error the old ones hold.
+    pub(super) fn reload_rules(&self) -> Result<(), Problems> {
+        let rules = RuleBook::load(self.store.home(), self.config.listens_beyond_loopback())
+            .inspect_err(|problems| tracing::error!(%problems, "rules not reloaded: the old ones hold"))?;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        Ok(())
     }
 
     /// The logs that servers have open.
@@ -175,6 +188,10 @@ impl Branches for BranchSet {
 
     fn names(&self) -> Vec<BranchName> {
         self.names_now()
+    }
+
+    fn rules(&self, branch: &BranchName) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).of(branch)
     }
 
     async fn access(&self, branch: &BranchName, role: &str, database: &str) -> Result<AccessFacts, Refusal> {

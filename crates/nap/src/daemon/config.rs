@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nap_control::{Failure, FailureKind};
+use nap_model::hba::beyond_loopback;
 use nap_model::settings::{Applies, BadSettings, SPECS, Settings};
 use nap_store::{Home, StoreError};
 use tokio::sync::watch;
@@ -58,6 +59,11 @@ impl Config {
     /// The settings as they are now.
     pub(super) fn get(&self) -> Settings {
         self.settings.borrow().clone()
+    }
+
+    /// Whether others than this machine's own clients can come.
+    pub(super) fn listens_beyond_loopback(&self) -> bool {
+        beyond_loopback(&self.settings.borrow().listen_addresses)
     }
 
     /// Something made of the settings, and made anew whenever they change to something else.

@@ -19,8 +19,10 @@ use super::branch_set::change::{sleep_failure, store_failure};
 use super::branch_set::{BranchSet, Entry};
 use super::config::Config;
 use super::installs::Installs;
+use super::tls::ServerTls;
 use crate::branch_names::DEFAULT_BRANCH_CURE;
 use crate::commands::config::value_text;
+use crate::rules;
 
 mod report;
 
@@ -29,6 +31,7 @@ pub(super) struct ControlApi {
     pub(super) branches: Arc<BranchSet>,
     pub(super) gateway: Arc<Gateway<BranchSet>>,
     pub(super) config: Config,
+    pub(super) tls: Arc<ServerTls>,
     pub(super) installs: Arc<Installs>,
     pub(super) started: Instant,
     pub(super) stop: watch::Sender<bool>,
@@ -111,13 +114,17 @@ impl ControlApi {
     }
 
     /// Settings that wait for the next start are told with the value that the file has for them.
-    fn reload(&self) -> Reply {
+    async fn reload(&self) -> Reply {
         let file = self.config.home().nap_toml();
         let waiting = self.config.reload().map_err(|error| {
             Failure::failed(format!("{} cannot be used; the settings are as before", file.display()))
                 .caused_by(&error)
                 .hint("correct the file, then `nap config check`")
         })?;
+        self.branches
+            .reload_rules()
+            .map_err(|problems| rules::failure("the rules for connections are wrong; those before hold", &problems))?;
+        self.tls.load().await?;
         let text = nap_store::config::text(self.config.home()).map_err(store_failure)?;
         let document: DocumentMut = text.parse().unwrap_or_default();
         let change = |name: &&str| ConfigChange {
@@ -146,7 +153,7 @@ impl Handler for ControlApi {
             Request::Connection { branch, database } => {
                 Ok(Answer::Connection(self.connection(branch, database, true).await?))
             }
-            Request::ReloadConfig => self.reload(),
+            Request::ReloadConfig => self.reload().await,
             Request::Down => {
                 self.stop.send_replace(true);
                 Ok(Answer::Done)

@@ -1,10 +1,14 @@
 //! What ends the daemon: SIGTERM, SIGINT (Ctrl-C), SIGQUIT and `nap down` all mean the same. SIGHUP reloads.
 
+use std::sync::Arc;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::branch_set::BranchSet;
 use super::config::Config;
 use super::notify;
+use super::tls::ServerTls;
 
 /// Waits to be asked to stop.
 pub(super) struct Stop {
@@ -43,13 +47,18 @@ impl Stop {
 }
 
 /// SIGHUP means what it means to PostgreSQL: read the settings again.
-pub(super) async fn reload_on_hangup(config: Config) {
+pub(super) async fn reload_on_hangup(config: Config, branches: Arc<BranchSet>, tls: Arc<ServerTls>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
         notify::reloading();
         match config.reload() {
             Ok(_) => tracing::info!("settings reloaded"),
             Err(error) => tracing::error!(%error, "settings not reloaded: the old ones hold"),
+        }
+        // What is wrong is in the log.
+        let _ = branches.reload_rules();
+        if let Err(error) = tls.load().await {
+            tracing::error!(%error, "SSL configuration was not reloaded: the old one holds");
         }
         notify::reloaded();
     }

@@ -40,6 +40,9 @@ impl BranchSet {
         let cloned = tokio::task::spawn_blocking(move || store.clone_branch(&parent_name, &name, id)).await;
         drop(hold);
         let new = cloned.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        rules.inherit(&new.branch.record.name, from);
+        drop(rules);
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
         Ok(new)
     }
@@ -81,6 +84,7 @@ impl BranchSet {
             doors.close(name);
         }
         self.fleet.remove(name);
+        self.rules.write().unwrap_or_else(PoisonError::into_inner).forget(name);
         entry.server.end().await;
         Ok(())
     }
