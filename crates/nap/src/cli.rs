@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Rm(commands::rm::Rm),
     Set(commands::set::Set),
     Config(commands::config::Config),
+    Pg(commands::pg::Pg),
     Doctor(commands::doctor::Doctor),
     #[command(hide = true)]
     Docs(commands::docs::Docs),

@@ -12,6 +12,7 @@ pub(crate) mod down;
 pub(crate) mod env;
 pub(crate) mod logs;
 pub(crate) mod ls;
+pub(crate) mod pg;
 pub(crate) mod psql;
 pub(crate) mod restart;
 pub(crate) mod rm;
@@ -41,6 +42,7 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Rm(command) => command.run(&context),
         Command::Set(command) => command.run(&context),
         Command::Config(command) => command.run(&context),
+        Command::Pg(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),
         Command::Docs(command) => command.run(&context),
     }

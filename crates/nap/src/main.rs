@@ -11,6 +11,7 @@ mod invoker;
 mod libpq;
 mod lock_holder;
 mod output;
+mod pg_install;
 mod pg_option;
 mod port_holder;
 mod rules;

@@ -12,6 +12,11 @@ pub(crate) fn may_run(program: &Path) -> bool {
     !rustix::process::geteuid().is_root() || only_root_changes(program)
 }
 
+/// What postgres_bin names, unless root must not run what is there.
+pub(crate) fn trusted_bin(setting: Option<&Path>) -> Option<&Path> {
+    setting.filter(|bin| may_run(&bin.join("postgres")))
+}
+
 fn only_root_changes(program: &Path) -> bool {
     let Ok(program) = program.canonicalize() else { return false };
     program.ancestors().all(|path| {

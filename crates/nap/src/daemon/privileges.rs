@@ -13,14 +13,14 @@ use rustix::process::{Resource, Rlimit};
 ///
 /// A home that is there already decides: its settings are written by the user that owns it, and must not make root
 /// become somebody else.
-pub(super) fn owner(home: &Path, run_as: &str) -> anyhow::Result<Option<Owner>> {
+pub(crate) fn owner(home: &Path, run_as: &str) -> anyhow::Result<Option<Owner>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
     let user = User::from_name(run_as).ok().flatten().ok_or_else(|| {
         Failure::new(FailureKind::Failed, format!("there is no user \"{run_as}\" to run servers as"))
             .because("PostgreSQL refuses to run as root")
-            .hint("installing PostgreSQL makes the user postgres; or name another one: run_as in nap.toml")
+            .hint("PostgreSQL's packages make the user postgres, and so does `useradd --system postgres`; or name another one: run_as in nap.toml")
     })?;
     if user.uid.is_root() {
         return Err(Failure::new(FailureKind::Failed, "run_as is root, and PostgreSQL refuses to run as root")
@@ -89,7 +89,7 @@ pub(super) fn keep_descriptors_from_servers() {
 }
 
 /// Becomes that user for good, with its groups. Called while there is one thread.
-pub(super) fn become_user(owner: Option<Owner>, run_as: &str) -> anyhow::Result<()> {
+pub(crate) fn become_user(owner: Option<Owner>, run_as: &str) -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Servers inherit it; a working directory would keep a file system from being unmounted.
     std::env::set_current_dir("/").context("cannot change to /")?;

@@ -27,6 +27,9 @@ fn the_whole_help() {
         "config check",
         "config reload",
         "config path",
+        "pg",
+        "pg list",
+        "pg install",
         "doctor",
     ];
     let mut text = String::new();

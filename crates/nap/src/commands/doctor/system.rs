@@ -10,6 +10,7 @@ use nap_server::install::{Install, Search, find_all, how_to_install, run_directl
 use nix::unistd::User;
 
 use super::{Finding, Patient};
+use crate::trust::trusted_bin;
 
 pub(super) fn postgres(patient: &Patient<'_>) -> Vec<Finding> {
     const NAME: &str = "PostgreSQL";
@@ -30,12 +31,7 @@ pub(super) fn postgres(patient: &Patient<'_>) -> Vec<Finding> {
 
 fn installs(patient: &Patient<'_>) -> BTreeMap<Major, Install> {
     let own = patient.context.home.postgres_dir();
-    find_all(Search { setting: trusted_bin(patient), own: &own }, &run_directly)
-}
-
-/// What postgres_bin names, unless root must not run it.
-fn trusted_bin<'a>(patient: &'a Patient<'_>) -> Option<&'a Path> {
-    patient.settings.postgres_bin.as_deref().filter(|bin| crate::trust::may_run(&bin.join("postgres")))
+    find_all(Search { setting: trusted_bin(patient.settings.postgres_bin.as_deref()), own: &own }, &run_directly)
 }
 
 /// Root gives the servers to another user, who must be there and be able to run them.
