@@ -180,6 +180,10 @@ pub struct ConnectionReport {
     pub door: Option<PathBuf>,
     /// libpq's default socket directory, if our socket is there: then a bare `psql` works.
     pub default_socket_directory: Option<PathBuf>,
+    /// Whether TCP clients can have TLS.
+    pub ssl: bool,
+    /// What the server's certificate can be verified with, if Napgres made it.
+    pub root_certificate: Option<PathBuf>,
 }
 
 /// One setting that was changed.

@@ -60,6 +60,8 @@ pub fn make_home(home: &Home) -> Result<(), StoreError> {
     {
         make_dir(&dir, 0o700)?;
     }
+    // The root certificate in it is for every client of the machine.
+    make_dir(&home.tls_dir(), 0o711)?;
     make_lock_file(home)?;
     run_dir::make(home)?;
     make_dir(&home.servers_dir(), 0o700)?;

@@ -76,7 +76,7 @@ fn back_up(home: &Home, format: u32) -> Result<PathBuf, StoreError> {
 
 /// Where small files lie: the home itself, its secrets and certificates, and each branch's directory.
 fn directories(home: &Home) -> Result<Vec<PathBuf>, StoreError> {
-    let mut found = vec![home.root().to_owned(), home.secrets_dir(), home.root().join("tls")];
+    let mut found = vec![home.root().to_owned(), home.secrets_dir(), home.tls_dir()];
     let branches = home.branches_dir();
     for entry in fs::read_dir(&branches).map_err(|e| StoreError::io("read", &branches, e))? {
         found.push(entry.map_err(|e| StoreError::io("read", &branches, e))?.path());

@@ -19,6 +19,13 @@ pub(crate) fn url(report: &ConnectionReport) -> String {
     url_of(report, &report.role, &database_at_branch(report))
 }
 
+/// The same over TLS, with the server's certificate and the host's name in it verified.
+pub(crate) fn verified_url(report: &ConnectionReport) -> String {
+    let root = report.root_certificate.as_ref().map(|file| percent(&file.to_string_lossy(), b"/"));
+    let root = root.map(|file| format!("&sslrootcert={file}")).unwrap_or_default();
+    format!("{}?sslmode=verify-full{root}", url(report))
+}
+
 /// Variables for programs that stay in the database they are given: through the branch's own socket directory if
 /// there is one, else by the database's name.
 pub(crate) fn variables(report: &ConnectionReport) -> Vec<(&'static str, String)> {
@@ -77,6 +84,8 @@ pub(crate) mod tests {
             password: Some("p@:/%".into()),
             door: Some("/h/run/dev".into()),
             default_socket_directory: None,
+            ssl: true,
+            root_certificate: Some("/h o/tls/root.crt".into()),
         }
     }
 
@@ -85,6 +94,14 @@ pub(crate) mod tests {
         assert_eq!(url(&report()), "postgresql://al%20ice:p%40%3A%2F%25@localhost:5433/shop%2F1@dev");
         let no_password = ConnectionReport { password: None, ..report() };
         assert_eq!(url(&no_password), "postgresql://al%20ice@localhost:5433/shop%2F1@dev");
+    }
+
+    #[test]
+    fn the_verified_url_names_the_root_that_there_is() {
+        let verified = verified_url(&report());
+        assert_eq!(verified, format!("{}?sslmode=verify-full&sslrootcert=/h%20o/tls/root.crt", url(&report())));
+        let given = ConnectionReport { root_certificate: None, ..report() };
+        assert_eq!(verified_url(&given), format!("{}?sslmode=verify-full", url(&report())));
     }
 
     #[test]

@@ -130,5 +130,7 @@ fn connection(branch: &Option<BranchName>, database: &Option<String>) -> Connect
         database: database.clone().unwrap_or_else(|| "alice".into()),
         password: Some("p'@".into()),
         default_socket_directory: None,
+        ssl: true,
+        root_certificate: Some("/h o/tls/root.crt".into()),
     }
 }

@@ -94,6 +94,8 @@ impl ControlApi {
             password,
             door: doors.and_then(|doors| doors.door_dir(&entry.record.name)),
             default_socket_directory,
+            ssl: settings.ssl,
+            root_certificate: settings.ssl_cert_file.is_none().then(|| self.config.home().root_certificate()),
             branch: entry.record.name,
         })
     }
