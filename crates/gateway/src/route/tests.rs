@@ -157,3 +157,36 @@ proptest! {
         let _ = route(named.chain(pairs.clone()), Entrance::default(), &BranchName::main());
     }
 }
+
+#[test]
+fn one_label_below_a_domain_names_a_branch() {
+    let domains = ["localhost".to_owned(), "Db.example".to_owned()];
+    for (name, label) in [
+        ("dev.localhost", Some("dev")),
+        ("DEV.LocalHost", Some("dev")),
+        ("dev.db.EXAMPLE", Some("dev")),
+        ("localhost", None),
+        ("a.dev.localhost", None),
+        ("devlocalhost", None),
+        (".localhost", None),
+        ("db.example", None),
+        ("dev.example", None),
+    ] {
+        assert_eq!(label_below(name, &domains).as_deref(), label, "{name}");
+    }
+    assert_eq!(label_below("dev.localhost", &[]), None);
+}
+
+#[test]
+fn the_hosts_name_must_agree_with_the_other_ways() {
+    let by_host = |label: &'static str, database: &str, door: Option<&BranchName>| {
+        let given = [("user", "al"), ("database", database)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        route(given, Entrance { door, label: Some(label) }, &BranchName::main()).map(|route| route.branch.to_string())
+    };
+    let dev: BranchName = "dev".parse().unwrap();
+    assert_eq!(by_host("dev", "shop", None).unwrap(), "dev");
+    assert_eq!(by_host("dev", "shop@dev", Some(&dev)).unwrap(), "dev");
+    assert!(matches!(by_host("dev", "shop@main", None), Err(RouteError::Disagreement { first: Way::ServerName, .. })));
+    assert!(matches!(by_host("main", "shop", Some(&dev)), Err(RouteError::Disagreement { first: Way::Door, .. })));
+    assert!(matches!(by_host("my_host", "shop", None), Err(RouteError::NotAName { way: Way::ServerName, .. })));
+}
