@@ -56,6 +56,10 @@ pub(crate) enum Command {
     Config(commands::config::Config),
     Pg(commands::pg::Pg),
     Doctor(commands::doctor::Doctor),
+    Service(commands::service::Service),
+    Uninstall(commands::uninstall::Uninstall),
+    Completions(commands::completions::Completions),
+    Man(commands::man::Man),
     #[command(hide = true)]
     Docs(commands::docs::Docs),
 }

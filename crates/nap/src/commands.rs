@@ -5,6 +5,7 @@ use crate::command_error::CommandError;
 use crate::context::Context;
 
 pub(crate) mod branch;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod docs;
 pub(crate) mod doctor;
@@ -12,13 +13,16 @@ pub(crate) mod down;
 pub(crate) mod env;
 pub(crate) mod logs;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod pg;
 pub(crate) mod psql;
 pub(crate) mod restart;
 pub(crate) mod rm;
+pub(crate) mod service;
 pub(crate) mod set;
 pub(crate) mod sleep;
 pub(crate) mod status;
+pub(crate) mod uninstall;
 pub(crate) mod up;
 pub(crate) mod url;
 pub(crate) mod wake;
@@ -44,6 +48,10 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Config(command) => command.run(&context),
         Command::Pg(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),
+        Command::Service(command) => command.run(&context),
+        Command::Uninstall(command) => command.run(&context),
+        Command::Completions(command) => command.run(&context),
+        Command::Man(command) => command.run(&context),
         Command::Docs(command) => command.run(&context),
     }
 }

@@ -11,7 +11,7 @@ mod keeper;
 mod listening;
 mod logging;
 mod notify;
-mod privileges;
+pub(crate) mod privileges;
 mod secrets;
 mod signals;
 mod socket_lock;
@@ -20,6 +20,7 @@ mod tls;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +55,16 @@ pub(crate) struct DaemonOptions {
 }
 
 /// Beyond the servers' own shutdown_timeout: an immediate shutdown, and the end of what is left.
-const DRAIN_BEYOND: Duration = Duration::from_secs(15);
+pub(crate) const DRAIN_BEYOND: Duration = Duration::from_secs(15);
+
+/// For root, who lets the system start the daemon: makes the home's own directory for the user that it runs as.
+pub(crate) fn prepare_home(home: &Home, run_as: &str, program: &Path) -> anyhow::Result<()> {
+    if let Some(owner) = privileges::owner(home.root(), run_as)? {
+        privileges::refuse_unreachable(program, run_as)?;
+        nap_store::create::give_home(home, owner)?;
+    }
+    Ok(())
+}
 
 /// Runs the daemon to its end.
 pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {

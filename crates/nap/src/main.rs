@@ -5,6 +5,7 @@ mod branch_names;
 mod cli;
 mod command_error;
 mod commands;
+mod complete;
 mod context;
 mod daemon;
 mod invoker;
@@ -21,6 +22,7 @@ mod trust;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    commands::completions::answer();
     let json = std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
     let command_line = match cli::parse() {
         Ok(command_line) => command_line,

@@ -99,6 +99,11 @@ pub(crate) fn read_format(home: &Home) -> Result<Option<u32>, StoreError> {
     read_format_up_to(home, FORMAT)
 }
 
+/// Whether a home that this version knows lies there.
+pub fn is_home(home: &Home) -> Result<bool, StoreError> {
+    Ok(read_format(home)?.is_some())
+}
+
 /// [`read_format`] for who knows this format and older ones.
 pub(crate) fn read_format_up_to(home: &Home, known: u32) -> Result<Option<u32>, StoreError> {
     let path = home.format_file();

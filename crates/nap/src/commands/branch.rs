@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::command_error::CommandError;
 use crate::commands::ls::Ls;
+use crate::complete;
 use crate::context::{Context, unexpected};
 use crate::output::{connection, words};
 
@@ -19,7 +20,7 @@ pub(crate) struct Branch {
     /// The new branch's name: a-z, 0-9 and -, at most 63
     name: Option<BranchName>,
     /// What to copy [default: the default branch]
-    #[arg(long, value_name = "BRANCH", requires = "name")]
+    #[arg(long, value_name = "BRANCH", requires = "name", add = complete::branch())]
     from: Option<BranchName>,
 }
 

@@ -24,27 +24,31 @@ const LAST_BREATH: Duration = Duration::from_secs(5);
 
 impl Down {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
-        let socket = context.home.control_socket();
-        let process = nap_control::listener_pid(&socket)?.map(Process::watch);
-        match nap_control::call(&socket, &Request::Down, GONE_DEADLINE) {
-            // It may go before its reply does.
-            Err(CallError::Ended | CallError::NotUp) => {}
-            reply => drop(reply??),
-        }
-        let deadline = Instant::now() + GONE_DEADLINE;
-        let gone = match &process {
-            Some(process) => process.wait(deadline),
-            None => silent(&context.home, deadline),
-        };
-        if !gone {
-            let pid = process.map(|process| format!(" (PID {})", process.pid)).unwrap_or_default();
-            let message = format!("the daemon{pid} has not ended yet");
-            return Err(Failure::new(FailureKind::TimedOut, message)
-                .hint("`nap logs --daemon` shows what it waits for")
-                .into());
-        }
+        stop(&context.home)?;
         context.output.done("down")
     }
+}
+
+/// Returns when no daemon of this home runs any more.
+pub(crate) fn stop(home: &Home) -> Result<(), CommandError> {
+    let socket = home.control_socket();
+    let process = nap_control::listener_pid(&socket)?.map(Process::watch);
+    match nap_control::call(&socket, &Request::Down, GONE_DEADLINE) {
+        // It may go before its reply does.
+        Err(CallError::Ended | CallError::NotUp) => {}
+        reply => drop(reply??),
+    }
+    let deadline = Instant::now() + GONE_DEADLINE;
+    let gone = match &process {
+        Some(process) => process.wait(deadline),
+        None => silent(home, deadline),
+    };
+    if gone {
+        return Ok(());
+    }
+    let pid = process.map(|process| format!(" (PID {})", process.pid)).unwrap_or_default();
+    let message = format!("the daemon{pid} has not ended yet");
+    Err(Failure::new(FailureKind::TimedOut, message).hint("`nap logs --daemon` shows what it waits for").into())
 }
 
 /// Whether a daemon whose process cannot be seen from here is gone by then: nobody listens, and its lock is free. The

@@ -5,6 +5,7 @@ use nap_control::Failure;
 
 use crate::command_error::CommandError;
 use crate::commands::url::no_password;
+use crate::complete;
 use crate::context::Context;
 use crate::output::{connection, quote};
 use crate::target::Target;
@@ -15,7 +16,7 @@ use crate::target::Target;
 #[derive(Debug, Args)]
 pub(crate) struct Env {
     /// A branch, or a database of it: dev, shop@dev [default: the default branch]
-    #[arg(value_name = "DB@BRANCH")]
+    #[arg(value_name = "DB@BRANCH", add = complete::target())]
     target: Option<Target>,
     /// Lines for a .env file instead of a shell
     #[arg(long)]

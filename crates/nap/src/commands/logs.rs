@@ -10,6 +10,7 @@ use nap_model::ids::BranchName;
 
 use crate::branch_names::{DEFAULT_BRANCH_CURE, directories, no_such_branch};
 use crate::command_error::CommandError;
+use crate::complete;
 use crate::context::Context;
 use crate::output::words::printable;
 
@@ -21,7 +22,7 @@ use follow::Follower;
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// The branch [default: the default branch]
-    #[arg(conflicts_with = "daemon")]
+    #[arg(conflicts_with = "daemon", add = complete::branch())]
     branch: Option<BranchName>,
     /// Go on showing what is added, until Ctrl-C
     #[arg(long, short)]

@@ -9,6 +9,7 @@ use clap::Args;
 use nap_control::{Answer, ConnectionReport, Failure, Request};
 
 use crate::command_error::CommandError;
+use crate::complete;
 use crate::context::{Context, unexpected};
 use crate::output::connection;
 use crate::target::Target;
@@ -21,7 +22,7 @@ use crate::trust::may_run;
 #[command(override_usage = "nap psql [OPTIONS] [DB@BRANCH] [PSQL ARGUMENTS]...")]
 pub(crate) struct Psql {
     /// A branch, or a database of it: dev, shop@dev [default: the default branch]; then arguments for psql
-    #[arg(value_name = "DB@BRANCH] [PSQL ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "DB@BRANCH] [PSQL ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true, add = complete::target())]
     words: Vec<OsString>,
 }
 

@@ -5,6 +5,7 @@ use nap_control::{Answer, Request};
 use nap_model::ids::BranchName;
 
 use crate::command_error::CommandError;
+use crate::complete;
 use crate::context::{Context, unexpected};
 
 /// Restart servers, so that changes of postgresql.conf and ALTER SYSTEM take effect
@@ -13,6 +14,7 @@ use crate::context::{Context, unexpected};
 #[derive(Debug, Args)]
 pub(crate) struct Restart {
     /// The branch [default: all whose servers are awake]
+    #[arg(add = complete::branch())]
     branch: Option<BranchName>,
 }
 

@@ -5,12 +5,14 @@ use nap_control::Request;
 use nap_model::ids::BranchName;
 
 use crate::command_error::CommandError;
+use crate::complete;
 use crate::context::Context;
 
 /// Delete a branch and its data for good
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// The branch
+    #[arg(add = complete::branch())]
     branch: BranchName,
     /// Even if clients are connected to it: end their sessions
     #[arg(long)]

@@ -10,6 +10,7 @@ use nap_model::settings::{SPECS, Spec};
 
 use crate::command_error::CommandError;
 use crate::commands::config::{say_changes, value};
+use crate::complete;
 use crate::context::{Context, unexpected};
 
 /// Change a branch's own settings: nap set dev sleep_after=5min
@@ -19,6 +20,7 @@ use crate::context::{Context, unexpected};
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// The branch
+    #[arg(add = complete::branch())]
     branch: BranchName,
     /// What to change; a branch has: port, sleep_after
     #[arg(required = true, value_name = "NAME=VALUE")]

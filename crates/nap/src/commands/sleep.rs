@@ -5,6 +5,7 @@ use nap_control::Request;
 use nap_model::ids::BranchName;
 
 use crate::command_error::CommandError;
+use crate::complete;
 use crate::context::Context;
 
 /// Put a branch's server to sleep now, and return when its processes are gone
@@ -13,6 +14,7 @@ use crate::context::Context;
 #[derive(Debug, Args)]
 pub(crate) struct Sleep {
     /// The branch [default: the default branch]
+    #[arg(add = complete::branch())]
     branch: Option<BranchName>,
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 use nap_control::{ConnectionReport, Failure};
 
 use crate::command_error::CommandError;
+use crate::complete;
 use crate::context::Context;
 use crate::output::connection;
 use crate::target::Target;
@@ -15,7 +16,7 @@ use crate::target::Target;
 #[derive(Debug, Args)]
 pub(crate) struct Url {
     /// A branch, or a database of it: dev, shop@dev [default: the default branch]
-    #[arg(value_name = "DB@BRANCH")]
+    #[arg(value_name = "DB@BRANCH", add = complete::target())]
     target: Option<Target>,
     /// For a client that verifies over TLS that it talks to this server
     #[arg(long)]

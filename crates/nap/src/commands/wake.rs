@@ -5,12 +5,14 @@ use nap_control::Request;
 use nap_model::ids::BranchName;
 
 use crate::command_error::CommandError;
+use crate::complete;
 use crate::context::Context;
 
 /// Wake a branch's server, and return when it takes connections
 #[derive(Debug, Args)]
 pub(crate) struct Wake {
     /// The branch [default: the default branch]
+    #[arg(add = complete::branch())]
     branch: Option<BranchName>,
 }
 

@@ -42,6 +42,21 @@ pub(crate) fn owner(home: &Path, run_as: &str) -> anyhow::Result<Option<Owner>> 
     Ok(Some(Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
 }
 
+/// A program that run_as cannot reach is none that the system could start as that user.
+pub(super) fn refuse_unreachable(program: &Path, run_as: &str) -> anyhow::Result<()> {
+    let user = User::from_name(run_as).ok().flatten();
+    match user.and_then(|user| closed_directory(program.parent()?, &user)) {
+        None => Ok(()),
+        Some(closed) => {
+            let message = format!("{run_as}, who runs the daemon, cannot enter {}", closed.display());
+            Err(Failure::failed(message)
+                .because(format!("this program is {}", program.display()))
+                .hint("put it where everybody can run it: /usr/local/bin")
+                .into())
+        }
+    }
+}
+
 /// The uppermost directory on the way to the home that the user may not pass through, as its mode says. Below a home
 /// that is not there yet everything will be the user's own.
 fn closed_directory(home: &Path, user: &User) -> Option<PathBuf> {

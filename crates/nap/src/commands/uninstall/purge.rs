@@ -1,0 +1,99 @@
+//! Deletes a home. It can be killed at any point and run again: the file that says that it is a home goes last.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nap_control::{Failure, FailureKind};
+use nap_store::{Home, HomeLock, LockError, durable};
+
+use crate::command_error::failure_of_store;
+
+/// What begins the name of the short directory for sockets of a home that lies too deep for them.
+const SHORT_DIRECTORY: &str = "napgres-";
+
+/// Deletes it, and says what was deleted. Links inside are deleted, and never followed.
+pub(super) fn purge(home: &Home) -> Result<Vec<PathBuf>, Failure> {
+    // The home itself may be a link, to a larger disk say: whoever named it meant where it leads.
+    let real = home.root().canonicalize().map_err(|error| cannot(home.root(), &error))?;
+    refuse_mounts(&real)?;
+    let lock = HomeLock::acquire(home).map_err(|error| match error {
+        LockError::Held { .. } => Failure::from_error(FailureKind::Conflict, &error).hint("`nap down` stops it"),
+        LockError::Store(error) => failure_of_store(&error),
+    })?;
+    let mut removed = short_directory(home, &real)?;
+    // A branch is whole or not there.
+    let branches = real.join("branches");
+    if branches.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        let gone = real.join("trash").join(format!("branches-{}", std::process::id()));
+        if real.join("trash").is_dir() {
+            durable::rename_durable(&branches, &gone).map_err(|error| cannot(&branches, &error))?;
+        }
+    }
+    let last = ["lock", "format"].map(|name| real.join(name));
+    let entries = std::fs::read_dir(&real).map_err(|error| cannot(&real, &error))?;
+    let entries = entries.flatten().map(|entry| entry.path());
+    for path in entries.filter(|path| !last.contains(path) && !path.ends_with("lost+found")) {
+        durable::remove_tree(&path).map_err(|error| cannot(&path, &error))?;
+    }
+    for path in &last {
+        durable::remove_tree(path).map_err(|error| cannot(path, &error))?;
+    }
+    drop(lock);
+    removed.push(home.root().to_owned());
+    match std::fs::remove_dir(&real) {
+        // A mount point, or a directory in one that only root may change: it is empty now.
+        Err(_) => {}
+        Ok(()) if real != home.root() => {
+            let is_link = home.root().symlink_metadata().is_ok_and(|found| found.is_symlink());
+            if is_link {
+                std::fs::remove_file(home.root()).map_err(|error| cannot(home.root(), &error))?;
+            }
+        }
+        Ok(()) => {}
+    }
+    Ok(removed)
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("cannot delete {}", path.display()))
+        .caused_by(error)
+        .hint("`nap uninstall --purge` goes on where it was")
+}
+
+/// `HOME/run` of a deep home leads to a directory that the daemon made elsewhere. What else it may lead to is not ours.
+fn short_directory(home: &Home, real: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let Ok(target) = std::fs::read_link(real.join("run")) else { return Ok(Vec::new()) };
+    let owner = std::fs::metadata(home.root()).map_err(|error| cannot(home.root(), &error))?.uid();
+    let is_named_so =
+        target.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(SHORT_DIRECTORY));
+    let is_theirs = target.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == owner);
+    if !(is_named_so && is_theirs) {
+        return Ok(Vec::new());
+    }
+    durable::remove_tree(&target).map_err(|error| cannot(&target, &error))?;
+    Ok(vec![target])
+}
+
+/// What is mounted inside has a life of its own.
+fn refuse_mounts(real: &Path) -> Result<(), Failure> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let inside = table.lines().filter_map(mount_point).find(|mount| mount.starts_with(real) && mount != real);
+    match inside {
+        None => Ok(()),
+        Some(mount) => {
+            let message = format!("something is mounted at {}", mount.display());
+            Err(Failure::new(FailureKind::Conflict, message).hint(format!(
+                "look what it is, then: umount {}",
+                crate::output::quote::shell(&mount.to_string_lossy())
+            )))
+        }
+    }
+}
+
+/// The fifth field; blanks, tabs and line breaks in it are octal numbers.
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let field = line.split(' ').nth(4)?;
+    let plain = field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
+    Some(PathBuf::from(plain))
+}
