@@ -11,6 +11,7 @@
     reason = "code of tests"
 )]
 
+mod bare;
 mod bystander;
 mod chaos;
 mod client;
@@ -18,13 +19,16 @@ mod command;
 mod crash;
 mod disk;
 mod home;
+mod mirror;
 mod ports;
 mod postgres;
 pub mod process;
 mod raw;
 mod reachable;
+mod sandbox;
 mod way;
 
+pub use bare::Bare;
 pub use bystander::Bystander;
 pub use chaos::Chaos;
 pub use client::connect;
@@ -32,9 +36,11 @@ pub use command::Output;
 pub use crash::{Frozen, HeldStart, as_server_user, give_to_server_user};
 pub use disk::Disk;
 pub use home::{TestHome, TestHomeBuilder};
+pub use mirror::{Mirror, Reply};
 pub use ports::PortPair;
 pub use postgres::{Install, pg_majors};
 pub use raw::{Raw, RawError};
+pub use sandbox::Sandbox;
 pub use way::Way;
 
 use std::path::PathBuf;
