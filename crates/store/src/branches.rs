@@ -79,13 +79,16 @@ impl Store {
     pub fn remove(&self, name: &BranchName) -> Result<(), StoreError> {
         let dir = self.home().branch(name);
         let thrown_away = {
-            let _changing = self.lock_changes();
+            let mut changing = self.lock_changes();
             if dir.root.symlink_metadata().is_err() {
                 return Err(self.no_such_branch(name));
             }
             self.refuse_parent(name)?;
             let own = self.branch(name).ok();
             let thrown_away = self.throw_away(&dir.root)?;
+            if let Some(taken) = changing.as_mut() {
+                taken.retain(|_, holder| holder != name);
+            }
             // Sockets are made anew at each start; what stays of them harms nobody.
             let _ = durable::remove_tree(&self.home().door_dir(name));
             if let Some(branch) = own {
@@ -121,20 +124,24 @@ impl Store {
     }
 
     fn publish(&self, staged: &Staged, dir: &BranchDir, record: BranchRecord) -> Result<Branch, StoreError> {
-        record.save(dir)?;
+        record.stage(dir)?;
         fault::point("recorded");
         staged.sync()?;
-        let _changing = self.lock_changes();
+        let mut changing = self.lock_changes();
         // The clone took its time: the parent may have been removed.
         if let Some(parent) = &record.parent {
             self.branch(parent)?;
         }
-        if let Some(other) = self.branches()?.with_id(&record.id) {
-            return Err(StoreError::SameId { name: record.name, other: other.record.name.clone() });
+        let taken = self.taken_ids(&mut changing)?;
+        if let Some(other) = taken.get(&record.id) {
+            return Err(StoreError::SameId { name: record.name, other: other.clone() });
         }
         let dir = self.home().branch(&record.name);
         match staged.publish(&dir.root) {
-            Ok(()) => Ok(Branch { record, dir }),
+            Ok(()) => {
+                taken.insert(record.id.clone(), record.name.clone());
+                Ok(Branch { record, dir })
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(StoreError::Exists(record.name)),
             Err(e) => Err(StoreError::io("publish", &dir.root, e)),
         }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::fault;
@@ -29,6 +29,15 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     fault::point("written");
     file.persist(path).map_err(|e| e.error)?;
     fsync_dir(dir)
+}
+
+/// Makes a file of these bytes in a tree that is made durable as a whole (`fsync_tree`) before it shows: an fsync of its
+/// own would only make the clone beside it wait for the disk twice.
+pub fn stage_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    fault::point("written");
+    Ok(())
 }
 
 /// Moves a file or directory within a file system, replacing a file that is there.

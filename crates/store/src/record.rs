@@ -58,11 +58,11 @@ impl BranchRecord {
         toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())
     }
 
-    /// Writes it into this directory, durably.
-    pub fn save(&self, dir: &BranchDir) -> Result<(), StoreError> {
+    /// Writes it into a directory that is made durable as a whole afterwards.
+    pub(crate) fn stage(&self, dir: &BranchDir) -> Result<(), StoreError> {
         let path = dir.record();
         let text = toml::to_string(self).map_err(|e| bad(&path, e))?;
-        durable::write_atomic(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))
+        durable::stage_file(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))
     }
 }
 

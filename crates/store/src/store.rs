@@ -1,5 +1,6 @@
 //! The tree of branches: what there is, and what an earlier daemon left half-done.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -19,8 +20,12 @@ use crate::record::BranchRecord;
 pub struct Store {
     home: Home,
     /// Held while the tree changes: a parent may not go between a look at its children and the change.
-    changes: Mutex<()>,
+    changes: Mutex<Option<TakenIds>>,
 }
+
+/// Whose ids are taken. Learnt once, at the first change: to read a thousand records for one more branch would take as
+/// long as to clone it.
+pub(crate) type TakenIds = HashMap<BranchId, BranchName>;
 
 /// A branch on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +68,7 @@ impl Store {
         if read_format(&home)?.is_none() {
             return Err(StoreError::NoHome(home.root().to_owned()));
         }
-        let store = Self { home, changes: Mutex::new(()) };
+        let store = Self { home, changes: Mutex::new(None) };
         store.sweep_staging()?;
         store.sweep_temporaries();
         Ok(store)
@@ -130,9 +135,17 @@ impl Store {
         }
     }
 
-    pub(crate) fn lock_changes(&self) -> MutexGuard<'_, ()> {
-        // It guards no data that a panic could have left half-changed.
+    pub(crate) fn lock_changes(&self) -> MutexGuard<'_, Option<TakenIds>> {
+        // Each change of what it guards is one call, which no panic leaves half-done.
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn taken_ids<'a>(&self, changing: &'a mut Option<TakenIds>) -> Result<&'a mut TakenIds, StoreError> {
+        let taken = match changing.take() {
+            Some(taken) => taken,
+            None => self.branches()?.whole.into_iter().map(|branch| (branch.record.id, branch.record.name)).collect(),
+        };
+        Ok(changing.insert(taken))
     }
 
     /// Moves something to the trash, so that it is gone at once and whole.
