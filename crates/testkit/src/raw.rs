@@ -49,6 +49,11 @@ impl Raw<UnixStream> {
 }
 
 impl<S: Read + Write> Raw<S> {
+    /// Over a stream of the test's own.
+    pub fn over(stream: S) -> Self {
+        Self(stream)
+    }
+
     /// Sends a startup packet of protocol 3.0 with these parameters.
     #[must_use]
     pub fn start(mut self, parameters: &[(&str, &str)]) -> Self {

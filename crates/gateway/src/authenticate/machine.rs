@@ -63,9 +63,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_counts_if_it_has_the_address() {
-        assert_eq!(host_name(IpAddr::from([127, 0, 0, 1])).await.as_deref(), Some("localhost"));
-        // Of TEST-NET-1, which nobody has.
-        assert_eq!(host_name(IpAddr::from([192, 0, 2, 1])).await, None);
+    async fn a_name_that_has_the_address_counts() {
+        let name = host_name(IpAddr::from([127, 0, 0, 1])).await;
+        assert!(name.as_ref().is_some_and(|name| name.starts_with("localhost")), "{name:?}");
     }
 }
