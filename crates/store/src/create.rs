@@ -95,7 +95,7 @@ pub fn make_server_socket_dir(home: &Home, id: &BranchId) -> Result<(), StoreErr
 }
 
 /// The format of the home; `None` if there is no such file. Newer ones are refused.
-pub(crate) fn read_format(home: &Home) -> Result<Option<u32>, StoreError> {
+pub fn read_format(home: &Home) -> Result<Option<u32>, StoreError> {
     read_format_up_to(home, FORMAT)
 }
 

@@ -22,6 +22,8 @@ enum Part {
     Lifecycle,
     /// The table of commands, as Markdown
     Commands,
+    /// The table of what `nap doctor` looks for, as Markdown
+    Doctor,
 }
 
 impl Docs {
@@ -30,6 +32,7 @@ impl Docs {
             Part::Settings => settings::markdown(),
             Part::Lifecycle => state::diagram(),
             Part::Commands => commands(),
+            Part::Doctor => super::doctor::markdown(),
         })
     }
 }

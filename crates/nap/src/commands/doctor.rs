@@ -13,10 +13,18 @@ use crate::context::Context;
 use crate::output::words;
 
 pub(crate) mod branches;
+mod certificate;
+mod client;
 mod daemon;
+mod faults;
+mod files;
 mod home;
+mod machine;
 mod sockets;
 mod system;
+
+pub(crate) use faults::markdown;
+use faults::{FAULTS, Fault};
 
 /// Look for what is, or could go, wrong, and say how to mend it
 ///
@@ -42,51 +50,34 @@ struct Finding {
     cure: Option<String>,
 }
 
+/// Its name is that of the fault that was looked for.
 impl Finding {
-    fn ok(name: &'static str, what: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, what: what.into(), cure: None }
+    fn ok(what: impl Into<String>) -> Self {
+        Self { name: "", verdict: Verdict::Ok, what: what.into(), cure: None }
     }
 
-    fn warn(name: &'static str, what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Warn, what: what.into(), cure: Some(cure.into()) }
+    fn warn(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { name: "", verdict: Verdict::Warn, what: what.into(), cure: Some(cure.into()) }
     }
 
-    fn fail(name: &'static str, what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Fail, what: what.into(), cure: Some(cure.into()) }
+    fn fail(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { name: "", verdict: Verdict::Fail, what: what.into(), cure: Some(cure.into()) }
     }
 }
 
 /// What the checks look at.
 struct Patient<'a> {
     context: &'a Context,
+    /// The defaults, if nap.toml cannot be used.
     settings: Settings,
+    /// Why it cannot.
+    settings_problem: Option<Failure>,
     /// What the daemon says of itself; none if it is not up or does not answer.
     status: Option<StatusReport>,
 }
 
 /// A daemon that does not answer so long is ill.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-
-type Check = fn(&Patient<'_>) -> Vec<Finding>;
-
-/// In the order of what depends on what.
-const CHECKS: &[Check] = &[
-    system::postgres,
-    system::run_as,
-    system::nap_on_path,
-    home::place,
-    home::space,
-    home::clones,
-    home::leftovers,
-    daemon::up,
-    daemon::port,
-    sockets::default_directory,
-    sockets::stale_lock,
-    sockets::doors,
-    branches::records,
-    branches::default_branch,
-    branches::failed,
-];
 
 impl Doctor {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
@@ -104,20 +95,19 @@ impl Doctor {
 }
 
 fn examine(context: &Context) -> Vec<Finding> {
-    let (settings, mut findings) = match context.settings() {
-        Ok(settings) => (settings, vec![Finding::ok("settings", context.home.nap_toml().display().to_string())]),
-        Err(failure) => {
-            let cure = "correct the file, then `nap config check`";
-            (Settings::default(), vec![Finding::fail("settings", failure.to_string(), cure)])
-        }
+    let (settings, settings_problem) = match context.settings() {
+        Ok(settings) => (settings, None),
+        Err(failure) => (Settings::default(), Some(failure)),
     };
     let status = match context.ask_within(&Request::Status, ANSWER_DEADLINE) {
         Ok(Answer::Status(status)) => Some(status),
         _ => None,
     };
-    let patient = Patient { context, settings, status };
-    findings.extend(CHECKS.iter().flat_map(|check| check(&patient)));
-    findings
+    let patient = Patient { context, settings, settings_problem, status };
+    let look = |fault: &Fault| -> Vec<Finding> {
+        (fault.look)(&patient).into_iter().map(|finding| Finding { name: fault.name, ..finding }).collect()
+    };
+    FAULTS.iter().flat_map(look).collect()
 }
 
 fn say(finding: &Finding) -> String {
@@ -137,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_finding_has_its_cure_below() {
-        let finding = Finding::fail("home", "it is read-only\nreally", "remount it");
+        let finding = Finding { name: "home", ..Finding::fail("it is read-only\nreally", "remount it") };
         let said = anstream::adapter::strip_str(&say(&finding)).to_string();
         assert_eq!(said, "FAIL  home: it is read-only\n        really\n        cure: remount it\n");
     }

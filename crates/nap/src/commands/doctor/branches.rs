@@ -19,7 +19,6 @@ pub(super) fn names(patient: &Patient<'_>) -> Vec<BranchName> {
 }
 
 pub(super) fn records(patient: &Patient<'_>) -> Vec<Finding> {
-    const NAME: &str = "branches";
     let directories = directories(&patient.context.home);
     let broken: Vec<Finding> = directories
         .iter()
@@ -27,32 +26,30 @@ pub(super) fn records(patient: &Patient<'_>) -> Vec<Finding> {
             let dir = BranchDir { root: patient.context.home.branches_dir().join(name) };
             let error = BranchRecord::load(&dir).err()?;
             let cure = error.hint().map_or_else(|| "mend or move that directory".to_owned(), Into::into);
-            Some(Finding::fail(NAME, format!("{name}: {error}"), cure))
+            Some(Finding::fail(format!("{name}: {error}"), cure))
         })
         .collect();
     if broken.is_empty() && !directories.is_empty() {
-        return vec![Finding::ok(NAME, directories.len().to_string())];
+        return vec![Finding::ok(directories.len().to_string())];
     }
     broken
 }
 
 /// Clients that name no branch must find one.
 pub(super) fn default_branch(patient: &Patient<'_>) -> Vec<Finding> {
-    const NAME: &str = "default branch";
     let default = &patient.settings.default_branch;
     let names = names(patient);
     if names.is_empty() {
         return Vec::new();
     }
     vec![if names.contains(default) {
-        Finding::ok(NAME, default.to_string())
+        Finding::ok(default.to_string())
     } else {
-        Finding::fail(NAME, format!("there is no branch \"{default}\""), DEFAULT_BRANCH_CURE)
+        Finding::fail(format!("there is no branch \"{default}\""), DEFAULT_BRANCH_CURE)
     }]
 }
 
 pub(super) fn failed(patient: &Patient<'_>) -> Vec<Finding> {
-    const NAME: &str = "servers";
     if patient.status.is_none() {
         return Vec::new();
     }
@@ -71,10 +68,10 @@ pub(super) fn failed(patient: &Patient<'_>) -> Vec<Finding> {
                 None => format!("`nap logs {0}` shows more; `nap wake {0}` tries again", branch.name),
             };
             let what = if branch.status.state == State::Failed { "did not start" } else { "cannot start" };
-            Finding::fail(NAME, format!("{} {what}\n{why}", branch.name), cure)
+            Finding::fail(format!("{} {what}\n{why}", branch.name), cure)
         })
         .collect();
-    if failed.is_empty() { vec![Finding::ok(NAME, "none has failed")] } else { failed }
+    if failed.is_empty() { vec![Finding::ok("none has failed")] } else { failed }
 }
 
 /// The process of a server on this branch's data that somebody else runs.

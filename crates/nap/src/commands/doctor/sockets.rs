@@ -14,11 +14,10 @@ use crate::output::quote::shell;
 
 /// Whether bare `psql` finds us.
 pub(super) fn default_directory(patient: &Patient<'_>) -> Vec<Finding> {
-    const NAME: &str = "bare psql";
     let set = patient.settings.unix_socket_directory.clone();
     let directory = set.or_else(|| default_socket_directory().map(Path::to_owned));
     let Some(directory) = directory else {
-        return vec![Finding::warn(NAME, "there is no default socket directory", CURE)];
+        return vec![Finding::warn("there is no default socket directory", CURE)];
     };
     let shown = directory.display();
     let port = patient.status.as_ref().map_or(patient.settings.port, |status| status.port);
@@ -26,19 +25,19 @@ pub(super) fn default_directory(patient: &Patient<'_>) -> Vec<Finding> {
     let with = if matches!(port, 0 | 5432) { String::new() } else { format!(" with -p {port}") };
     if let Some(status) = &patient.status {
         return vec![if status.socket_directories.iter().any(|ours| same(ours, &directory)) {
-            Finding::ok(NAME, format!("works{with}: our socket is in {shown}"))
+            Finding::ok(format!("works{with}: our socket is in {shown}"))
         } else {
             let why = status.libpq_socket_missing.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            Finding::warn(NAME, format!("does not come here: our socket is not in {shown}{why}"), CURE)
+            Finding::warn(format!("does not come here: our socket is not in {shown}{why}"), CURE)
         }];
     }
     let socket = directory.join(format!(".s.PGSQL.{port}"));
     vec![if UnixStream::connect(&socket).is_ok() {
-        Finding::warn(NAME, format!("another server has its socket at {}", socket.display()), CURE)
+        Finding::warn(format!("another server has its socket at {}", socket.display()), CURE)
     } else if access(&directory, Access::WRITE_OK).is_err() {
-        Finding::warn(NAME, format!("{shown} cannot be written by this user"), CURE)
+        Finding::warn(format!("{shown} cannot be written by this user"), CURE)
     } else {
-        Finding::ok(NAME, format!("will work{with}: {shown} can be written"))
+        Finding::ok(format!("will work{with}: {shown} can be written"))
     }]
 }
 
@@ -56,7 +55,6 @@ pub(super) fn stale_lock(patient: &Patient<'_>) -> Vec<Finding> {
 const LOCK_FILE_MAX_BYTES: u64 = 4096;
 
 fn stale_lock_in(directory: &Path, port: u16) -> Vec<Finding> {
-    const NAME: &str = "socket lock";
     let socket = directory.join(format!(".s.PGSQL.{port}"));
     let lock = directory.join(format!(".s.PGSQL.{port}.lock"));
     if !lock.exists() || UnixStream::connect(&socket).is_ok() {
@@ -69,9 +67,9 @@ fn stale_lock_in(directory: &Path, port: u16) -> Vec<Finding> {
     let what = format!("{} was left{whose}: nobody listens there", lock.display());
     vec![if pid.is_some_and(is_alive) {
         let cure = format!("if that process is no PostgreSQL of yours: rm {}", shell(&lock.to_string_lossy()));
-        Finding::warn(NAME, what, cure)
+        Finding::warn(what, cure)
     } else {
-        Finding::warn(NAME, what, "none needed: the next `nap up` takes it away, if it may")
+        Finding::warn(what, "none needed: the next `nap up` takes it away, if it may")
     }]
 }
 
@@ -84,7 +82,6 @@ fn same(a: &Path, b: &Path) -> bool {
 
 /// A socket's path holds 107 bytes.
 pub(super) fn doors(patient: &Patient<'_>) -> Vec<Finding> {
-    const NAME: &str = "socket paths";
     let home = &patient.context.home;
     let long: Vec<String> = names(patient)
         .into_iter()
@@ -92,10 +89,10 @@ pub(super) fn doors(patient: &Patient<'_>) -> Vec<Finding> {
         .map(String::from)
         .collect();
     if long.is_empty() {
-        return vec![Finding::ok(NAME, format!("short enough, in {}", home.run_dir().display()))];
+        return vec![Finding::ok(format!("short enough, in {}", home.run_dir().display()))];
     }
     let what = format!("too long for a socket of its own: {}", long.join(", "));
-    vec![Finding::warn(NAME, what, "reach it by DB@BRANCH, or choose a shorter home: --home")]
+    vec![Finding::warn(what, "reach it by DB@BRANCH, or choose a shorter home: --home")]
 }
 
 #[cfg(test)]
