@@ -16,10 +16,14 @@ pub(crate) fn change<T>(
     let Some(value) = value else {
         return checked(document, table, name, None, &parse);
     };
-    if let Ok(typed) = value.trim().parse::<Value>()
-        && let Ok(done) = checked(document.clone(), table, name, Some(typed), &parse)
-    {
-        return Ok(done);
+    if let Ok(typed) = value.trim().parse::<Value>() {
+        let is_list = typed.is_array();
+        match checked(document.clone(), table, name, Some(typed), &parse) {
+            // Nobody writes a list and means a text.
+            Err(error) if is_list => return Err(error),
+            Err(_) => {}
+            done => return done,
+        }
     }
     checked(document, table, name, Some(Value::from(value)), &parse)
 }
