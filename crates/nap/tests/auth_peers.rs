@@ -1,4 +1,5 @@
-//! On Unix sockets the kernel says who comes: the home's owner and root may be any role, everybody else needs a password.
+//! On Unix sockets the kernel says who comes: the home's owner and root may be any role, everybody else the role of
+//! their own name (`peer map=nap`).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use std::process::Command;
@@ -16,7 +17,7 @@ fn psql_as(home: &TestHome, user: &str, connection: &str) -> Output {
 }
 
 #[test]
-fn the_owner_and_root_may_be_any_role_and_others_need_a_password() {
+fn the_owner_and_root_may_be_any_role_and_others_that_of_their_name() {
     if !is_root() {
         // Only root can become other users.
         return;
@@ -37,13 +38,10 @@ fn the_owner_and_root_may_be_any_role_and_others_need_a_password() {
         }
         let wakes = home.put_to_sleep("main");
         for role in ["alice", "postgres", "no-such-role"] {
-            let said = psql_as(&home, "nobody", &as_role(role, ""));
-            assert!(said.fails_with(2).contains("no password supplied"), "{said}");
-            let said = psql_as(&home, "nobody", &as_role(role, "password=wrong"));
-            assert!(
-                said.fails_with(2).contains(&format!("password authentication failed for user \"{role}\"")),
-                "{said}"
-            );
+            let said = psql_as(&home, "nobody", &as_role(role, "password=a"));
+            let expected = format!("Peer authentication failed for user \"{role}\"");
+            assert!(said.fails_with(2).contains(&expected), "{said}");
+            assert!(said.stderr.contains("HINT:  Connect over TCP with the role's password"), "{said}");
         }
         home.still_sleeps("main", wakes);
         let said = psql_as(&home, "nobody", &as_role("nobody", ""));
@@ -52,7 +50,8 @@ fn the_owner_and_root_may_be_any_role_and_others_need_a_password() {
             "peer, but there is no such role: {said}"
         );
         home.still_sleeps("main", wakes);
-        assert_eq!(psql_as(&home, "nobody", &as_role("alice", "password=a")).ok(), "alice");
+        let by_tcp = format!("host=127.0.0.1 port={port} user=alice dbname=postgres password=a");
+        assert_eq!(psql_as(&home, "nobody", &by_tcp).ok(), "alice");
         home.psql("main", "create role nobody login").ok();
         assert_eq!(
             psql_as(&home, "nobody", &as_role("nobody", "")).ok(),

@@ -11,4 +11,5 @@
 mod client;
 mod compare;
 mod draw;
+mod stories;
 mod tls;
