@@ -5,14 +5,21 @@ use std::sync::{Mutex, PoisonError};
 
 use nap_model::ids::BranchName;
 use tokio::sync::watch;
+use tokio::time::{Duration, sleep_until};
 
 use super::counter::{Counter, Permit};
-use super::shares::{Member, Share, Shares};
+use super::shares::{Asked, Member, Share, Shares};
 use super::{LimitReached, Limits};
 
 /// Connections beyond every limit that are still read, for a cancel request or to say why they are refused. Each
 /// lives for seconds at most and costs one startup packet; a newer one displaces an older.
 const OVERFLOW_MAX: u32 = 64;
+/// What everybody has to log in before somebody else can have the place: several times what it takes on this machine or a
+/// near one, with a password's hash. Together with `max_connections` it says how fast a flood is let in: 2,000 a
+/// second by default; who comes faster waits in the kernel's queue.
+const LOGIN_GRACE: Duration = Duration::from_millis(500);
+/// The same for one startup packet.
+const OVERFLOW_GRACE: Duration = Duration::from_millis(50);
 /// Places that only the home's owner and root can take, on Unix sockets, when all others are taken: in all, and in each branch. As
 /// PostgreSQL's superuser_reserved_connections (3) do, they let one in who can help; `nap psql` and a few tools at once.
 const RESERVED_FOR_OWNER: u32 = 16;
@@ -37,8 +44,8 @@ pub(crate) struct Admission {
     applicant: Applicant,
     /// It may send a cancel request; anything else is refused for this reason.
     reached: Option<LimitReached>,
-    /// Before the place itself, or it could be told to make room when it has.
-    member: Member,
+    /// Before the place itself, or it could be told to make room when it has. None: the owner need not make room.
+    member: Option<Member>,
     max_connections: u32,
     _place: Permit,
 }
@@ -51,13 +58,16 @@ impl Admission {
 
     /// Waits until somebody else needs the place: who gets this must leave at once. Never, once it has authenticated.
     pub(crate) async fn displaced(&self) -> LimitReached {
-        self.member.displaced().await;
+        match &self.member {
+            Some(member) => member.displaced().await,
+            None => std::future::pending().await,
+        }
         self.made_room()
     }
 
     /// It has proved who it is, and keeps its place, unless that has just been given to somebody else.
     pub(crate) fn authenticated(&self) -> Result<(), LimitReached> {
-        if self.member.leave() { Ok(()) } else { Err(self.made_room()) }
+        if self.member.as_ref().is_none_or(Member::leave) { Ok(()) } else { Err(self.made_room()) }
     }
 
     fn made_room(&self) -> LimitReached {
@@ -66,26 +76,35 @@ impl Admission {
 }
 
 /// Places of one kind, and those who hold them without having proved who they are.
-#[derive(Default)]
 struct Room {
     taken: Counter,
     unproved: Shares,
+    grace: Duration,
 }
 
 impl Room {
+    fn new(grace: Duration) -> Self {
+        Self { taken: Counter::default(), unproved: Shares::default(), grace }
+    }
+
     /// A place: a free one, or that of somebody who makes room for it. It comes when the other's socket is closed, so
     /// there are never more sockets than places, however fast they come.
-    async fn enter(&self, share: Share, limit: u32) -> Option<(Permit, Member)> {
+    async fn enter(&self, applicant: Applicant, limit: u32) -> Option<(Permit, Option<Member>)> {
         loop {
             let mut given_back = std::pin::pin!(self.taken.given_back());
             given_back.as_mut().enable();
             if let Some(place) = self.taken.take(limit) {
-                return Some((place, self.unproved.join(share)));
+                let member = (!applicant.is_owner).then(|| self.unproved.join(applicant.share));
+                return Some((place, member));
             }
-            if !self.unproved.make_room() {
-                return None;
+            match self.unproved.make_room(self.grace) {
+                Asked::Told => given_back.await,
+                Asked::NotBefore(until) => tokio::select! {
+                    () = given_back => {}
+                    () = sleep_until(until) => {}
+                },
+                Asked::Nobody => return None,
             }
-            given_back.await;
         }
     }
 }
@@ -103,8 +122,8 @@ impl Places {
     pub(crate) fn new(limits: watch::Receiver<Limits>) -> Self {
         Self {
             limits,
-            connections: Room::default(),
-            overflow: Room::default(),
+            connections: Room::new(LOGIN_GRACE),
+            overflow: Room::new(OVERFLOW_GRACE),
             waiting: Counter::default(),
             branches: Mutex::default(),
         }
@@ -117,10 +136,10 @@ impl Places {
     /// `None`: not even its startup packet can be read.
     pub(crate) async fn admit(&self, applicant: Applicant) -> Option<Admission> {
         let max_connections = self.limits().max_connections;
-        let (entered, reached) = match self.connections.enter(applicant.share, applicant.limit(max_connections)).await {
+        let (entered, reached) = match self.connections.enter(applicant, applicant.limit(max_connections)).await {
             Some(entered) => (entered, None),
             None => {
-                let entered = self.overflow.enter(applicant.share, OVERFLOW_MAX).await?;
+                let entered = self.overflow.enter(applicant, OVERFLOW_MAX).await?;
                 (entered, Some(LimitReached::Connections { limit: max_connections }))
             }
         };
@@ -163,7 +182,6 @@ mod tests {
     use super::*;
     use nap_model::client_error::ClientError;
     use nap_model::settings::Settings;
-    use std::time::Duration;
     use tokio::time::timeout;
 
     const SOMEBODY: Applicant = Applicant { share: Share::User(1), is_owner: false };
@@ -183,7 +201,7 @@ mod tests {
         admission
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn beyond_the_limit_one_is_still_read_and_told_why() {
         let (_limits, places) = places(2);
         let held = [session(&places, SOMEBODY).await, session(&places, SOMEBODY).await];
@@ -194,7 +212,7 @@ mod tests {
         assert_eq!(places.admit(SOMEBODY).await.unwrap().reached(), None, "a place that was left is free again");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_has_proved_nothing_makes_room_and_only_then_is_there_room() {
         for (max_connections, reached) in [(3, None), (0, Some(LimitReached::Connections { limit: 0 }))] {
             let (_limits, places) = places(max_connections);
@@ -203,6 +221,8 @@ mod tests {
                 held.push_back(places.admit(SOMEBODY).await.unwrap());
             }
             let mut newer = std::pin::pin!(places.admit(SOMEBODY));
+            assert!(timeout(Duration::from_millis(20), &mut newer).await.is_err(), "the oldest still has time");
+            tokio::time::sleep(LOGIN_GRACE).await;
             assert!(timeout(Duration::from_millis(20), &mut newer).await.is_err(), "the oldest has not left yet");
             let oldest = held.pop_front().unwrap();
             assert_eq!(oldest.authenticated(), Err(LimitReached::MadeRoom { limit: max_connections }));
@@ -212,7 +232,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_has_proved_it_is_left_alone() {
         let (_limits, places) = places(1);
         let held = session(&places, SOMEBODY).await;
@@ -221,7 +241,7 @@ mod tests {
         assert!(timeout(Duration::from_millis(20), held.displaced()).await.is_err());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_reload_counts_from_the_next_taking_on() {
         let (limits, places) = places(1);
         let _held = session(&places, SOMEBODY).await;
@@ -230,7 +250,7 @@ mod tests {
         assert!(places.admit(SOMEBODY).await.unwrap().reached().is_none());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn branches_are_counted_apart_and_keep_places_for_the_owner() {
         let (limits, places) = places(10);
         limits.send_modify(|limits| limits.max_connections_per_branch = 1);

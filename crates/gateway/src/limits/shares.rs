@@ -1,5 +1,6 @@
 //! Who has to make room when all places are taken. Of those who have not proved who they are, whoever holds the most
-//! gives up his oldest: a flood from one address displaces itself, and half-open connections keep nobody out.
+//! gives up his oldest, after a time that is long enough to log in: a flood from one address displaces itself, and
+//! half-open connections keep nobody out.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -7,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
 /// Whose share a connection counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,9 +36,26 @@ pub(super) struct Shares(Arc<Mutex<Table>>);
 struct Table {
     last_number: u64,
     /// In the order they came: the lowest number is the oldest.
-    shares: HashMap<Share, BTreeMap<u64, Arc<Notify>>>,
+    shares: HashMap<Share, BTreeMap<u64, Waiting>>,
     /// The last one makes room: the largest share, and of equals the one whose oldest has come first.
     order: BTreeSet<(usize, Reverse<u64>, Share)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    displaced: Arc<Notify>,
+}
+
+/// What came of asking for room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// One was told to go.
+    Told,
+    /// The one whose turn it is has until then.
+    NotBefore(Instant),
+    /// There is none that could go.
+    Nobody,
 }
 
 /// A connection that may have to make room, until it is dropped.
@@ -58,18 +77,24 @@ impl Shares {
         let mut table = self.table();
         table.last_number += 1;
         let number = table.last_number;
-        table.change(share, |members| members.insert(number, displaced.clone()));
+        table.change(share, |members| {
+            members.insert(number, Waiting { since: Instant::now(), displaced: displaced.clone() })
+        });
         Member { shares: self.clone(), share, number, displaced }
     }
 
-    /// Tells one to go. `false`: there is none.
-    pub(super) fn make_room(&self) -> bool {
+    /// Tells one to go, if it has been there for `grace`.
+    pub(super) fn make_room(&self, grace: Duration) -> Asked {
         let mut table = self.table();
-        let Some((_, _, share)) = table.order.last().copied() else { return false };
-        if let Some((_, displace)) = table.change(share, BTreeMap::pop_first) {
-            displace.notify_one();
+        let Some((_, Reverse(oldest), share)) = table.order.last().copied() else { return Asked::Nobody };
+        let since = table.shares.get(&share).and_then(|members| Some(members.get(&oldest)?.since));
+        if let Some(until) = since.map(|since| since + grace).filter(|until| *until > Instant::now()) {
+            return Asked::NotBefore(until);
         }
-        true
+        if let Some(waiting) = table.change(share, |members| members.remove(&oldest)) {
+            waiting.displaced.notify_one();
+        }
+        Asked::Told
     }
 
     #[cfg(test)]
@@ -80,7 +105,7 @@ impl Shares {
 }
 
 impl Table {
-    fn change<R>(&mut self, share: Share, change: impl FnOnce(&mut BTreeMap<u64, Arc<Notify>>) -> R) -> R {
+    fn change<R>(&mut self, share: Share, change: impl FnOnce(&mut BTreeMap<u64, Waiting>) -> R) -> R {
         let members = self.shares.entry(share).or_default();
         if let Some((oldest, _)) = members.first_key_value() {
             self.order.remove(&(members.len(), Reverse(*oldest), share));
@@ -142,7 +167,7 @@ mod tests {
         let came = ["10.0.0.1", "10.0.0.9", "10.0.0.9", "10.0.0.2", "10.0.0.9"];
         let members: Vec<_> = came.into_iter().map(|from| shares.join(address(from))).collect();
         let mut gone = Vec::new();
-        while shares.make_room() {
+        while shares.make_room(Duration::ZERO) == Asked::Told {
             gone.push(members.iter().position(is_told).unwrap());
         }
         // Three of .9, two, and of the equals the one that came first.
@@ -151,13 +176,25 @@ mod tests {
         assert!(shares.is_empty());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn there_is_time_to_log_in() {
+        let (shares, grace) = (Shares::default(), Duration::from_millis(250));
+        let member = shares.join(Share::User(7));
+        let until = Instant::now() + grace;
+        assert_eq!(shares.make_room(grace), Asked::NotBefore(until));
+        assert!(!is_told(&member));
+        tokio::time::sleep_until(until).await;
+        assert_eq!(shares.make_room(grace), Asked::Told);
+        assert!(is_told(&member));
+    }
+
     #[test]
     fn who_has_left_need_not_make_room() {
         let shares = Shares::default();
         let stays = shares.join(Share::User(7));
         assert!(stays.leave());
         drop(shares.join(Share::User(8)));
-        assert!(!shares.make_room());
+        assert_eq!(shares.make_room(Duration::ZERO), Asked::Nobody);
         assert!(!is_told(&stays));
         assert!(shares.is_empty());
     }
