@@ -63,7 +63,7 @@ impl Config {
 
     /// Whether others than this machine's own clients can come.
     pub(super) fn listens_beyond_loopback(&self) -> bool {
-        beyond_loopback(&self.settings.borrow().listen_addresses)
+        beyond_loopback(&self.settings.borrow().listen_addresses) || beyond_loopback(&self.inherited.all)
     }
 
     /// Something made of the settings, and made anew whenever they change to something else.
