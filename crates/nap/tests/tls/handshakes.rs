@@ -166,14 +166,16 @@ fn who_leaves_while_its_server_wakes_is_noticed_over_tls_too() {
     let url = tls_url(&home, "main", &[("sslmode", "require")]);
     let mut psql = home.program("psql");
     let mut psql = psql.args(["-XqAt", "-d", &url, "-c", "select 1"]).stderr(Stdio::null()).spawn().unwrap();
-    let waiting = |count: u64| {
-        eventually("the number of waiting clients", || {
-            (home.branch("main").unwrap()["status"]["waiting"].as_u64() == Some(count)).then_some(())
+    let sessions = |count: u64| {
+        eventually("the number of sessions", || {
+            (home.nap(&["status", "--json"]).json()["counts"]["sessions"].as_u64() == Some(count)).then_some(())
         });
     };
-    waiting(1);
+    sessions(1);
+    home.wait_start_is_held("main");
     psql.kill().unwrap();
     psql.wait().unwrap();
-    waiting(0);
+    sessions(0);
+    assert_eq!(home.state("main"), "waking");
     held.release();
 }
