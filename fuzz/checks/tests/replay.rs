@@ -98,4 +98,4 @@ macro_rules! replayed {
     };
 }
 
-replayed!(startup frames messages scram secrets options route control);
+replayed!(startup frames messages scram secrets options route hba control);
