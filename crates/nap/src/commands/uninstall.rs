@@ -11,6 +11,7 @@ use super::{down, service};
 use crate::branch_names::directories;
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::lock_holder::lock_holder;
 
 mod purge;
 mod servers;
@@ -38,7 +39,7 @@ impl Uninstall {
         let mut removed = service::remove_for_uninstall(home)?;
         let mut remains = Vec::new();
         if there {
-            down::stop(home)?;
+            stop_daemon(home)?;
             servers::stop(home)?;
             let purged = self.purge.then(|| purge::purge(home)).transpose()?;
             match purged {
@@ -72,6 +73,24 @@ fn is_there(home: &Home) -> Result<bool, Failure> {
     }
     let message = format!("{} is not a home of Napgres: it holds no file `format`", home.root().display());
     Err(Failure::new(FailureKind::Conflict, message).hint("name the home that you mean: --home"))
+}
+
+/// A daemon has its socket where its home's path leaves room for one: of a home behind a link there are two paths.
+fn stop_daemon(home: &Home) -> Result<(), CommandError> {
+    let real = home.root().canonicalize().map(Home::at);
+    for home in std::iter::once(home).chain(real.as_ref().ok()) {
+        match down::stop(home) {
+            Err(CommandError::Failed(failure)) if failure.kind == FailureKind::NotUp => {}
+            stopped => stopped?,
+        }
+    }
+    match lock_holder(home) {
+        None => Ok(()),
+        Some(pid) => {
+            let message = format!("a daemon (PID {pid}) has this home, and does not answer");
+            Err(Failure::new(FailureKind::Conflict, message).hint(format!("kill {pid} stops it")).into())
+        }
+    }
 }
 
 fn confirm(context: &Context) -> Result<(), Failure> {

@@ -124,7 +124,11 @@ fn file_systems(facts: &Facts) -> Result<String, Failure> {
     if let Some(dir) = socket_dir.filter(|dir| !dir.starts_with("/tmp")) {
         text.push_str(&format!("ReadWritePaths={}\n", word(&format!("-{}", line(&dir)?))));
     }
-    text.push_str(if shares_tmp { "# The home or a socket lies there\nReadWritePaths=/tmp\n" } else { "PrivateTmp=yes\n" });
+    text.push_str(if shares_tmp {
+        "# The home or a socket lies there\nReadWritePaths=/tmp\n"
+    } else {
+        "PrivateTmp=yes\n"
+    });
     text.push_str(if sees_homes { "ProtectHome=read-only\n" } else { "ProtectHome=yes\n" });
     Ok(text)
 }
