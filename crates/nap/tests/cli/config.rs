@@ -46,7 +46,8 @@ fn what_cannot_be_is_refused_and_nothing_is_changed() {
         ("max_awake=0", "outside"),
         ("max_awake=many", "invalid type"),
         ("sleep_after=30", "is not a span of time"),
-        ("listen_addresses=[\"0.0.0.0\"]", "is not a loopback address"),
+        ("ssl=perhaps", "must be \"on\" or \"off\""),
+        ("sni_domains=[\".dev\"]", "is not the name of a domain"),
     ] {
         let ran = home.nap(&["config", "set", "run_as=pg", wrong]);
         assert_eq!(ran.code, 2, "{wrong} {ran:?}");
