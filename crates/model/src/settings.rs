@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::hba::beyond_loopback;
 use crate::ids::Major;
 use crate::nearest::{in_parentheses, nearest};
 use crate::span::Span;
@@ -152,8 +153,7 @@ impl Settings {
             );
         }
         for address in &self.listen_addresses {
-            let loopback = address.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-            if !loopback && address != "localhost" && !self.ssl {
+            if !self.ssl && beyond_loopback(std::slice::from_ref(address)) {
                 return wrong(format!(
                     "listen_addresses: {address} is not a loopback address and ssl is off, so that everybody on the way \
                      could read what is said; set ssl = \"on\""

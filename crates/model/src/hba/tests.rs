@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::client_error::ClientError;
 
 /// Files by their paths.
-struct Shelf(BTreeMap<&'static str, &'static str>);
+struct Shelf<'t>(BTreeMap<&'static str, &'t str>);
 
-impl Files for Shelf {
+impl Files for Shelf<'_> {
     fn read(&self, path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
         let text = self.0.get(path.to_str().unwrap()).ok_or(io::ErrorKind::NotFound)?;
         if text.len() > max_bytes { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text.as_bytes().to_vec()) }
@@ -333,3 +335,20 @@ fn a_refused_client_reads_postgresqls_words() {
         ("password authentication failed for user \"al\"", "28P01")
     );
 }
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(hba in TEXT, ident in TEXT, name in ".{0,8}", address in any::<std::net::IpAddr>()) {
+        let files = [("/h/hba", hba.as_str()), ("/h/ident", ident.as_str())];
+        let shelf = Shelf(files.into_iter().collect());
+        let maps = Maps::load(&shelf, Path::new("/h/ident")).unwrap_or_default();
+        let Ok(rules) = Rules::load(&shelf, Path::new("/h/hba"), Arc::new(maps)) else { return Ok(()) };
+        let connection = Connection { role: &name, origin: Origin::Tcp { remote: address, tls: true }, ..AL };
+        rules.decide(&connection, &Seen::default());
+        prop_assert_eq!(rules.maps().check(None, &name, &connection), Ok(()));
+        let _ = rules.maps().check(Some("m"), &name, &connection);
+    }
+}
+
+/// Pieces of rules, in any order.
+const TEXT: &str = "((local|host|hostssl|m|all|@hba|/a(.)|\\\\1|include|hba|10.0.0.0/8|::1|trust|peer|cert|map=m|\"|,|#|\\\\|[ \t]|\r?\n|.) ?){0,40}";

@@ -11,8 +11,8 @@ use crate::client::{Knock, Origin, Place};
 use crate::draw::{BESIDE, Draw};
 use crate::tls::CERTIFICATES;
 
-const FILES: u64 = 150;
-const KNOCKS_PER_FILE: u64 = 20;
+const FILES: u64 = 120;
+const KNOCKS_PER_FILE: u64 = 30;
 
 /// What both have. Everybody who may log in may replicate too, so that rules decide and nothing else.
 const WORLD: &[&str] = &[
@@ -162,7 +162,7 @@ fn slow_rules_and_connections_by_chance_are_decided_alike() {
         let mark = both.mark();
         let mut draw = Draw { chaos: &mut chaos, modern, ipv6, users: &users };
         let hosts = draw.chaos.once_in(5);
-        let (wrong, wrong_map) = (draw.chaos.once_in(3), draw.chaos.once_in(12) && modern);
+        let (wrong, wrong_map) = (draw.chaos.once_in(4), draw.chaos.once_in(12) && modern);
         let (hba, ident) = (draw.rules(&mark, hosts, wrong), draw.maps(wrong_map));
         both.write(&hba, &ident);
         let (their_errors, our_errors) = (both.their_errors(), both.our_errors());

@@ -23,7 +23,6 @@ const DATABASES: &[&str] = &[
     "shop,alice",
     "all,replication",
     "shop, \"Odd Name\"",
-    "x ,shop",
     "@dbs",
     "\"@dbs\"",
     "sh\"o\"p",
@@ -131,6 +130,7 @@ const WRONG: &[&str] = &[
     "# x\\\nlocal\\\n all",
 ];
 const MODERN_WRONG: &[&str] = &[
+    "local shop ,alice all trust",
     "local /( all trust",
     "local all /[ trust",
     "include nowhere.conf",
@@ -144,7 +144,7 @@ const MODERN_WRONG: &[&str] = &[
 const SYSTEM_USERS: &[&str] =
     &["root", "nobody", "daemon", "postgres", "alice", "/^(.*)$", "/^(no.*)$", "/^d", "\"/o(.)\"", "/^CN=(.*)$"];
 const MAPPED: &[&str] = &["alice", "bob", "\\1", "x\\1", "boss", "no\\1y", "\\1\\1"];
-const MODERN_MAPPED: &[&str] = &["all", "\"all\"", "+staff", "\"+staff\"", "/^a", "+people", "/\\1"];
+const MODERN_MAPPED: &[&str] = &["all", "\"all\"", "+staff", "\"+staff\"", "/^a", "+people"];
 const WRONG_MAPS: &[&str] = &["m1", "m1 root", "m1,m2 root alice", "m1 root,bin alice", "m1 root alice,bob"];
 
 const ROLES: &[&str] =
@@ -184,7 +184,7 @@ impl Draw<'_> {
 
     /// A file of rules. `first` goes before all others; `wrong` brings in a line that may be refused.
     pub fn rules(&mut self, first: &str, hosts: bool, wrong: bool) -> String {
-        let mut lines: Vec<String> = (0..1 + self.chaos.below(7)).map(|_| self.rule(hosts)).collect();
+        let mut lines: Vec<String> = (0..3 + self.chaos.below(12)).map(|_| self.rule(hosts)).collect();
         if self.modern && self.chaos.once_in(4) {
             let include = ["include more.conf", "include_dir d", "include_if_exists nowhere", "include \"more.conf\""];
             lines.insert(0, (*self.chaos.pick(&include)).to_owned());
@@ -204,7 +204,10 @@ impl Draw<'_> {
 
     fn rule(&mut self, hosts: bool) -> String {
         let kind = *self.chaos.pick(TYPES);
-        let mut fields = vec![kind, self.pick(DATABASES, MODERN_DATABASES), self.pick(USERS, MODERN_USERS)];
+        // Else hardly anything would match.
+        let database = if self.chaos.once_in(3) { "all" } else { self.pick(DATABASES, MODERN_DATABASES) };
+        let user = if self.chaos.once_in(3) { "all" } else { self.pick(USERS, MODERN_USERS) };
+        let mut fields = vec![kind, database, user];
         if kind != "local" {
             let addresses = if hosts && self.chaos.once_in(2) { HOSTS } else { ADDRESSES };
             fields.push(*self.chaos.pick(addresses));
