@@ -11,6 +11,7 @@ mod daemon;
 mod invoker;
 mod libpq;
 mod lock_holder;
+mod neighbour;
 mod output;
 mod pg_install;
 mod pg_option;

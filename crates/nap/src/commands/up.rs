@@ -12,6 +12,7 @@ use crate::context::{Context, unexpected};
 use crate::daemon::{self, DaemonOptions};
 use crate::invoker;
 use crate::lock_holder::lock_holder;
+use crate::neighbour;
 use crate::output::connection;
 use crate::pg_option;
 use crate::port_holder::holder;
@@ -76,8 +77,16 @@ impl Up {
         if self.foreground {
             return Ok(daemon::run(self.options(context, None)).map_err(|error| failure_of(&error))?);
         }
+        // Only the first start chooses a port.
+        let chooses = self.port.is_none() && context.settings().is_ok_and(|settings| settings.port == 0);
         match background::start(&context.home, self.port, self.pg) {
-            Ok(()) => announce(context, false),
+            Ok(()) => {
+                announce(context, false)?;
+                if chooses {
+                    remark_the_neighbour(context);
+                }
+                Ok(())
+            }
             // It may have been asked for something else.
             Err(_) if another_came_up(context) => self.run(context),
             Err(failure) => Err(self.name_the_holder(context, failure).into()),
@@ -196,6 +205,17 @@ fn announce(context: &Context, already_up: bool) -> Result<(), CommandError> {
         context.output.remark(&format!("note: a bare psql comes here only after `eval \"$(nap env)\"`: {why}"));
     }
     Ok(())
+}
+
+/// Another PostgreSQL on the port where clients look first is told of once: when it decided where we are.
+fn remark_the_neighbour(context: &Context) {
+    let Ok(port) = context.settings().map(|settings| settings.port) else { return };
+    if let Some(neighbour) = neighbour::beside(port) {
+        context.output.remark(&format!(
+            "note: {neighbour}, and stays as it is. This home has port {port} from now on: `psql -p {port}` comes here, a \
+             bare psql does after `eval \"$(nap env)\"`"
+        ));
+    }
 }
 
 fn say(report: &ConnectionReport, already_up: bool, home: &str, user: &str) -> String {

@@ -16,10 +16,9 @@ use super::doors::Doors;
 use super::inherited::Inherited;
 use super::socket_lock::SocketLock;
 use crate::libpq::{DEFAULT_SOCKET_DIRECTORIES, default_socket_directory};
+use crate::neighbour::FIRST_PORT;
 
-/// PostgreSQL's own port is tried first.
-const FIRST_PORT: u16 = 5432;
-/// Then these, two by two: out of the way of what people run by hand.
+/// After PostgreSQL's own port these are tried, two by two: out of the way of what people run by hand.
 const OTHER_PORTS: std::ops::Range<u16> = 54320..54520;
 
 /// Sockets that are bound, and not served yet.

@@ -22,7 +22,7 @@ fn settings_and_rules_that_cannot_be_read() {
     std::fs::write(&toml, &text).unwrap();
 
     let hba = home.path().join("pg_hba.conf");
-    std::fs::write(&hba, "host all all nonsense scram-sha-256\n").unwrap();
+    std::fs::write(&hba, "host all all all nonsense\n").unwrap();
     doctor(&home).finds("rules", "fail", "pg_hba.conf", "nap config check");
     assert_eq!(home.psql("main", "select 1").ok(), "1", "the old rules hold");
 }
@@ -47,7 +47,7 @@ fn branches_that_cannot_be_read_or_are_not_there() {
     home.nap(&["branch", "dev"]).ok();
     home.nap(&["down"]).ok();
     std::fs::write(home.path().join("branches/dev/branch.toml"), "id = 7\n").unwrap();
-    doctor(&home).finds("branches", "fail", "dev: ", "correct");
+    doctor(&home).finds("branches", "fail", "dev: ", "Correct the file");
     let toml = home.path().join("nap.toml");
     let text = std::fs::read_to_string(&toml).unwrap();
     std::fs::write(&toml, format!("{text}default_branch = \"shop\"\n")).unwrap();

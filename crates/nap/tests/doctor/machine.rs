@@ -25,20 +25,19 @@ fn shared_memory_as_small_as_containers_have_it() {
 #[test]
 fn too_few_files_and_processes() {
     let home = home();
-    let limited = |limit: &str| {
-        let plain = home.nap_command(&["doctor", "--json"]);
+    let with_limit = |limit: &str, arguments: &[&str]| {
+        let plain = home.nap_command(arguments);
         let mut command = Command::new("prlimit");
         command.arg(limit).arg("--").arg(plain.get_program()).args(plain.get_args());
-        doctor_by(&mut command)
+        command
     };
+    let limited = |limit: &str| doctor_by(&mut with_limit(limit, &["doctor", "--json"]));
     limited("--nofile=100:100").finds("limits", "fail", "only 100 open files", "LimitNOFILE=");
     limited("--nofile=1024:1024").finds("limits", "warn", "too few for 1000 connections", "LimitNOFILE=");
     limited("--nproc=60:60").finds("limits", "warn", "only 60 processes", "TasksMax=");
     // Those of the daemon count, once it is up.
-    home.up();
-    let pid = home.daemon_pid().to_string();
-    Output::of(Command::new("prlimit").args(["--pid", &pid, "--nproc=70:70"])).ok();
-    doctor(&home).finds("limits", "warn", "only 70 processes", "TasksMax=");
+    Output::of(&mut with_limit("--nofile=1024:1024", &["up"])).ok();
+    doctor(&home).finds("limits", "warn", "1024 open files are allowed: too few", "LimitNOFILE=");
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn a_daemon_that_does_not_answer_or_was_killed() {
     home.nap(&["set", "main", "sleep_after=never"]).ok();
     home.psql("main", "select 1").ok();
     std::fs::create_dir(home.path().join("staging/half")).unwrap();
+    nap_testkit::give_to_server_user(&home.path().join("staging/half"));
     home.kill_daemon();
     let report = doctor(&home);
     report.finds("orphans", "warn", "main", "nap up");
@@ -69,6 +70,7 @@ fn a_server_that_does_not_start() {
     let conf = home.data("main").join("postgresql.conf");
     let text = std::fs::read_to_string(&conf).unwrap();
     std::fs::write(&conf, format!("{text}\nshared_buffers = 'many'\n")).unwrap();
+    home.sleep("main");
     assert!(!home.nap(&["wake", "main"]).succeeded());
     doctor(&home).finds("servers", "fail", "main did not start", "nap logs main");
     std::fs::write(&conf, text).unwrap();

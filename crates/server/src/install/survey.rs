@@ -50,7 +50,8 @@ impl Found {
 /// Looks everywhere: what is set, `pg_config` on the PATH, the places of the packages, the home's own.
 pub fn survey(search: Search<'_>, run: Runner<'_>) -> Vec<Found> {
     let mut seen: HashSet<PathBuf> = HashSet::new();
-    let mut is_new = |bin: &PathBuf| seen.insert(std::fs::canonicalize(bin).unwrap_or_else(|_| bin.clone()));
+    // A directory of links to another one is no other installation.
+    let mut is_new = |bin: &PathBuf| seen.insert(bin.join("postgres").canonicalize().unwrap_or_else(|_| bin.clone()));
     let setting = search.setting.map(|bin| (bin.to_owned(), Origin::Setting));
     let system = places::candidates(run).into_iter().map(|bin| (bin, Origin::System));
     let mut found: Vec<Found> = setting

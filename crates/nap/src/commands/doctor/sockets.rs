@@ -10,6 +10,7 @@ use super::branches::names;
 use super::{Finding, Patient};
 use crate::libpq::default_socket_directory;
 use crate::lock_holder::is_alive;
+use crate::neighbour;
 use crate::output::quote::shell;
 
 /// Whether bare `psql` finds us.
@@ -25,7 +26,8 @@ pub(super) fn default_directory(patient: &Patient<'_>) -> Vec<Finding> {
     let with = if matches!(port, 0 | 5432) { String::new() } else { format!(" with -p {port}") };
     if let Some(status) = &patient.status {
         return vec![if status.socket_directories.iter().any(|ours| same(ours, &directory)) {
-            Finding::ok(format!("works{with}: our socket is in {shown}"))
+            let beside = neighbour::beside(port).map(|who| format!("; {who}")).unwrap_or_default();
+            Finding::ok(format!("works{with}: our socket is in {shown}{beside}"))
         } else {
             let why = status.libpq_socket_missing.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
             Finding::warn(format!("does not come here: our socket is not in {shown}{why}"), CURE)
