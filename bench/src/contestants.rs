@@ -92,7 +92,7 @@ fn wait_for_ready(socket: &UnixDatagram) {
 
 /// A tight loop on `postmaster.pid`, which says `ready` when connections are taken, then one connection. Connecting again
 /// and again would be worse for the server: until it is ready, it forks a process for each try, only to refuse it.
-fn ask_when_ready(cluster: &Cluster, server: &mut Child, started: Instant) -> Result<Duration> {
+pub(crate) fn ask_when_ready(cluster: &Cluster, server: &mut Child, started: Instant) -> Result<Duration> {
     let target = cluster.target(cluster.socket());
     loop {
         if cluster.says_ready() {

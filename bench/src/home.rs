@@ -121,7 +121,7 @@ fn credentials(url: &str) -> Option<(String, String)> {
 }
 
 /// Two free ports in a row, below the ephemeral range.
-fn free_ports() -> Result<u16> {
+pub(crate) fn free_ports() -> Result<u16> {
     let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut ports = (23_000..32_000).step_by(2);
     ports.find(|port| is_free(*port) && is_free(*port + 1)).context("no free pair of ports")

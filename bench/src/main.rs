@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod contestants;
 mod crowd;
+mod forward;
 mod ground;
 mod home;
 mod machine;
@@ -35,6 +36,8 @@ enum Which {
     Storm(Common),
     /// A thousand sleeping branches.
     Rest(Common),
+    /// Throughput, COPY and connections, beside PgBouncer.
+    Forward(Common),
 }
 
 /// What all benches take.
@@ -62,5 +65,6 @@ fn main() -> anyhow::Result<()> {
         Which::Wake(common) => wake::run(&common),
         Which::Storm(common) => storm::run(&common),
         Which::Rest(common) => rest::run(&common),
+        Which::Forward(common) => forward::run(&common),
     }
 }

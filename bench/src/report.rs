@@ -29,6 +29,12 @@ impl Figure {
         Self { target: Some(target), met, ..self }
     }
 
+    /// The target is met by this value or more.
+    pub(crate) fn at_least(self, target: f64) -> Self {
+        let met = Some(self.value >= target);
+        Self { target: Some(target), met, ..self }
+    }
+
     /// The target is met by less.
     pub(crate) fn below(self, target: f64) -> Self {
         let met = Some(self.value < target);

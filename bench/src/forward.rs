@@ -1,0 +1,118 @@
+//! What stands between client and server costs: direct, through `nap`, and through PgBouncer, side by side. Everybody
+//! has the same data and settings, TCP and SCRAM-SHA-256 on the client's side; PgBouncer and `nap` reach their server
+//! by its Unix socket.
+
+mod copy;
+mod load;
+mod pgbouncer;
+mod ways;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::Common;
+use crate::account::Account;
+use crate::forward::copy::{Copied, Copying, Flow};
+use crate::forward::load::{Load, Measured, Protocol, SELECT, TPC_B, table};
+use crate::forward::ways::{DIRECT, NAP, PGBOUNCER, Ways};
+use crate::machine;
+use crate::race::{median_ms, race};
+use crate::report::{Figure, Results, targets, write_section};
+
+const ROUNDS: usize = 5;
+const CLIENTS: [usize; 4] = [1, 8, 32, 128];
+const QUICK_CLIENTS: [usize; 2] = [8, 32];
+/// Connections come one by one, and as fast as both cores can.
+const CONNECTING_CLIENTS: [usize; 2] = [1, 8];
+const RUN: Duration = Duration::from_secs(4);
+const QUICK_RUN: Duration = Duration::from_secs(3);
+const COPY_MIB: u64 = 1024;
+const QUICK_COPY_MIB: u64 = 128;
+
+pub(crate) fn run(common: &Common) -> Result<()> {
+    let rounds = common.rounds.unwrap_or(ROUNDS);
+    let ways = Ways::open(common, Account::of_servers()?)?;
+    let time = if common.quick { QUICK_RUN } else { RUN };
+    let measure = |loads: Vec<Load>| -> Result<Vec<Measured>> {
+        loads.into_iter().map(|load| load.measure(&ways, rounds, time)).collect()
+    };
+    let plain = measure(plain_loads(common.quick))?;
+    let tls = measure(if common.quick { Vec::new() } else { tls_loads() })?;
+    let connecting = measure(CONNECTING_CLIENTS.map(Load::connecting).to_vec())?;
+    let mib = if common.quick { QUICK_COPY_MIB } else { COPY_MIB };
+    let copied = copy(&ways, mib, rounds)?;
+
+    let figures = figures(&plain, &tls, &connecting, &copied)?;
+    let mut section = format!(
+        "{}, {}; medians of {rounds} rounds in turn, {} s each.\n\n",
+        machine::line(ways.cluster()),
+        ways.pgbouncer_version(),
+        time.as_secs()
+    );
+    for (heading, measured) in
+        [("sslmode=disable", &plain), ("sslmode=require", &tls), ("a connection each", &connecting)]
+    {
+        if !measured.is_empty() {
+            section.push_str(&format!("{}\n", table(heading, measured)?));
+        }
+    }
+    section.push_str(&format!("{}\n{}", copy::table(mib, &copied), targets(&figures)));
+    println!("{section}");
+    if let Some(file) = &common.write {
+        write_section(file, "forward", &section)?;
+    }
+    println!("{}", serde_json::to_string(&Results { bench: "forward", results: figures })?);
+    Ok(())
+}
+
+fn plain_loads(quick: bool) -> Vec<Load> {
+    if quick {
+        return QUICK_CLIENTS.map(|clients| Load::new(SELECT, Protocol::Prepared, clients)).to_vec();
+    }
+    let mut loads = Vec::new();
+    for script in [SELECT, TPC_B] {
+        for protocol in [Protocol::Prepared, Protocol::Simple] {
+            loads.extend(CLIENTS.map(|clients| Load::new(script, protocol, clients)));
+        }
+    }
+    loads
+}
+
+fn tls_loads() -> Vec<Load> {
+    QUICK_CLIENTS.map(|clients| Load::new(SELECT, Protocol::Prepared, clients).over_tls()).to_vec()
+}
+
+/// Both flows of COPY, every way in turn.
+fn copy(ways: &Ways, mib: u64, rounds: usize) -> Result<Vec<Copied>> {
+    let copying = Copying::prepare(ways, mib)?;
+    let race = |flow| Ok(Copied { flow, rows: race(&mut copying.contestants(flow), rounds)? });
+    [Flow::Out, Flow::In].into_iter().map(race).collect()
+}
+
+fn figures(plain: &[Measured], tls: &[Measured], connecting: &[Measured], copied: &[Copied]) -> Result<Vec<Figure>> {
+    let least = |measured: &mut dyn Iterator<Item = &Measured>| -> Result<Option<f64>> {
+        let ratios = measured.map(|one| one.throughput_ratio(NAP, PGBOUNCER)).collect::<Result<Vec<_>>>()?;
+        Ok(ratios.into_iter().reduce(f64::min))
+    };
+    let selects = least(&mut plain.iter().filter(|one| one.load.is(SELECT)))?.context("nothing was measured")?;
+    let mut figures = vec![Figure::new("min_vs_pgbouncer", selects).at_least(1.0)];
+    if let Some(ratio) = least(&mut plain.iter().filter(|one| one.load.is(TPC_B)))? {
+        figures.push(Figure::new("min_tpcb_vs_pgbouncer", ratio));
+    }
+    if let Some(ratio) = least(&mut tls.iter())? {
+        figures.push(Figure::new("min_tls_vs_pgbouncer", ratio));
+    }
+    let direct = plain.iter().map(|one| one.throughput_ratio(NAP, DIRECT)).collect::<Result<Vec<_>>>()?;
+    figures.push(Figure::new("min_vs_direct", direct.into_iter().fold(f64::INFINITY, f64::min)));
+    for Copied { flow, rows } in copied {
+        let ratio = median_ms(rows, DIRECT)? / median_ms(rows, NAP)?;
+        figures.push(match flow {
+            Flow::Out => Figure::new("copy_out_vs_direct", ratio).at_least(0.8),
+            Flow::In => Figure::new("copy_in_vs_direct", ratio),
+        });
+    }
+    let times = connecting.iter().map(|one| one.throughput_ratio(DIRECT, NAP)).collect::<Result<Vec<_>>>()?;
+    figures.push(Figure::new("connect_vs_direct", times.into_iter().fold(0.0, f64::max)).at_most(1.5));
+    Ok(figures)
+}

@@ -1,0 +1,188 @@
+//! pgbench, one way after the other, and what it cost those who stand between.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::account::run;
+use crate::contestants::Contestant;
+use crate::forward::ways::{DIRECT, NAP, PGBOUNCER, Way, Ways};
+use crate::race::{median_ms, race};
+use crate::report::Times;
+
+/// pgbench's built-in scripts.
+pub(crate) const SELECT: &str = "select-only";
+pub(crate) const TPC_B: &str = "tpcb-like";
+/// `sslmode`.
+pub(crate) const PLAIN: &str = "disable";
+const TLS: &str = "require";
+
+/// How pgbench sends its statements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Protocol {
+    Simple,
+    Prepared,
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Protocol::Simple => "simple",
+            Protocol::Prepared => "prepared",
+        }
+    }
+}
+
+/// What pgbench does.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    script: &'static str,
+    protocol: Protocol,
+    clients: usize,
+    sslmode: &'static str,
+    /// Each transaction on a connection of its own.
+    connects: bool,
+}
+
+impl Load {
+    pub(crate) fn new(script: &'static str, protocol: Protocol, clients: usize) -> Self {
+        Self { script, protocol, clients, sslmode: PLAIN, connects: false }
+    }
+
+    pub(crate) fn connecting(clients: usize) -> Self {
+        Self { connects: true, ..Self::new(SELECT, Protocol::Simple, clients) }
+    }
+
+    pub(crate) fn over_tls(self) -> Self {
+        Self { sslmode: TLS, ..self }
+    }
+
+    pub(crate) fn is(&self, script: &str) -> bool {
+        self.script == script
+    }
+
+    /// Every way in turn, so often and each time so long.
+    pub(crate) fn measure(self, ways: &Ways, rounds: usize, time: Duration) -> Result<Measured> {
+        let costs = RefCell::new(Vec::new());
+        let turn = |way| -> Box<dyn Contestant + '_> { Box::new(Turn { ways, way, load: &self, time, costs: &costs }) };
+        let mut turns: Vec<Box<dyn Contestant + '_>> = ways.all().iter().map(turn).collect();
+        let rows = race(&mut turns, rounds)?;
+        drop(turns);
+        Ok(Measured { load: self, rows, costs: costs.into_inner() })
+    }
+
+    fn label(&self) -> String {
+        format!("{}, {}, {}", self.script, self.protocol.name(), self.clients)
+    }
+}
+
+/// What a forwarder spent on one transaction.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    way: &'static str,
+    processor_us: f64,
+    sleeps: f64,
+}
+
+/// One way's turns. A round's time is that of one transaction.
+struct Turn<'a> {
+    ways: &'a Ways,
+    way: &'a Way,
+    load: &'a Load,
+    time: Duration,
+    costs: &'a RefCell<Vec<Cost>>,
+}
+
+impl Contestant for Turn<'_> {
+    fn name(&self) -> &str {
+        self.way.name
+    }
+
+    fn round(&mut self) -> Result<Duration> {
+        let Load { script, protocol, clients, sslmode, connects } = *self.load;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (threads, clients) = (clients.min(cores).to_string(), clients.to_string());
+        let time = self.time.as_secs().to_string();
+        let mut arguments =
+            vec!["-n", "-b", script, "-M", protocol.name(), "-c", &clients, "-j", &threads, "-T", &time];
+        if connects {
+            arguments.push("-C");
+        }
+        let before = self.spent()?;
+        let said = run(&mut self.ways.client("pgbench", self.way, sslmode, &arguments))?;
+        let transactions = number(&said, "number of transactions actually processed: ")?;
+        if let (Some(before), Some(after)) = (before, self.spent()?) {
+            self.costs.borrow_mut().push(Cost {
+                way: self.way.name,
+                processor_us: (after.0 - before.0).as_secs_f64() * 1e6 / transactions,
+                sleeps: (after.1 - before.1) / transactions,
+            });
+        }
+        Ok(Duration::from_secs_f64(1.0 / number(&said, "tps = ")?))
+    }
+}
+
+impl Turn<'_> {
+    /// Processor time and sleeps of the forwarder so far.
+    fn spent(&self) -> Result<Option<(Duration, f64)>> {
+        let Some(forwarder) = &self.way.forwarder else { return Ok(None) };
+        Ok(Some((forwarder.processor_time()?, forwarder.switches()?)))
+    }
+}
+
+/// The number that follows these words.
+fn number(said: &str, words: &str) -> Result<f64> {
+    let (_, rest) = said.split_once(words).with_context(|| format!("no {words:?} in what pgbench said:\n{said}"))?;
+    let digits = rest.split(|character: char| !character.is_ascii_digit() && character != '.').next();
+    Ok(digits.unwrap_or_default().parse()?)
+}
+
+/// A load, and the time of a transaction each way.
+pub(crate) struct Measured {
+    pub(crate) load: Load,
+    rows: Vec<(String, Times)>,
+    costs: Vec<Cost>,
+}
+
+impl Measured {
+    fn tps(&self, way: &str) -> Result<f64> {
+        Ok(1_000.0 / median_ms(&self.rows, way)?)
+    }
+
+    /// How many times as much gets through one way as through the other.
+    pub(crate) fn throughput_ratio(&self, one: &str, other: &str) -> Result<f64> {
+        Ok(self.tps(one)? / self.tps(other)?)
+    }
+
+    /// The median of what a forwarder spent.
+    fn cost(&self, way: &str, of: impl Fn(&Cost) -> f64) -> f64 {
+        let mut all: Vec<f64> = self.costs.iter().filter(|cost| cost.way == way).map(of).collect();
+        all.sort_unstable_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// Transactions per second, and what one costs in between.
+pub(crate) fn table(heading: &str, measured: &[Measured]) -> Result<String> {
+    let mut text = format!(
+        "| {heading}: script, protocol, clients | direct tps | nap tps | PgBouncer tps | nap ÷ direct | nap ÷ PgBouncer \
+         | nap µs CPU | PgBouncer µs CPU | nap sleeps | PgBouncer sleeps |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+    );
+    for one in measured {
+        text.push_str(&format!(
+            "| {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.2} | {:.2} |\n",
+            one.load.label(),
+            one.tps(DIRECT)?,
+            one.tps(NAP)?,
+            one.tps(PGBOUNCER)?,
+            one.throughput_ratio(NAP, DIRECT)?,
+            one.throughput_ratio(NAP, PGBOUNCER)?,
+            one.cost(NAP, |cost| cost.processor_us),
+            one.cost(PGBOUNCER, |cost| cost.processor_us),
+            one.cost(NAP, |cost| cost.sleeps),
+            one.cost(PGBOUNCER, |cost| cost.sleeps),
+        ));
+    }
+    Ok(text)
+}
