@@ -23,8 +23,8 @@ use crate::request::Request;
 /// Connections that are served at once; others wait in the kernel's queue. A script that wakes every branch of a
 /// large home at the same time fits in.
 const CONNECTIONS_MAX: usize = 256;
-/// A client writes its request right after connecting.
-const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// A client writes its request right after connecting; whoever is silent takes a place from others for no longer.
+const READ_DEADLINE: Duration = Duration::from_secs(2);
 /// A client that does not read its reply has gone.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long replies that are still being made may take once the daemon ends.
