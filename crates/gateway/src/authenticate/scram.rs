@@ -90,3 +90,32 @@ async fn read_response<S: ClientStream>(client: &mut Client<S>, max_body_bytes: 
         Err(_) => Err(Ended::Gone),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binding_is_offered_over_tls_and_a_client_that_knows_nothing_of_it_is_suspect() {
+        let tls = TlsSession {
+            server_end_point: vec![7],
+            server_name: None,
+            branch_label: None,
+            alpn: false,
+            client_certificate: None,
+        };
+        assert_eq!(offered(None), ["SCRAM-SHA-256"]);
+        assert_eq!(offered(Some(&tls)), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+        assert_eq!(binding(SCRAM_SHA_256, None), Some(ChannelBinding::NotOffered));
+        assert_eq!(binding(SCRAM_SHA_256_PLUS, None), None, "it was not offered");
+        assert_eq!(binding(SCRAM_SHA_256_PLUS, Some(&tls)), Some(ChannelBinding::TlsServerEndPoint(vec![7])));
+        // Its GS2 header must then be n and not y, else somebody has hidden the offer from it.
+        assert_eq!(binding(SCRAM_SHA_256, Some(&tls)), Some(ChannelBinding::Declined));
+        let verifier = || Verifier::derive("pw", b"0123456789abcdef", 4096);
+        let begin = |message: &[u8]| {
+            ServerExchange::begin_bound(verifier(), message, "server", &ChannelBinding::Declined).map(|_| ())
+        };
+        assert_eq!(begin(b"y,,n=,r=client"), Err(ScramError::ChannelBindingNegotiation));
+        assert_eq!(begin(b"n,,n=,r=client"), Ok(()));
+    }
+}

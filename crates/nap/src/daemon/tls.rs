@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
-use nap_gateway::{Gateway, Tls, TlsError, TlsOptions};
+use nap_gateway::{Gateway, KeyFileFault, Tls, TlsError, TlsOptions};
 use nap_model::settings::Settings;
 use nap_store::Home;
 
@@ -93,7 +93,9 @@ fn alone(given: &str, missing: &str) -> Failure {
 fn unusable(error: &TlsError) -> Failure {
     let failure = Failure::from_error(FailureKind::Failed, error);
     let hint = match error {
-        TlsError::KeyFile { file, .. } => format!("chmod 600 {}", crate::output::quote::shell(&file.to_string_lossy())),
+        TlsError::KeyFile { file, fault: KeyFileFault::Access } => {
+            format!("chmod 600 {}", crate::output::quote::shell(&file.to_string_lossy()))
+        }
         _ => "correct it, then `nap config reload`; with ssl = \"off\" no certificate is needed".to_owned(),
     };
     failure.hint(hint)
