@@ -31,6 +31,12 @@ fn the_whole_help() {
         "pg list",
         "pg install",
         "doctor",
+        "service",
+        "service install",
+        "service uninstall",
+        "uninstall",
+        "completions",
+        "man",
     ];
     let mut text = String::new();
     for command in commands {

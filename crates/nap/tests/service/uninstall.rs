@@ -68,7 +68,7 @@ fn servers_that_a_killed_daemon_left_are_shut_down_first() {
 }
 
 #[test]
-fn a_purge_that_was_killed_is_gone_on_with() {
+fn slow_a_purge_that_was_killed_is_gone_on_with() {
     for round in 0..10 {
         let home = home();
         std::fs::write(home.path().join("format"), "1\n").unwrap();
