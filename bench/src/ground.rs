@@ -21,7 +21,10 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn prepare(base: &Path) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
-            println!("not root, so no file system of its own: branches cost what the one below {} does", base.display());
+            println!(
+                "not root, so no file system of its own: branches cost what the one below {} does",
+                base.display()
+            );
             return Ok(Self { path: base.to_owned(), image: None });
         }
         let (path, image) = (base.join("xfs"), base.join("xfs.image"));

@@ -65,7 +65,10 @@ impl Home {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        anyhow::ensure!(!self.data_of(branch).join("postmaster.pid").exists(), "the server is not asleep after `nap sleep`");
+        anyhow::ensure!(
+            !self.data_of(branch).join("postmaster.pid").exists(),
+            "the server is not asleep after `nap sleep`"
+        );
         Ok(())
     }
 

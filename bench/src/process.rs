@@ -36,7 +36,9 @@ impl Process {
         for task in std::fs::read_dir(format!("/proc/{}/task", self.0))? {
             let name = task?.file_name();
             // A thread may end meanwhile.
-            sum += self.number(&format!("task/{}/status", name.to_string_lossy()), "voluntary_ctxt_switches:").unwrap_or(0.0);
+            sum += self
+                .number(&format!("task/{}/status", name.to_string_lossy()), "voluntary_ctxt_switches:")
+                .unwrap_or(0.0);
         }
         Ok(sum)
     }

@@ -16,7 +16,7 @@ pub use failure::{Failure, FailureKind};
 pub use line::{REPLY_MAX_BYTES, REQUEST_MAX_BYTES};
 pub use report::{
     Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, ConnectionReport, Counts, CreatedReport,
-    PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
+    LoweredReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
 };
 pub use request::Request;
 pub use server::{Handler, listen, serve};

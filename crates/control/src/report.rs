@@ -75,6 +75,9 @@ pub struct StatusReport {
     /// Why none of them is libpq's default directory, if that was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub libpq_socket_missing: Option<String>,
+    /// What the limit of open files makes of `max_connections`, if it is too low for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections_lowered: Option<LoweredReport>,
     /// How long it has been running.
     pub uptime_ms: u64,
     /// The PostgreSQL installations that it found, newest first.
@@ -83,6 +86,17 @@ pub struct StatusReport {
     pub counts: Counts,
     /// The sessions, oldest first, [`SESSIONS_SHOWN_MAX`] at most.
     pub sessions: Vec<SessionReport>,
+}
+
+/// A `max_connections` that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoweredReport {
+    /// What it is set to.
+    pub set: u32,
+    /// What holds.
+    pub to: u32,
+    /// The daemon's limit of open files.
+    pub open_files: u64,
 }
 
 /// An installation of PostgreSQL.

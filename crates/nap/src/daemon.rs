@@ -3,6 +3,7 @@
 mod branch_set;
 mod config;
 mod control_api;
+mod descriptors;
 mod doors;
 mod first_start;
 mod inherited;
@@ -25,9 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nap_gateway::{Gateway, Limits, Peers};
+use nap_gateway::{Gateway, Peers};
 use nap_model::ids::Major;
-use nap_model::settings::Settings;
 use nap_server::children::Children;
 use nap_store::{Home, HomeLock, Store, make_home};
 use tokio::time::Instant;
@@ -108,10 +108,10 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     first_start::make_main(&store, &config, &installs, &children, &options).await?;
 
     let branches = BranchSet::open(store.clone(), config.clone(), installs.clone(), children, rules).await?;
-    let limits = config.derived(|settings: &Settings| Limits::from(settings));
+    let bounds = descriptors::follow(&config, &branches);
     let uid = rustix::process::geteuid().as_raw();
     let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
-    let gateway = Gateway::start(branches.clone(), limits, peers, secrets::mock_secret(&home)?);
+    let gateway = Gateway::start(branches.clone(), bounds.limits, peers, secrets::mock_secret(&home)?);
     let gateway = Arc::new(gateway.context("cannot start the gateway")?);
     let tls = tls::ServerTls::new(config.clone(), gateway.clone());
     tls.load().await?;
@@ -127,6 +127,7 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
         started,
         stop: stop.asker(),
         libpq_socket_missing,
+        max_connections_lowered: bounds.lowered,
     };
     let (end_control, control_ends) = tokio::sync::oneshot::channel::<()>();
     let control = tokio::spawn(nap_control::serve(control, Arc::new(api), uid, async move {

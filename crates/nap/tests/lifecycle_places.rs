@@ -76,3 +76,18 @@ async fn wakes_queue_in_the_order_of_asking() {
     assert_eq!(awake(&home), ["b", "c"]);
     drop(on_b);
 }
+
+#[test]
+fn who_never_sleeps_is_not_asked_for_its_place_until_it_may() {
+    let home = home("2s");
+    for branch in ["a", "b"] {
+        home.nap(&["set", branch, "sleep_after=never"]).ok();
+        home.psql(branch, "select 1").ok();
+    }
+    home.psql("c", "select 1").fails_with(2);
+    let log = || std::fs::read_to_string(home.path().join("log/nap.log")).unwrap();
+    assert!(!log().contains("another server needs its place"), "it would be asked again and again: {}", log());
+    home.nap(&["set", "a", "sleep_after=10min"]).ok();
+    home.psql("c", "select 1").ok();
+    assert_eq!(awake(&home), ["b", "c"]);
+}

@@ -190,6 +190,9 @@ impl Admin {
         let client = Arc::new(self.connect().await?);
         let now = Instant::now();
         *open = Some(Open { client: client.clone(), since: now, last_used: now });
+        let (admin, asked) = (self.clone(), client.clone());
+        // Behind the question that the connection is for, which need not wait for it.
+        tokio::spawn(async move { admin.learn_superusers(&asked).await });
         tokio::spawn(self.clone().close_when_unused());
         Ok(client)
     }

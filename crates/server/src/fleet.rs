@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use nap_model::guard::Guard;
 use nap_model::ids::BranchName;
 use nap_model::state::{Reason, State};
 use tokio::sync::watch;
@@ -94,12 +95,15 @@ impl Fleet {
         late
     }
 
-    /// The servers that nobody uses, the longest idle first.
+    /// The servers that nobody uses and that may sleep of themselves, the longest idle first.
     fn idle_longest_first(&self) -> Vec<ServerHandle> {
         let mut idle: Vec<(Instant, ServerHandle)> = self
             .all()
             .into_iter()
-            .filter(|(_, handle)| handle.status.borrow().state == State::Awake)
+            .filter(|(_, handle)| {
+                let status = handle.status.borrow();
+                status.state == State::Awake && !status.guards.contains(&Guard::NeverSleeps)
+            })
             .filter_map(|(_, handle)| {
                 let since = *handle.idle_since.borrow();
                 since.map(|since| (since, handle))

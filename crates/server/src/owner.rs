@@ -181,7 +181,10 @@ impl Owner {
                 () = due(self.timer) => self.on_timer(),
                 () = due(self.deny_at) => self.deny_for_sessions(),
                 () = all_gone(&mut self.queues.acquire), if self.queueing => self.on_nobody_waits(),
-                Ok(()) = policy.changed() => self.set_idle_timer(),
+                Ok(()) = policy.changed() => {
+                    self.set_idle_timer();
+                    self.publish();
+                }
             }
             if self.state == State::Asleep && self.job.is_none() && !self.queues.end.is_empty() {
                 self.finish();

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use nap_model::postmaster_pid::{PostmasterPid, Progress};
 use tokio::net::UnixDatagram;
+use tokio::time::Instant;
 
-/// How often postmaster.pid is read while a server starts. A builds without systemd support has no other way, and
-/// one read of a small file costs some microseconds.
+/// The pause between the first readings of postmaster.pid while a server starts. A build without systemd support has no
+/// other way, and one read of a small file costs some microseconds.
 const POLL: Duration = Duration::from_millis(5);
+/// Later ones come after this share of the time it has taken already: fifty servers that start at once take long, and
+/// would take longer if each were asked two hundred times a second.
+const POLL_SHARE: u32 = 8;
 
 /// Listens for one server's notifications.
 pub(crate) struct Notifications {
@@ -65,8 +69,9 @@ pub(crate) async fn ready(notifications: &Notifications, data: &Path, postmaster
 
 async fn ready_in_pid_file(data: &Path, postmaster: i32) {
     let path = data.join("postmaster.pid");
+    let begun = Instant::now();
     loop {
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL.max(begun.elapsed() / POLL_SHARE)).await;
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         if PostmasterPid::parse(&text).is_some_and(|file| file.pid == postmaster && file.progress == Progress::Ready) {
             return;

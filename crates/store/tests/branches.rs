@@ -205,4 +205,8 @@ fn no_two_branches_share_an_id() {
     fs::write(copied.record(), record).unwrap();
     let branches = store.branches().unwrap();
     assert_eq!((branches.whole.len(), branches.broken.len()), (1, 1));
+
+    fs::remove_dir_all(copied.root).unwrap();
+    store.remove(&name("main")).unwrap();
+    store.create_root(&name("two"), id(1), MAJOR, no_fill).unwrap();
 }

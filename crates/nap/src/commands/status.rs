@@ -6,6 +6,7 @@ use nap_control::{Answer, Request, SessionReport, StatusReport};
 
 use crate::command_error::CommandError;
 use crate::context::{Context, unexpected};
+use crate::neighbour;
 use crate::output::words;
 
 /// Show the daemon: where it listens, what it runs, who is connected
@@ -40,9 +41,16 @@ fn say(report: &StatusReport) -> String {
     line("home", &report.home.display().to_string());
     line("listens on", &format!("{}, port {}", report.listen_addresses.join(", "), report.port));
     line("sockets in", &directories.join(", "));
+    if let Some(neighbour) = neighbour::beside(report.port) {
+        line("beside us", &neighbour);
+    }
     line("PostgreSQL", &postgres.join("; "));
     line("branches", &branches);
     line("sessions", &sessions);
+    if let Some(lowered) = &report.max_connections_lowered {
+        let why = format!("the limit of open files is {}", lowered.open_files);
+        line("", &format!("at most {}, not {} (max_connections): {why}", lowered.to, lowered.set));
+    }
     if !report.sessions.is_empty() {
         text.push('\n');
         text.push_str(&table(&report.sessions));
@@ -73,7 +81,7 @@ fn table(sessions: &[SessionReport]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nap_control::{Counts, PostgresReport};
+    use nap_control::{Counts, LoweredReport, PostgresReport};
     use nap_model::ids::{BranchName, Major};
 
     #[test]
@@ -86,6 +94,7 @@ mod tests {
             listen_addresses: vec!["127.0.0.1".into(), "::1".into()],
             socket_directories: vec!["/var/run/postgresql".into()],
             libpq_socket_missing: None,
+            max_connections_lowered: Some(LoweredReport { set: 1_000, to: 186, open_files: 1_024 }),
             uptime_ms: 7_300_000,
             postgres: vec![PostgresReport {
                 major: Major(15),

@@ -50,6 +50,7 @@ pub(crate) struct BranchSet {
     fleet: Arc<Fleet>,
     entries: RwLock<BTreeMap<BranchName, Entry>>,
     doors: OnceLock<Doors>,
+    count: watch::Sender<usize>,
     rules: RwLock<RuleBook>,
 }
 
@@ -72,7 +73,7 @@ impl BranchSet {
             tracing::error!(branch = broken.name, error = %broken.error, "this branch cannot be used");
         }
         let (entries, doors, rules) = (RwLock::default(), OnceLock::new(), RwLock::new(rules));
-        let set = Arc::new(Self { store, config, fleet, entries, doors, rules });
+        let set = Arc::new(Self { store, config, fleet, entries, doors, count: watch::Sender::new(0), rules });
         for branch in branches.whole {
             set.take_on(branch)?;
         }
@@ -105,6 +106,18 @@ impl BranchSet {
     /// All branches, by name.
     pub(super) fn all(&self) -> Vec<Entry> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// One comes or goes.
+    fn change_entries<T>(&self, change: impl FnOnce(&mut BTreeMap<BranchName, Entry>) -> T) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut entries);
+        self.count.send_replace(entries.len());
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
     }
 
     /// All names.
@@ -147,7 +160,7 @@ impl BranchSet {
         let name = record.name.clone();
         let doors_of = record.clone();
         let entry = Entry { record, dir, server, policy };
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), entry);
+        self.change_entries(|entries| entries.insert(name, entry));
         if let Some(doors) = self.doors() {
             doors.open(&doors_of);
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use nap_control::{
-    Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, Reply, Request,
+    Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, LoweredReport, Reply,
+    Request,
 };
 use nap_gateway::Gateway;
 use nap_model::client_error::ClientError;
@@ -37,6 +38,8 @@ pub(super) struct ControlApi {
     pub(super) stop: watch::Sender<bool>,
     /// Why there is no socket in libpq's default directory.
     pub(super) libpq_socket_missing: Option<String>,
+    /// What the limit of open files makes of max_connections.
+    pub(super) max_connections_lowered: watch::Receiver<Option<LoweredReport>>,
 }
 
 impl ControlApi {

@@ -111,6 +111,7 @@ fn status(home: &Path) -> StatusReport {
         listen_addresses: vec!["127.0.0.1".into()],
         socket_directories: Vec::new(),
         libpq_socket_missing: None,
+        max_connections_lowered: None,
         uptime_ms: 1000,
         postgres: vec![PostgresReport { major: Major(15), bin: home.join("bin"), version: "15.14".into() }],
         counts: Counts::default(),

@@ -68,7 +68,7 @@ impl Admin {
     }
 
     /// The superusers as they are now: one that is renamed before the server has ever settled must not lock us out.
-    async fn learn_superusers(&self, client: &Client) {
+    pub(super) async fn learn_superusers(&self, client: &Client) {
         let Ok(rows) = client.query_typed(queries::SUPERUSERS, &[]).await else { return };
         let now: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
         let mut ways_in = self.ways_in.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +104,6 @@ impl Admin {
                             tracing::debug!(%branch, %error, "the daemon's own connection ended");
                         }
                     });
-                    self.learn_superusers(&client).await;
                     return Ok(client);
                 }
                 Err(error) => match error.code().map(|code| code.code()) {

@@ -79,7 +79,7 @@ impl BranchSet {
             }
             return Err(store_failure(error));
         }
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.change_entries(|entries| entries.remove(name));
         if let Some(doors) = self.doors() {
             doors.close(name);
         }

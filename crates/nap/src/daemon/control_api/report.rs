@@ -52,6 +52,7 @@ impl ControlApi {
             listen_addresses: settings.listen_addresses,
             socket_directories: self.branches.doors().map(|doors| doors.shared_dirs()).unwrap_or_default(),
             libpq_socket_missing: self.libpq_socket_missing.clone(),
+            max_connections_lowered: self.max_connections_lowered.borrow().clone(),
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             postgres: self
                 .installs
