@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use nap_testkit::{Output, Raw, TestHome, give_to_server_user};
+use nap_testkit::{Output, Raw, TestHome, give_to_server_user, is_root};
+
+use crate::client::{Knock, Origin, Place};
 
 fn home() -> TestHome {
     TestHome::builder(env!("CARGO_BIN_EXE_nap")).setting("sleep_after", "\"10min\"").build()
@@ -126,6 +128,42 @@ fn who_is_refused_wakes_nothing_and_the_log_names_the_rule() {
     home.psql_with(&home.socket_connection("postgres", &home.role()), "select 1").fails_with(2);
     let hint = Raw::unix(&home.socket_directory(), home.port()).start(&[("user", "bob")]).ready().unwrap_err().hint;
     assert!(hint.contains("pg_hba.conf of Napgres' home"), "{hint}");
+}
+
+#[test]
+fn a_user_without_a_name_goes_by_its_number() {
+    if !is_root() {
+        return;
+    }
+    let home = home();
+    home.up();
+    home.psql("main", "create role alice login; create role bob login").ok();
+    file(&home, "pg_ident.conf", "nap 54321 alice\n");
+    home.nap(&["config", "reload"]).ok();
+    let place = Place { directory: home.socket_directory(), port: home.port() };
+    let knock = |role: &str| {
+        let (from, database) = (Origin::User(54_321), "postgres".to_owned());
+        Knock { from, role: role.to_owned(), database, replication: None }.at(&place)
+    };
+    assert_eq!(knock("alice"), "in");
+    assert_eq!(knock("bob"), "28000: Peer authentication failed for user \"bob\"");
+}
+
+#[test]
+fn roles_kept_by_a_version_that_knew_no_groups_are_read_again() {
+    let home = home();
+    home.up();
+    home.psql("main", "create role staff; create role alice login in role staff").ok();
+    file(&home, "pg_hba.conf", "local all all peer map=nap\nhost all +staff all trust\n");
+    home.put_to_sleep("main");
+    home.nap(&["down"]).ok();
+    let kept = home.path().join("branches/main/roles");
+    let mut roles: serde_json::Value = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+    assert!(roles.as_object_mut().unwrap().remove("memberships").is_some_and(|rows| !rows.is_null()));
+    std::fs::write(&kept, roles.to_string()).unwrap();
+    home.up();
+    assert_eq!(tcp(&home, "alice", "postgres").ok(), "alice");
+    assert!(daemon_log(&home).contains("its roles"), "{}", daemon_log(&home));
 }
 
 #[test]
