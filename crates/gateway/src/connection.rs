@@ -195,7 +195,8 @@ async fn let_in<B: Branches, S: ClientStream>(
     let rule = rule_for(client, &identity, &facts, &rules).await?;
     claim.rule = Some((rule.place.clone(), rule.method.name()));
     authenticate(client, &identity, &facts, (rule, rules.maps()), shared.peers, &shared.mock_secret).await?;
-    tracing::debug!(%branch, role, database, client = client.address, method = rule.method.name(), rule = %rule.place, "connection authenticated");
+    let (method, rule) = (rule.method.name(), &rule.place);
+    tracing::debug!(%branch, role, database, client = client.address, method, %rule, "connection authenticated");
     admit(&facts, role, identity.entered_database()).map_err(Ended::refused)?;
     arrival.admission.authenticated().map_err(Ended::refused)?;
     let place = shared.places.enter(branch, &arrival.admission).map_err(Ended::refused)?;
