@@ -6,6 +6,7 @@ use nap_model::client_error::{ClientError, sqlstate};
 use nap_model::guard::Guard;
 use nap_model::ids::{BranchName, Major};
 
+const REMOVED: &str = "`nap ls` shows the branches that stay.";
 const STOP_FOREIGN: &str = "Stop that server (pg_ctl stop), then connect again.";
 
 /// Why a server did not wake.
@@ -59,9 +60,15 @@ pub enum WakeError {
         /// The command that installs it here.
         cure: String,
     },
-    /// The daemon ends, or the branch is being removed.
+    /// The daemon ends.
     #[error("branch \"{branch}\" is being shut down")]
     Ending {
+        /// Which branch.
+        branch: BranchName,
+    },
+    /// The branch goes for good.
+    #[error("branch \"{branch}\" is being removed")]
+    Removed {
         /// Which branch.
         branch: BranchName,
     },
@@ -76,6 +83,7 @@ impl ClientError for WakeError {
             WakeError::NoPlace { .. } => sqlstate::TOO_MANY_CONNECTIONS,
             WakeError::Foreign { .. } | WakeError::Held { .. } => sqlstate::OBJECT_IN_USE,
             WakeError::Ending { .. } => sqlstate::ADMIN_SHUTDOWN,
+            WakeError::Removed { .. } => sqlstate::INVALID_CATALOG_NAME,
         }
     }
 
@@ -103,6 +111,7 @@ impl ClientError for WakeError {
             }
             WakeError::Foreign { .. } => STOP_FOREIGN.into(),
             WakeError::NotInstalled { cure, .. } => format!("Install it: {cure}").into(),
+            WakeError::Removed { .. } => REMOVED.into(),
             WakeError::Ending { .. } => return None,
         })
     }
@@ -128,9 +137,15 @@ pub enum AccessError {
         /// That server's postmaster.
         pid: i32,
     },
-    /// The daemon ends, or the branch is being removed.
+    /// The daemon ends.
     #[error("branch \"{branch}\" is being shut down")]
     Ending {
+        /// Which branch.
+        branch: BranchName,
+    },
+    /// The branch goes for good.
+    #[error("branch \"{branch}\" is being removed")]
+    Removed {
         /// Which branch.
         branch: BranchName,
     },
@@ -142,6 +157,7 @@ impl ClientError for AccessError {
             AccessError::Unreadable { .. } => sqlstate::SYSTEM_ERROR,
             AccessError::Foreign { .. } => sqlstate::OBJECT_IN_USE,
             AccessError::Ending { .. } => sqlstate::ADMIN_SHUTDOWN,
+            AccessError::Removed { .. } => sqlstate::INVALID_CATALOG_NAME,
         }
     }
 
@@ -149,6 +165,7 @@ impl ClientError for AccessError {
         Some(match self {
             AccessError::Unreadable { branch, .. } => format!("`nap ls` and `nap logs {branch}` show why.").into(),
             AccessError::Foreign { .. } => STOP_FOREIGN.into(),
+            AccessError::Removed { .. } => REMOVED.into(),
             AccessError::Ending { .. } => return None,
         })
     }

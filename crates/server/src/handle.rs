@@ -1,6 +1,8 @@
 //! How everybody else speaks to the task that owns a server.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nap_model::access::AccessFacts;
@@ -88,6 +90,8 @@ impl Drop for AsleepHold {
 /// One branch's server, from outside.
 #[derive(Clone)]
 pub struct ServerHandle {
+    /// It ends because its branch goes: who waits for it hears that, and not that the daemon ends.
+    pub(crate) removed: Arc<AtomicBool>,
     pub(crate) branch: BranchName,
     pub(crate) owner: mpsc::UnboundedSender<Command>,
     pub(crate) status: watch::Receiver<ServerStatus>,
@@ -102,6 +106,10 @@ impl ServerHandle {
 
     /// The server, awake: woken if need be, by one start for all who ask.
     pub async fn awake(&self, deadline: Instant) -> Result<Lease, WakeError> {
+        self.wake(deadline).await.map_err(|error| self.or_removed(error))
+    }
+
+    async fn wake(&self, deadline: Instant) -> Result<Lease, WakeError> {
         let (reply, mut answer) = oneshot::channel();
         let ending = || WakeError::Ending { branch: self.branch.clone() };
         self.owner.send(Command::Acquire { reply }).map_err(|_| ending())?;
@@ -122,8 +130,14 @@ impl ServerHandle {
         let gone =
             || AccessError::Unreadable { branch: self.branch.clone(), cause: "the server's owner has ended".into() };
         let command = Command::Access { role: role.to_owned(), database: database.to_owned(), reply };
-        self.owner.send(command).map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        let answer = match self.owner.send(command) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(gone()),
+        };
+        answer.map_err(|error| match self.removed.load(Ordering::Relaxed) {
+            true => AccessError::Removed { branch: self.branch.clone() },
+            false => error,
+        })
     }
 
     /// Puts it to sleep unless guards stand. Returns when it sleeps.
@@ -152,7 +166,15 @@ impl ServerHandle {
     pub async fn restart(&self) -> Result<(), WakeError> {
         let (reply, answer) = oneshot::channel();
         let _ = self.owner.send(Command::Restart { reply });
-        answer.await.unwrap_or_else(|_| Err(WakeError::Ending { branch: self.branch.clone() }))
+        let answer = answer.await.unwrap_or_else(|_| Err(WakeError::Ending { branch: self.branch.clone() }));
+        answer.map_err(|error| self.or_removed(error))
+    }
+
+    fn or_removed(&self, error: WakeError) -> WakeError {
+        match self.removed.load(Ordering::Relaxed) {
+            true => WakeError::Removed { branch: self.branch.clone() },
+            false => error,
+        }
     }
 
     /// What keeps it awake now. Asked of a sleeping server, its status tells afterwards whether somebody else runs it.
@@ -164,6 +186,12 @@ impl ServerHandle {
             // A server that does not answer: what was last known of it must do.
             Err(_) => self.status.borrow().guards.clone(),
         }
+    }
+
+    /// [`Self::end`], because its branch is being removed.
+    pub async fn remove(&self) {
+        self.removed.store(true, Ordering::Relaxed);
+        self.end().await;
     }
 
     /// Stops it for good. Returns when no process of it is left.

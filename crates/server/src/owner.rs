@@ -129,6 +129,7 @@ impl Owner {
         let (idle_since, idle_watched) = watch::channel(None);
         let log_mark = LogMark::new(spec.places.log.clone());
         let handle = ServerHandle {
+            removed: Arc::default(),
             branch: spec.branch.clone(),
             owner: outbox.clone(),
             status: watched,

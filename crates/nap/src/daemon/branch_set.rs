@@ -224,7 +224,7 @@ impl BranchSet {
     fn server(&self, branch: &BranchName) -> Result<ServerHandle, Refusal> {
         let entry = self
             .entry(branch)
-            .ok_or_else(|| Box::new(nap_server::error::WakeError::Ending { branch: branch.clone() }) as Refusal)?;
+            .ok_or_else(|| Box::new(nap_server::error::WakeError::Removed { branch: branch.clone() }) as Refusal)?;
         Ok(entry.server)
     }
 }

@@ -91,6 +91,7 @@ impl ControlApi {
         let name: BranchName = name.parse().map_err(|error| Failure::from_error(FailureKind::Usage, &error))?;
         let parent = self.named(from)?.record.name;
         let new = self.branches.create(name.clone(), &parent).await?;
+        self.tls.take_on_branch().await;
         let connection = self.connection(Some(name.clone()), None, false).await?;
         Ok(Answer::Created(CreatedReport {
             lsn: new.branch.record.branched_at.unwrap_or(nap_model::lsn::Lsn(0)),
@@ -169,6 +170,7 @@ fn wake_failure(error: WakeError) -> Failure {
     let kind = match &error {
         WakeError::Late { .. } | WakeError::NoPlace { .. } => FailureKind::TimedOut,
         WakeError::Foreign { .. } | WakeError::Held { .. } => FailureKind::Conflict,
+        WakeError::Removed { .. } => FailureKind::NotFound,
         _ => FailureKind::Failed,
     };
     let mut failure = Failure::from_error(kind, &error);

@@ -60,7 +60,7 @@ impl BranchSet {
         let refused = tokio::task::spawn_blocking(move || store.refuse_parent(&parent)).await;
         refused.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
         let hold = if force {
-            entry.server.end().await;
+            entry.server.remove().await;
             None
         } else {
             let held = entry.server.hold_asleep().await;
@@ -85,7 +85,7 @@ impl BranchSet {
         }
         self.fleet.remove(name);
         self.rules.write().unwrap_or_else(PoisonError::into_inner).forget(name);
-        entry.server.end().await;
+        entry.server.remove().await;
         Ok(())
     }
 
