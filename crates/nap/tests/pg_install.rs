@@ -259,7 +259,7 @@ fn one_that_was_killed_leaves_nothing_half_and_two_at_once_are_one_too_many() {
     let list = home.nap(&["pg", "list"]);
     assert!(!list.ok().contains("nap-tmp"), "{list}");
     let doctor = home.nap(&["doctor"]);
-    assert!(doctor.stdout.contains("leftovers"), "{doctor}");
+    assert!(doctor.stdout.contains("warn  leftovers: 1 file"), "{doctor}");
     offer(&mirror, &path, &archive);
     Output::of(&mut install(&home, &mirror, &major(&home), &[])).ok();
     assert_eq!(installed(&home), [format!("{}.{NEWEST_MINOR}.0", major(&home))]);

@@ -126,6 +126,17 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Deletes what in this directory never came to its place.
+pub fn sweep(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads a file that should be small; a longer one is `InvalidData`.
 pub fn read_bounded(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

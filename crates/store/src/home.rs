@@ -156,6 +156,11 @@ impl Home {
         self.root.join("postgres")
     }
 
+    /// Locked by who puts an installation there.
+    pub fn postgres_lock(&self) -> PathBuf {
+        self.postgres_dir().join("lock")
+    }
+
     /// What is half-made.
     pub fn staging(&self) -> PathBuf {
         self.root.join("staging")

@@ -178,12 +178,14 @@ impl Store {
         dirs.extend(
             entries(&home.branches_dir()).unwrap_or_default().iter().map(|name| home.branches_dir().join(name)),
         );
-        for dir in dirs {
-            let names = entries(&dir).unwrap_or_default();
-            for name in names.iter().filter(|name| name.starts_with(durable::TEMPORARY_PREFIX)) {
-                if let Err(error) = durable::remove_tree(&dir.join(name)) {
-                    tracing::warn!(dir = %dir.display(), name, %error, "could not remove a left-over file");
-                }
+        // An installation that is being fetched is nobody's to sweep.
+        let lock = fs::File::open(home.postgres_lock());
+        if lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok()) {
+            dirs.push(home.postgres_dir());
+        }
+        for dir in dirs.iter().filter(|dir| dir.is_dir()) {
+            if let Err(error) = durable::sweep(dir) {
+                tracing::warn!(dir = %dir.display(), %error, "could not remove what was left over");
             }
         }
     }

@@ -30,7 +30,7 @@ impl Place {
         // Everybody may run what is there, as it is with the system's packages.
         fs::set_permissions(&directory, Permissions::from_mode(0o755))
             .map_err(InstallError::io("change the mode of", &directory))?;
-        let path = directory.join("lock");
+        let path = home.postgres_lock();
         let lock = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(InstallError::io("open", &path))?;
         match lock.try_lock() {
@@ -38,9 +38,8 @@ impl Place {
             Err(fs::TryLockError::WouldBlock) => return Err(InstallError::Busy(directory)),
             Err(fs::TryLockError::Error(error)) => return Err(InstallError::io("lock", &path)(error)),
         }
-        let place = Self { directory, _lock: lock };
-        place.sweep()?;
-        Ok(place)
+        durable::sweep(&directory).map_err(InstallError::io("sweep", &directory))?;
+        Ok(Self { directory, _lock: lock })
     }
 
     /// Where this version lies, or will.
@@ -64,16 +63,5 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(InstallError::io("make", target)(error)),
         }
-    }
-
-    fn sweep(&self) -> Result<(), InstallError> {
-        let unread = || InstallError::io("read", &self.directory);
-        for entry in fs::read_dir(&self.directory).map_err(unread())? {
-            let entry = entry.map_err(unread())?;
-            if entry.file_name().to_string_lossy().starts_with(durable::TEMPORARY_PREFIX) {
-                durable::remove_tree(&entry.path()).map_err(InstallError::io("remove", &entry.path()))?;
-            }
-        }
-        Ok(())
     }
 }
