@@ -110,6 +110,14 @@ pub enum RouteError {
         /// As it was written.
         name: String,
     },
+    /// A client that does not decode what it was given. Led on, it would reach the default branch.
+    #[error("{way} \"{name}\" contains a percent-encoded @")]
+    PercentEncoded {
+        /// How the branch was named.
+        way: Way,
+        /// As it was written.
+        name: String,
+    },
     /// A good name that no branch has.
     #[error("branch \"{name}\" does not exist")]
     Unknown {
@@ -128,7 +136,9 @@ impl ClientError for RouteError {
         match self {
             RouteError::NoUser => sqlstate::INVALID_AUTHORIZATION_SPECIFICATION,
             RouteError::Disagreement { .. } => sqlstate::INVALID_PARAMETER_VALUE,
-            RouteError::NotAName { .. } | RouteError::Unknown { .. } => sqlstate::INVALID_CATALOG_NAME,
+            RouteError::NotAName { .. } | RouteError::PercentEncoded { .. } | RouteError::Unknown { .. } => {
+                sqlstate::INVALID_CATALOG_NAME
+            }
             RouteError::ReadOnly => sqlstate::FEATURE_NOT_SUPPORTED,
         }
     }
@@ -147,6 +157,11 @@ impl ClientError for RouteError {
             RouteError::NotAName { .. } => {
                 Some("Names of branches are made of a-z, 0-9 and -; `nap ls` shows all branches.".into())
             }
+            RouteError::PercentEncoded { .. } => Some(
+                "This client does not decode it: write @ itself in its URL. \
+                 A name that itself contains %40 needs @BRANCH after it."
+                    .into(),
+            ),
             RouteError::Unknown { nearest, .. } => {
                 let question = did_you_mean(nearest.iter().map(|name| format!("\"{name}\"")));
                 // PostgreSQL's hints are sentences.
@@ -271,8 +286,10 @@ pub fn route(
 
 fn take_name<'a>(agreement: &mut Agreement, way: Way, value: &'a str) -> Result<&'a str, RouteError> {
     let (name, branch) = split_name(value)?;
-    if let Some(branch) = branch {
-        agreement.add(way, branch)?;
+    match branch {
+        Some(branch) => agreement.add(way, branch)?,
+        None if name.contains("%40") => return Err(RouteError::PercentEncoded { way, name: cut(name) }),
+        None => {}
     }
     Ok(name)
 }

@@ -113,7 +113,7 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
     let gateway = Gateway::start(branches.clone(), bounds.limits, peers, secrets::mock_secret(&home)?);
     let gateway = Arc::new(gateway.context("cannot start the gateway")?);
-    let tls = tls::ServerTls::new(config.clone(), gateway.clone());
+    let tls = tls::ServerTls::new(config.clone(), gateway.clone(), branches.clone());
     tls.load().await?;
     let libpq_socket_missing = listening.libpq_socket_missing();
     branches.set_doors(listening.serve(&gateway, &branches)?);

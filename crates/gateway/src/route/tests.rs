@@ -49,6 +49,18 @@ fn the_last_at_splits() {
     assert!(error.hint().unwrap().contains("last @"));
 }
 
+/// node-postgres and postgres.js leave the database's name as it stands in the URL.
+#[test]
+fn an_encoded_at_is_refused_and_not_taken_for_the_default_branch() {
+    for parameters in [&[("user", "al"), ("database", "shop%40dev")][..], &[("user", "al%40dev")]] {
+        let error = routed(parameters, None).unwrap_err();
+        assert_eq!(error.sqlstate(), "3D000");
+        assert!(error.to_string().ends_with("%40dev\" contains a percent-encoded @"), "{error}");
+        assert!(error.hint().unwrap().contains("write @ itself"));
+    }
+    assert_eq!(names(&[("user", "al"), ("database", "shop%40dev@main")]), three("main", "al", "shop%40dev"));
+}
+
 #[test]
 fn two_branches_are_an_error_that_names_both() {
     let error = routed(&[("user", "al@one"), ("database", "shop@two")], None).unwrap_err();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
 use nap_gateway::{Gateway, KeyFileFault, Tls, TlsError, TlsOptions};
+use nap_model::ids::BranchName;
 use nap_model::settings::Settings;
 use nap_store::Home;
 
@@ -23,13 +24,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct ServerTls {
     config: Config,
     gateway: Arc<Gateway<BranchSet>>,
+    branches: Arc<BranchSet>,
     /// Two at once would write the same files.
     loading: Mutex<()>,
 }
 
 impl ServerTls {
-    pub(super) fn new(config: Config, gateway: Arc<Gateway<BranchSet>>) -> Arc<Self> {
-        Arc::new(Self { config, gateway, loading: Mutex::default() })
+    pub(super) fn new(config: Config, gateway: Arc<Gateway<BranchSet>>, branches: Arc<BranchSet>) -> Arc<Self> {
+        Arc::new(Self { config, gateway, branches, loading: Mutex::default() })
     }
 
     /// Reads the files and gives them to the gateway, which keeps what it has if they are wrong.
@@ -41,9 +43,20 @@ impl ServerTls {
 
     fn load_now(&self) -> Result<(), Failure> {
         let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let tls = load(self.config.home(), &self.config.get())?;
+        let tls = load(self.config.home(), &self.config.get(), &self.branches.names_now())?;
         self.gateway.set_tls(tls.map(Arc::new));
         Ok(())
+    }
+
+    /// A branch has come, and may need a name of its own in the certificate. It is there even if that goes wrong.
+    pub(super) async fn take_on_branch(self: &Arc<Self>) {
+        let settings = self.config.get();
+        if settings.ssl
+            && settings.ssl_cert_file.is_none()
+            && let Err(error) = self.load().await
+        {
+            tracing::error!(%error, "the certificate for TLS has no name for the new branch");
+        }
     }
 
     /// Renews our own certificate when its time comes.
@@ -61,7 +74,7 @@ impl ServerTls {
     }
 }
 
-fn load(home: &Home, settings: &Settings) -> Result<Option<Tls>, Failure> {
+fn load(home: &Home, settings: &Settings, branches: &[BranchName]) -> Result<Option<Tls>, Failure> {
     if !settings.ssl {
         return Ok(None);
     }
@@ -69,7 +82,7 @@ fn load(home: &Home, settings: &Settings) -> Result<Option<Tls>, Failure> {
         (Some(certificate), Some(key)) => (home.root().join(certificate), home.root().join(key)),
         (None, None) => {
             let files = own::Files::of(home);
-            own::keep(&files, &names::wanted(settings))?;
+            own::keep(&files, &names::wanted(settings, branches))?;
             (files.certificate, files.key)
         }
         (Some(_), None) => return Err(alone("ssl_cert_file", "ssl_key_file")),
@@ -109,7 +122,7 @@ mod tests {
     fn a_certificate_without_its_key_is_refused() {
         let home = Home::at(std::path::PathBuf::from("/nowhere"));
         let settings = Settings { ssl_cert_file: Some("server.crt".into()), ..Settings::default() };
-        let failure = load(&home, &settings).err().unwrap();
+        let failure = load(&home, &settings, &[]).err().unwrap();
         assert_eq!(failure.message, "ssl_cert_file is set and ssl_key_file is not: they belong together");
     }
 }

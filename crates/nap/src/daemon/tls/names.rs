@@ -3,13 +3,24 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use nap_model::ids::BranchName;
 use nap_model::settings::Settings;
 
-/// Names and addresses by which clients reach us. A domain of `sni_domains` stands for all branches below it, so that
-/// a new branch needs no new certificate.
-pub(super) fn wanted(settings: &Settings) -> BTreeSet<String> {
+/// Below a domain of one label each branch has a name in the certificate, up to this many: that is some 10 kB in each
+/// handshake. Who has more branches gives `sni_domains` a domain with a dot in it.
+const BRANCHES_MAX: usize = 200;
+
+/// Names and addresses by which clients reach us. A domain of `sni_domains` stands for all branches below it. Most
+/// clients do not take `*.localhost` for that (OpenSSL, Node, rustls: no wildcard directly below the top), so there each
+/// branch is named.
+pub(super) fn wanted(settings: &Settings, branches: &[BranchName]) -> BTreeSet<String> {
     let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
-    names(settings, &host)
+    let mut names = names(settings, &host);
+    for domain in settings.sni_domains.iter().filter(|domain| !domain.contains('.')) {
+        let below = |branch: &BranchName| format!("{branch}.{}", domain.to_ascii_lowercase());
+        names.extend(branches.iter().take(BRANCHES_MAX).map(below));
+    }
+    names
 }
 
 fn names(settings: &Settings, host: &str) -> BTreeSet<String> {
@@ -58,5 +69,15 @@ mod tests {
         ];
         assert_eq!(names(&settings, "wolke"), wanted.map(str::to_owned).into());
         assert!(!names(&settings, "(none)").contains("(none)"), "a machine that has no name");
+    }
+
+    #[test]
+    fn branches_are_named_where_a_wildcard_would_not_do() {
+        let settings = Settings { sni_domains: vec!["localhost".into(), "dev.example".into()], ..Settings::default() };
+        let branches: Vec<BranchName> = (100..400).map(|number| format!("b{number}").parse().unwrap()).collect();
+        let named = wanted(&settings, &branches);
+        assert!(named.contains("b100.localhost") && !named.contains("b100.dev.example"));
+        let below = named.iter().filter(|name| name.starts_with('b') && name.ends_with(".localhost"));
+        assert_eq!(below.count(), BRANCHES_MAX);
     }
 }
