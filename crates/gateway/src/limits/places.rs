@@ -14,10 +14,10 @@ use super::{LimitReached, Limits};
 /// Connections beyond every limit that are still read, for a cancel request or to say why they are refused. Each
 /// lives for seconds at most and costs one startup packet; a newer one displaces an older.
 const OVERFLOW_MAX: u32 = 64;
-/// What everybody has to log in before somebody else can have the place: several times what it takes on this machine or a
-/// near one, with a password's hash. Together with `max_connections` it says how fast a flood is let in: 2,000 a
+/// What everybody has to log in before somebody else can have the place: many times what it takes on this machine or a
+/// near one, with a password's hash. Together with `max_connections` it says how fast a flood is let in: 1,000 a
 /// second by default; who comes faster waits in the kernel's queue.
-const LOGIN_GRACE: Duration = Duration::from_millis(500);
+const LOGIN_GRACE: Duration = Duration::from_secs(1);
 /// The same for one startup packet.
 const OVERFLOW_GRACE: Duration = Duration::from_millis(50);
 /// Places that only the home's owner and root can take, on Unix sockets, when all others are taken: in all, and in each branch. As
@@ -44,8 +44,8 @@ pub(crate) struct Admission {
     applicant: Applicant,
     /// It may send a cancel request; anything else is refused for this reason.
     reached: Option<LimitReached>,
-    /// Before the place itself, or it could be told to make room when it has. None: the owner need not make room.
-    member: Option<Member>,
+    /// Before the place itself, or it could be told to make room when it has.
+    member: Member,
     max_connections: u32,
     _place: Permit,
 }
@@ -58,16 +58,13 @@ impl Admission {
 
     /// Waits until somebody else needs the place: who gets this must leave at once. Never, once it has authenticated.
     pub(crate) async fn displaced(&self) -> LimitReached {
-        match &self.member {
-            Some(member) => member.displaced().await,
-            None => std::future::pending().await,
-        }
+        self.member.displaced().await;
         self.made_room()
     }
 
     /// It has proved who it is, and keeps its place, unless that has just been given to somebody else.
     pub(crate) fn authenticated(&self) -> Result<(), LimitReached> {
-        if self.member.as_ref().is_none_or(Member::leave) { Ok(()) } else { Err(self.made_room()) }
+        if self.member.leave() { Ok(()) } else { Err(self.made_room()) }
     }
 
     fn made_room(&self) -> LimitReached {
@@ -89,13 +86,12 @@ impl Room {
 
     /// A place: a free one, or that of somebody who makes room for it. It comes when the other's socket is closed, so
     /// there are never more sockets than places, however fast they come.
-    async fn enter(&self, applicant: Applicant, limit: u32) -> Option<(Permit, Option<Member>)> {
+    async fn enter(&self, applicant: Applicant, limit: u32) -> Option<(Permit, Member)> {
         loop {
             let mut given_back = std::pin::pin!(self.taken.given_back());
             given_back.as_mut().enable();
             if let Some(place) = self.taken.take(limit) {
-                let member = (!applicant.is_owner).then(|| self.unproved.join(applicant.share));
-                return Some((place, member));
+                return Some((place, self.unproved.join(applicant.share)));
             }
             match self.unproved.make_room(self.grace) {
                 Asked::Told => given_back.await,
@@ -248,6 +244,20 @@ mod tests {
         assert!(places.admit(SOMEBODY).await.unwrap().reached().is_some());
         limits.send_modify(|limits| limits.max_connections = 2);
         assert!(places.admit(SOMEBODY).await.unwrap().reached().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_let_in_one_for_one() {
+        let (_limits, places) = places(4);
+        for number in 0..100 {
+            let applicant = if number % 3 == 0 { OWNER } else { SOMEBODY };
+            let admission = places.admit(applicant).await.expect("a place");
+            assert_eq!(admission.reached(), None, "{number}");
+            tokio::spawn(async move {
+                admission.displaced().await;
+                drop(admission);
+            });
+        }
     }
 
     #[tokio::test(start_paused = true)]
