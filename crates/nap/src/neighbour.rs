@@ -27,6 +27,6 @@ pub(crate) fn beside(our_port: u16) -> Option<String> {
 }
 
 fn has_socket() -> bool {
-    let socket = |dir: &&str| Path::new(dir).join(format!(".s.PGSQL.{FIRST_PORT}"));
-    DEFAULT_SOCKET_DIRECTORIES.iter().any(|dir| UnixStream::connect(socket(&dir)).is_ok())
+    let socket = |dir: &str| Path::new(dir).join(format!(".s.PGSQL.{FIRST_PORT}"));
+    DEFAULT_SOCKET_DIRECTORIES.iter().any(|dir| UnixStream::connect(socket(dir)).is_ok())
 }
