@@ -9,7 +9,7 @@ use nap_testkit::{Bare, Chaos, Raw, TestHome, eventually, give_to_server_user, i
 
 use crate::client::{Knock, Origin, Place};
 use crate::draw::{BESIDE, Draw};
-use crate::tls::CERTIFICATES;
+use crate::tls::{CERTIFICATES, Certificates};
 
 const FILES: u64 = 120;
 const KNOCKS_PER_FILE: u64 = 30;
@@ -52,13 +52,14 @@ impl Both {
         let home = TestHome::builder(env!("CARGO_BIN_EXE_nap"))
             .setting("sleep_after", "\"10min\"")
             .setting("ssl_ca_file", "\"../clients.pem\"")
+            .setting("ssl_cert_file", "\"../server.crt\"")
+            .setting("ssl_key_file", "\"../server.key\"")
             .build();
-        for (name, text) in [("server.crt", &CERTIFICATES.server.certificate), ("server.key", &CERTIFICATES.server.key)]
-        {
+        let Certificates { root, server, .. } = &*CERTIFICATES;
+        for (name, text) in [("clients.pem", root), ("server.crt", &server.certificate), ("server.key", &server.key)] {
             put(&bare.data(name), text);
+            put(&home.beside().join(name), text);
         }
-        put(&bare.data("clients.pem"), &CERTIFICATES.root);
-        put(&home.beside().join("clients.pem"), &CERTIFICATES.root);
         bare.psql("alter system set ssl = on").ok();
         bare.psql("alter system set ssl_ca_file = 'clients.pem'").ok();
         home.up();

@@ -1,14 +1,13 @@
-//! TLS as a client that looks at no certificate but may show one.
+//! TLS, by certificates of the test's own: the server's, and one that a client may show.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, LazyLock};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// A certificate in a name, and its key, as PEM.
 pub struct Pair {
@@ -22,6 +21,7 @@ pub struct Pair {
 pub struct Certificates {
     /// The root, as PEM.
     pub root: String,
+    root_der: CertificateDer<'static>,
     pub server: Pair,
     pub alice: Pair,
 }
@@ -36,7 +36,7 @@ pub static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
     let mut root = named("root");
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
-    let certificate = root.self_signed(&key).unwrap().pem();
+    let certificate = root.self_signed(&key).unwrap();
     let issuer = Issuer::new(root, key);
     let pair = |name| {
         let key = KeyPair::generate().unwrap();
@@ -48,7 +48,8 @@ pub static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
             key_der: key.serialize_der(),
         }
     };
-    Certificates { root: certificate, server: pair("localhost"), alice: pair("alice") }
+    let (root, root_der) = (certificate.pem(), certificate.der().clone());
+    Certificates { root, root_der, server: pair("localhost"), alice: pair("alice") }
 });
 
 /// Asks for TLS and gets it. With `as_alice` the client shows alice's certificate.
@@ -64,9 +65,10 @@ pub fn connect(mut stream: TcpStream, as_alice: bool) -> StreamOwned<ClientConne
 }
 
 fn config(as_alice: bool) -> Arc<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+    let mut roots = RootCertStore::empty();
+    roots.add(CERTIFICATES.root_der.clone()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
     Arc::new(if as_alice {
         let alice = &CERTIFICATES.alice;
         let key = PrivateKeyDer::try_from(alice.key_der.clone()).unwrap();
@@ -74,42 +76,4 @@ fn config(as_alice: bool) -> Arc<ClientConfig> {
     } else {
         builder.with_no_client_auth()
     })
-}
-
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
