@@ -30,7 +30,7 @@ impl Process {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.0))?.count() as f64)
     }
 
-    /// How often one of its threads went to sleep so far.
+    /// How often its threads went to sleep so far; those that have ended are forgotten.
     pub(crate) fn switches(&self) -> Result<f64> {
         let mut sum = 0.0;
         for task in std::fs::read_dir(format!("/proc/{}/task", self.0))? {

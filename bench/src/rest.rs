@@ -124,7 +124,7 @@ impl Rested {
             rss_mb: daemon.rss_mb()?,
             pss_mb: daemon.pss_mb()?,
             cpu_percent: 100.0 * used.as_secs_f64() / seconds,
-            switches_per_s: (daemon.switches()? - switches) / seconds,
+            switches_per_s: (daemon.switches()? - switches).max(0.0) / seconds,
         })
     }
 }
