@@ -91,6 +91,17 @@ async fn a_request_is_answered_and_the_socket_is_private() {
 }
 
 #[tokio::test]
+async fn silent_connections_hold_nobody_up_for_long() {
+    let daemon = start(None);
+    // As many as are served at once.
+    let silent: Vec<UnixStream> = (0..256).map(|_| UnixStream::connect(&daemon.socket).unwrap()).collect();
+    let begun = std::time::Instant::now();
+    assert_eq!(ask(&daemon.socket, Request::List).await.unwrap(), Ok(Answer::Branches(Vec::new())));
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    drop(silent);
+}
+
+#[tokio::test]
 async fn a_request_under_way_is_answered_although_the_daemon_ends() {
     let daemon = start(None);
     let socket = daemon.socket.clone();
