@@ -1,0 +1,19 @@
+use crate::client::Client;
+use crate::program;
+use crate::story;
+
+pub(crate) const DJANGO: Client = Client {
+    name: "Django",
+    program: |_| program::python("django_program.py"),
+    writes: r#"DATABASES = {"default": {"USER": "alice@feat", …}}"#,
+    cannot: &[
+        ("parameter", "it sends no startup parameter of the user's own"),
+        ("keywords", "it takes a dictionary, or a URL by dj-database-url"),
+        ("environment", "it takes its settings only"),
+    ],
+};
+
+#[test]
+fn slow_django() {
+    story::play(&DJANGO);
+}

@@ -1,0 +1,15 @@
+use crate::client::Client;
+use crate::program;
+use crate::story;
+
+pub(crate) const SQLALCHEMY: Client = Client {
+    name: "SQLAlchemy",
+    program: |_| program::python("sqlalchemy_program.py"),
+    writes: r#"URL.create("postgresql+psycopg", database="shop@feat")"#,
+    cannot: &[("parameter", "it sends no startup parameter of the user's own"), ("keywords", "it takes URLs")],
+};
+
+#[test]
+fn slow_sqlalchemy() {
+    story::play(&SQLALCHEMY);
+}
