@@ -179,7 +179,7 @@ pub struct Draw<'c> {
 impl Draw<'_> {
     fn pick(&mut self, common: &'static [&'static str], modern: &'static [&'static str]) -> &'static str {
         let among = if self.modern && self.chaos.once_in(5) { modern } else { common };
-        *self.chaos.pick(among)
+        self.chaos.pick::<&str>(among)
     }
 
     /// A file of rules. `first` goes before all others; `wrong` brings in a line that may be refused.
@@ -197,7 +197,7 @@ impl Draw<'_> {
         for line in lines {
             let end = ["\n", "\n", "\r\n", " # comment\n", "\t\n\n", "#\n", " \\\n\n"];
             text.push_str(&line);
-            text.push_str(*self.chaos.pick(&end));
+            text.push_str(self.chaos.pick::<&str>(&end));
         }
         text
     }
