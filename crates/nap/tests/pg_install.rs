@@ -119,7 +119,7 @@ fn installed(home: &TestHome) -> Vec<String> {
 }
 
 #[test]
-fn a_fetched_postgres_runs_a_branch() {
+fn slow_a_fetched_postgres_runs_a_branch() {
     let home = home();
     let mirror = mirror(&home, &archive(&home));
     let said = Output::of(&mut install(&home, &mirror, &major(&home), &["--json"]));
@@ -137,6 +137,7 @@ fn a_fetched_postgres_runs_a_branch() {
     assert_eq!(home.psql("main", "select 1").ok(), "1");
     let server = std::fs::read_link(format!("/proc/{}/exe", home.server_pid("main").unwrap())).unwrap();
     assert!(server.starts_with(bin), "{}", server.display());
+    home.psql("main", "load 'libpqwalreceiver'").ok();
 
     let list = home.nap(&["pg", "list", "--json"]).json();
     let ours = list["found"].as_array().unwrap().iter().find(|found| found["directory"] == bin).unwrap();
@@ -147,7 +148,7 @@ fn a_fetched_postgres_runs_a_branch() {
 }
 
 #[test]
-fn on_a_machine_without_postgresql_it_is_all_that_is_needed() {
+fn slow_on_a_machine_without_postgresql_it_is_all_that_is_needed() {
     let Some(bare) = Sandbox::with("mount -t tmpfs none /usr/lib/postgresql") else { return };
     let home = home();
     if !home.install().bin.starts_with("/usr/lib/postgresql") {
@@ -240,7 +241,7 @@ fn an_archive_that_leads_out_or_holds_another_major_is_refused() {
 }
 
 #[test]
-fn one_that_was_killed_leaves_nothing_half_and_two_at_once_are_one_too_many() {
+fn slow_one_that_was_killed_leaves_nothing_half_and_two_at_once_are_one_too_many() {
     let home = home();
     let archive = archive(&home);
     let mirror = mirror(&home, &archive);

@@ -30,6 +30,14 @@ impl Install {
         self.bin.join(name)
     }
 
+    /// The directory of its libraries, where libpq lies beside the modules that need it (`libpqwalreceiver`, postgres_fdw,
+    /// dblink). In prebuilt archives these do not look beside themselves, and would load the system's libpq, or none.
+    pub(crate) fn own_libraries(&self) -> Option<PathBuf> {
+        let directory = self.bin.parent()?.join("lib");
+        let has = |name: &str| directory.join(name).is_file();
+        (has("libpq.so.5") && has("libpqwalreceiver.so")).then_some(directory)
+    }
+
     /// Asks the `postgres` in this directory for its version; `None` if there is none that runs. `run` runs a command
     /// and gives its output, because the daemon may not wait for children on its own.
     pub fn probe(bin: &Path, run: Runner<'_>) -> Option<Self> {
@@ -137,6 +145,19 @@ mod tests {
         );
         assert_eq!(parse_version("postgres (PostgreSQL) 18beta1\n"), Some("18beta1"));
         assert_eq!(parse_version("mysqld 8"), None);
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "files of a test need no durability")]
+    fn modules_find_the_libpq_that_lies_beside_them() {
+        let root = tempfile::tempdir().unwrap();
+        let (_, install) = install(17, root.path().join("bin").to_str().unwrap());
+        let library = root.path().join("lib");
+        std::fs::create_dir(&library).unwrap();
+        std::fs::write(library.join("libpqwalreceiver.so"), "").unwrap();
+        assert_eq!(install.own_libraries(), None, "libpq is the system's");
+        std::fs::write(library.join("libpq.so.5"), "").unwrap();
+        assert_eq!(install.own_libraries(), Some(library));
     }
 
     #[test]

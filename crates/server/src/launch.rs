@@ -86,6 +86,7 @@ pub(crate) fn command(install: &Install, branch: &BranchName, places: &Places, n
         command.arg("-c").arg(setting);
     }
     command.env("NOTIFY_SOCKET", notify);
+    command.envs(install.own_libraries().map(|directory| ("LD_LIBRARY_PATH", directory)));
     // A group of its own: Ctrl-C in the daemon's terminal must reach the daemon alone, which then stops its servers.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
