@@ -67,7 +67,7 @@ fn a_certificate_that_ends_soon_is_renewed_and_clients_need_not_know() {
     let root = tls(&home).join("root.crt");
     let first_root = text(&root);
     home.nap(&["down"]).ok();
-    let wanted: Vec<String> = ["*.localhost", "127.0.0.1", "::1", "localhost"].map(str::to_owned).into();
+    let wanted: Vec<String> = ["*.localhost", "main.localhost", "127.0.0.1", "::1", "localhost"].map(str::to_owned).into();
     let wanted = [wanted, vec![rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()]].concat();
     let short = |lasts: Duration| {
         Authority::of(&tls(&home)).issue_server(&wanted, lasts, &tls(&home));
@@ -87,6 +87,19 @@ fn a_certificate_that_ends_soon_is_renewed_and_clients_need_not_know() {
     home.nap(&["config", "reload"]).ok();
     assert_ne!(text(&tls(&home).join("server.crt")), short_lived);
     assert!(verifies(&home, &root));
+}
+
+/// OpenSSL's own check of the name, which is not libpq's: it takes no wildcard for a name directly below `localhost`.
+#[test]
+fn a_branch_can_be_verified_by_its_name_as_soon_as_it_is_there() {
+    let home = up();
+    home.nap(&["branch", "dev"]).ok();
+    for branch in ["main", "dev"] {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["x509", "-noout", "-checkhost", &format!("{branch}.localhost"), "-in"]);
+        let said = Output::of(openssl.arg(tls(&home).join("server.crt")));
+        assert!(said.ok().contains("does match"), "{said}");
+    }
 }
 
 #[test]
