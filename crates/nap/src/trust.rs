@@ -4,6 +4,9 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use nap_server::install::is_own;
+use nap_store::Home;
+
 /// Write permission for group and others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
@@ -12,9 +15,9 @@ pub(crate) fn may_run(program: &Path) -> bool {
     !rustix::process::geteuid().is_root() || only_root_changes(program)
 }
 
-/// What postgres_bin names, unless root must not run what is there.
-pub(crate) fn trusted_bin(setting: Option<&Path>) -> Option<&Path> {
-    setting.filter(|bin| may_run(&bin.join("postgres")))
+/// What postgres_bin names, unless root must not run what is there. The home's own are known without being run.
+pub(crate) fn trusted_bin<'a>(home: &Home, setting: Option<&'a Path>) -> Option<&'a Path> {
+    setting.filter(|bin| is_own(bin, &home.postgres_dir()) || may_run(&bin.join("postgres")))
 }
 
 fn only_root_changes(program: &Path) -> bool {

@@ -141,10 +141,7 @@ fn slow_a_fetched_postgres_runs_a_branch() {
 
     let list = home.nap(&["pg", "list", "--json"]).json();
     let ours = list["found"].as_array().unwrap().iter().find(|found| found["directory"] == bin).unwrap();
-    let (from, branches) =
-        if nap_testkit::is_root() { ("nap pg install", None) } else { ("postgres_bin", Some("main")) };
-    // Root does not run what others can change, so postgres_bin counts for the daemon only.
-    assert_eq!((ours["from"].as_str(), ours["branches"][0].as_str()), (Some(from), branches));
+    assert_eq!((ours["from"].as_str(), ours["branches"][0].as_str()), (Some("nap pg install"), Some("main")));
 }
 
 #[test]

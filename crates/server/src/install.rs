@@ -9,7 +9,7 @@ use nap_model::ids::Major;
 mod own;
 mod places;
 mod survey;
-pub use own::{OWN_BIN, OwnVersion};
+pub use own::{OWN_BIN, OwnVersion, is_own};
 pub use places::how_to_install;
 pub use survey::{Found, Origin, survey};
 

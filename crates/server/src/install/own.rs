@@ -47,6 +47,11 @@ impl FromStr for OwnVersion {
     }
 }
 
+/// Whether this is the directory of programs of one of the home's own.
+pub fn is_own(bin: &Path, directory: &Path) -> bool {
+    installs(directory).iter().any(|install| install.bin == bin)
+}
+
 /// The newest first. No program is run: that they run was seen when they were installed, and who looks may be root, who
 /// must not run what belongs to another user.
 pub(super) fn installs(directory: &Path) -> Vec<Install> {

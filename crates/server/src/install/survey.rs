@@ -52,15 +52,16 @@ pub fn survey(search: Search<'_>, run: Runner<'_>) -> Vec<Found> {
     let mut seen: HashSet<PathBuf> = HashSet::new();
     // A directory of links to another one is no other installation.
     let mut is_new = |bin: &PathBuf| seen.insert(bin.join("postgres").canonicalize().unwrap_or_else(|_| bin.clone()));
-    let setting = search.setting.map(|bin| (bin.to_owned(), Origin::Setting));
+    let own = own::installs(search.own);
+    // One of the home's own is not run to learn what it is, whoever names it.
+    let preferred = own.iter().find(|install| Some(install.bin.as_path()) == search.setting).cloned();
+    let setting = search.setting.filter(|_| preferred.is_none()).map(|bin| (bin.to_owned(), Origin::Setting));
     let system = places::candidates(run).into_iter().map(|bin| (bin, Origin::System));
-    let mut found: Vec<Found> = setting
-        .into_iter()
-        .chain(system)
-        .filter(|(bin, _)| bin.join("postgres").is_file() && is_new(bin))
-        .filter_map(|(bin, origin)| Some(Found::at(Install::probe(&bin, run)?, origin)))
-        .collect();
-    let own = own::installs(search.own).into_iter().filter(|install| is_new(&install.bin));
-    found.extend(own.map(|install| Found::at(install, Origin::Home)));
+    let mut of_home = |install: Install| is_new(&install.bin).then(|| Found::at(install, Origin::Home));
+    let mut found: Vec<Found> = preferred.and_then(&mut of_home).into_iter().collect();
+    let others: Vec<Found> = own.into_iter().filter_map(of_home).collect();
+    let outside = setting.into_iter().chain(system).filter(|(bin, _)| bin.join("postgres").is_file() && is_new(bin));
+    found.extend(outside.filter_map(|(bin, origin)| Some(Found::at(Install::probe(&bin, run)?, origin))));
+    found.extend(others);
     found
 }

@@ -29,13 +29,16 @@ pub(super) fn postgres(patient: &Patient<'_>) -> Vec<Finding> {
 
 fn installs(patient: &Patient<'_>) -> BTreeMap<Major, Install> {
     let own = patient.context.home.postgres_dir();
-    find_all(Search { setting: trusted_bin(patient.settings.postgres_bin.as_deref()), own: &own }, &run_directly)
+    find_all(
+        Search { setting: trusted_bin(&patient.context.home, patient.settings.postgres_bin.as_deref()), own: &own },
+        &run_directly,
+    )
 }
 
 /// An installation with a part missing is passed over, or fails later in the middle of something.
 pub(super) fn programs(patient: &Patient<'_>) -> Vec<Finding> {
     let own = patient.context.home.postgres_dir();
-    let setting = trusted_bin(patient.settings.postgres_bin.as_deref());
+    let setting = trusted_bin(&patient.context.home, patient.settings.postgres_bin.as_deref());
     let found = survey(Search { setting, own: &own }, &run_directly);
     let findings: Vec<Finding> = found
         .iter()

@@ -72,7 +72,7 @@ fn become_owner(context: &Context, run_as: &str) -> anyhow::Result<()> {
 fn remark_what_comes_first(context: &Context, setting: Option<&std::path::Path>, installed: &Installed) {
     let major: Major = installed.version.major;
     let own = context.home.postgres_dir();
-    let search = Search { setting: trusted_bin(setting), own: &own };
+    let search = Search { setting: trusted_bin(&context.home, setting), own: &own };
     if let Some(first) = find_all(search, &run_directly).get(&major).filter(|first| first.bin != installed.bin) {
         context.output.remark(&format!(
             "note: PostgreSQL {} in {} comes first; to use this one: nap config set postgres_bin={}",

@@ -42,7 +42,7 @@ impl List {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
         // With settings that cannot be read, the places that need none are still worth a look.
         let setting = context.settings().ok().and_then(|settings| settings.postgres_bin);
-        let report = report(&context.home, trusted_bin(setting.as_deref()));
+        let report = report(&context.home, trusted_bin(&context.home, setting.as_deref()));
         context.output.result(&report, || say(&report))
     }
 }
