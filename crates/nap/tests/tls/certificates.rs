@@ -67,7 +67,8 @@ fn a_certificate_that_ends_soon_is_renewed_and_clients_need_not_know() {
     let root = tls(&home).join("root.crt");
     let first_root = text(&root);
     home.nap(&["down"]).ok();
-    let wanted: Vec<String> = ["*.localhost", "main.localhost", "127.0.0.1", "::1", "localhost"].map(str::to_owned).into();
+    let wanted: Vec<String> =
+        ["*.localhost", "main.localhost", "127.0.0.1", "::1", "localhost"].map(str::to_owned).into();
     let wanted = [wanted, vec![rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()]].concat();
     let short = |lasts: Duration| {
         Authority::of(&tls(&home)).issue_server(&wanted, lasts, &tls(&home));
