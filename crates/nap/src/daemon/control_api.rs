@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use nap_control::{
-    Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, LoweredReport, Reply,
-    Request,
+    Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, LoweredReport,
+    Reply, Request,
 };
 use nap_gateway::Gateway;
 use nap_model::client_error::ClientError;
