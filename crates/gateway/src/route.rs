@@ -229,9 +229,11 @@ impl Agreement {
 
 /// The one label that a host's name has below one of these domains. Other names are just the names of a host.
 pub fn label_below(server_name: &str, domains: &[String]) -> Option<String> {
-    let name = server_name.to_ascii_lowercase();
-    let label = domains.iter().find_map(|domain| name.strip_suffix(&domain.to_ascii_lowercase())?.strip_suffix('.'))?;
-    (!label.is_empty() && !label.contains('.')).then(|| label.to_owned())
+    // Clients send the dot of a name that was written with its root.
+    let name = server_name.strip_suffix('.').unwrap_or(server_name).to_ascii_lowercase();
+    let below = |domain: &String| name.strip_suffix(&domain.to_ascii_lowercase())?.strip_suffix('.');
+    let label = domains.iter().filter_map(below).find(|label| !label.is_empty() && !label.contains('.'))?;
+    Some(label.to_owned())
 }
 
 /// Understands the parameters of a startup packet that came in through `entrance`. Of a parameter that is given twice
@@ -245,7 +247,9 @@ pub fn route(
     if let Some(label) = entrance.label {
         agreement.add(Way::ServerName, label)?;
     }
-    let (mut role, mut database, mut replication) = (String::new(), String::new(), Replication::No);
+    let (mut role, mut database) = (String::new(), String::new());
+    // Given twice, `database` stays: what is a walsender in a database to PostgreSQL must be one to the rules.
+    let (mut walsender, mut in_database) = (false, false);
     let (mut options, mut others) = (String::new(), Vec::new());
     for (name, value) in parameters {
         match name.as_str() {
@@ -260,11 +264,8 @@ pub fn route(
                 options = taken.rest;
             }
             "replication" => {
-                replication = match value.as_str() {
-                    "database" => Replication::Logical,
-                    other if is_true(other) => Replication::Physical,
-                    _ => Replication::No,
-                };
+                walsender = value == "database" || is_true(&value);
+                in_database |= value == "database";
                 others.push((name, value));
             }
             // PostgreSQL takes the names of settings in any case.
@@ -281,6 +282,11 @@ pub fn route(
         database.clone_from(&role);
     }
     let branch = agreement.0.map_or_else(|| default.clone(), |(_, branch)| branch);
+    let replication = match (walsender, in_database) {
+        (false, _) => Replication::No,
+        (true, false) => Replication::Physical,
+        (true, true) => Replication::Logical,
+    };
     Ok(Route { branch, role, database, replication, options, parameters: others })
 }
 

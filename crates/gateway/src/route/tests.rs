@@ -102,6 +102,16 @@ fn replication_is_read_as_postgresql_reads_it() {
         assert_eq!(replication(no), Replication::No, "{no}");
     }
     assert_eq!(replication("database"), Replication::Logical);
+    for (values, is) in [
+        (["true", "database"], Replication::Logical),
+        // It may speak SQL in the database: rules for physical replication are not for it.
+        (["database", "true"], Replication::Logical),
+        (["database", "false"], Replication::No),
+        (["true", "false"], Replication::No),
+    ] {
+        let twice = values.map(|value| ("replication", value));
+        assert_eq!(routed(&[&[("user", "al")], &twice[..]].concat(), None).unwrap().replication, is, "{values:?}");
+    }
     let base_backup = [("user", "al@dev"), ("database", "replication"), ("replication", "true")];
     assert_eq!(names(&base_backup), three("dev", "al", "replication"));
 }
@@ -176,6 +186,7 @@ fn one_label_below_a_domain_names_a_branch() {
     for (name, label) in [
         ("dev.localhost", Some("dev")),
         ("DEV.LocalHost", Some("dev")),
+        ("dev.localhost.", Some("dev")),
         ("dev.db.EXAMPLE", Some("dev")),
         ("localhost", None),
         ("a.dev.localhost", None),
@@ -187,6 +198,8 @@ fn one_label_below_a_domain_names_a_branch() {
         assert_eq!(label_below(name, &domains).as_deref(), label, "{name}");
     }
     assert_eq!(label_below("dev.localhost", &[]), None);
+    let nested = ["example".to_owned(), "db.example".to_owned()];
+    assert_eq!(label_below("dev.db.example", &nested).as_deref(), Some("dev"), "of each domain it is asked");
 }
 
 #[test]
