@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use nap_control::Failure;
-use nap_model::hba::{self, Files, Maps, Problems, Rules};
+use nap_model::hba::{self, Files, Maps, Place, Problem, Problems, Rules};
 use nap_model::ids::BranchName;
 use nap_store::{BranchDir, Home, durable};
 
@@ -42,7 +42,13 @@ impl RuleBook {
             Arc::new(rules)
         };
         let of_home = load(&home.pg_hba());
-        let own = branches_with_rules(home).into_iter().map(|(name, dir)| (name, load(&dir.pg_hba()))).collect();
+        let branches = branches_with_rules(home);
+        let own = branches.iter().flatten().map(|(name, dir)| (name.clone(), load(&dir.pg_hba()))).collect();
+        if let Err(error) = branches {
+            // Whoever overlooked a branch's own rules would let the home's stand in for them.
+            let message = format!("could not look for the branches' own rules: {error}");
+            problems.push(Problem { place: Place::whole(&home.branches_dir()), message });
+        }
         Problems::none_or(problems)?;
         Ok(Self { home: of_home, own })
     }
@@ -54,8 +60,9 @@ impl RuleBook {
 
     /// A branch that was made from `parent` has taken on the parent's own file, and so its rules, as they are in force.
     pub(crate) fn inherit(&mut self, branch: &BranchName, parent: &BranchName) {
-        if let Some(rules) = self.own.get(parent).cloned() {
-            self.own.insert(branch.clone(), rules);
+        match self.own.get(parent).cloned() {
+            Some(rules) => drop(self.own.insert(branch.clone(), rules)),
+            None => self.forget(branch),
         }
     }
 
@@ -91,11 +98,23 @@ pub(crate) fn failure(message: &str, problems: &Problems) -> Failure {
     failure.hint("correct the file; `nap config check` looks at it again")
 }
 
-fn branches_with_rules(home: &Home) -> Vec<(BranchName, BranchDir)> {
-    let names = std::fs::read_dir(home.branches_dir()).into_iter().flatten().flatten();
-    let names = names.filter_map(|entry| entry.file_name().to_str()?.parse::<BranchName>().ok());
-    let with_dir = names.map(|name| (name.clone(), home.branch(&name)));
-    with_dir.filter(|(_, dir)| dir.pg_hba().symlink_metadata().is_ok()).collect()
+fn branches_with_rules(home: &Home) -> io::Result<Vec<(BranchName, BranchDir)>> {
+    let entries = match std::fs::read_dir(home.branches_dir()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_str().and_then(|name| name.parse::<BranchName>().ok());
+        let Some(name) = name else { continue };
+        let dir = home.branch(&name);
+        match dir.pg_hba().symlink_metadata() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error),
+            Ok(_) => found.push((name, dir)),
+        }
+    }
+    Ok(found)
 }
 
 struct Disk;
@@ -114,5 +133,37 @@ impl Files for Disk {
             }
         }
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "files of a test need no durability")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_of_branches_that_cannot_be_looked_for_are_not_taken_for_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().to_owned());
+        make_missing(&home).unwrap();
+        assert!(RuleBook::load(&home, false).is_ok(), "there are no branches yet");
+        std::fs::create_dir_all(home.branch(&BranchName::main()).root).unwrap();
+        std::fs::write(home.branches_dir().join("notes"), "no branch").unwrap();
+        assert!(RuleBook::load(&home, false).is_ok(), "it has no rules of its own");
+        std::fs::remove_dir_all(home.branches_dir()).unwrap();
+        std::fs::write(home.branches_dir(), "in the way").unwrap();
+        let problems = RuleBook::load(&home, false).unwrap_err().to_string();
+        assert!(problems.contains("could not look for the branches' own rules"), "{problems}");
+    }
+
+    #[test]
+    fn a_branch_has_the_rules_of_its_parent_and_none_of_a_branch_that_is_gone() {
+        let (gone, plain): (BranchName, BranchName) = ("gone".parse().unwrap(), "plain".parse().unwrap());
+        let own = Arc::new(Rules::default());
+        let mut book = RuleBook { home: Arc::default(), own: BTreeMap::from([(gone.clone(), own.clone())]) };
+        book.inherit(&"clone".parse().unwrap(), &gone);
+        assert!(Arc::ptr_eq(&book.of(&"clone".parse().unwrap()), &own));
+        book.inherit(&gone, &plain);
+        assert!(Arc::ptr_eq(&book.of(&gone), &book.home));
     }
 }

@@ -18,7 +18,7 @@ impl Place {
     }
 
     /// The file, and no line of it.
-    pub(super) fn whole(file: &Path) -> Self {
+    pub fn whole(file: &Path) -> Self {
         Self { file: file.into(), line: 0 }
     }
 
