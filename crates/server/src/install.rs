@@ -75,7 +75,7 @@ pub struct Search<'a> {
     pub own: &'a Path,
 }
 
-/// All installations of majors that Napgres runs, one per major, by major: the first one that [`survey`] finds whole.
+/// All installations of majors that Napgres runs, one per major, by major: the first one that [`survey()`] finds whole.
 pub fn find_all(search: Search<'_>, run: Runner<'_>) -> BTreeMap<Major, Install> {
     let mut found = BTreeMap::new();
     for place in survey(search, run).into_iter().filter(Found::is_usable) {
