@@ -1,4 +1,4 @@
-//! The settings of `nap.toml` and of a branch, one table for code, `nap config` and the README.
+//! The settings of `nap.toml` and of a branch, one table for code, `nap config` and docs/settings.md.
 
 mod spec;
 mod ssl;

@@ -33,12 +33,11 @@ fn the_lifecycle_page_is_the_table_of_transitions() {
 }
 
 #[test]
-fn the_readme_shows_every_setting() {
+fn the_page_of_settings_shows_every_one() {
     const BEGIN: &str = "<!-- settings -->\n";
     const END: &str = "<!-- /settings -->";
-    let readme = std::fs::read_to_string(workspace("README.md")).unwrap_or_default();
-    // Without both marks there is nothing to compare.
-    let Some((before, rest)) = readme.split_once(BEGIN) else { return };
+    let page = std::fs::read_to_string(workspace("docs/settings.md")).unwrap_or_default();
+    let (before, rest) = page.split_once(BEGIN).expect("the settings begin with their mark");
     let (_, after) = rest.split_once(END).expect("the settings end with their mark");
-    assert_paper("README.md", &format!("{before}{BEGIN}{}{END}{after}", nap_model::settings::markdown()));
+    assert_paper("docs/settings.md", &format!("{before}{BEGIN}{}{END}{after}", nap_model::settings::markdown()));
 }

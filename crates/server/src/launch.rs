@@ -33,11 +33,11 @@ pub struct Places {
 pub struct Ours {
     /// `name=value`, or how the value is found.
     pub setting: &'static str,
-    /// For the README.
+    /// For docs/settings.md.
     pub why: &'static str,
 }
 
-/// The settings on the command line, for the README. The order is that of `command`.
+/// The settings on the command line, for docs/settings.md. The order is that of `command`.
 pub const OURS: &[Ours] = &[
     Ours { setting: "listen_addresses=''", why: "clients come through the gateway" },
     Ours { setting: "unix_socket_directories=<private directory>", why: "0700: only the daemon and root reach it" },

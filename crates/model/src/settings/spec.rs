@@ -1,4 +1,4 @@
-//! The table of settings: what `nap config` prints, what the README shows, what a slip is compared with.
+//! The table of settings: what `nap config` prints, what docs/settings.md shows, what a slip is compared with.
 
 /// When a change takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ pub const SPECS: &[Spec] = {
     ]
 };
 
-/// The table as Markdown, for the README.
+/// The table as Markdown, for docs/settings.md.
 pub fn markdown() -> String {
     let mut text = String::from("| setting | default | takes effect | meaning |\n|---|---|---|---|\n");
     for spec in SPECS {

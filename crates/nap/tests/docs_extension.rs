@@ -1,4 +1,4 @@
-//! The README's commands with an extension, word for word, in a shell, with what the README says that they print.
+//! The commands of docs/postgresql.md with an extension, word for word, in a shell, with what it says that they print.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "a test")]
 
 use std::path::Path;
@@ -12,8 +12,8 @@ const BIN: &str = "/usr/lib/postgresql/15/bin";
 const CONTROL: &str = "/usr/share/postgresql/15/extension/postgis.control";
 
 /// The commands below the mark, each with what it prints.
-fn commands(readme: &str) -> Vec<(String, String)> {
-    let block = readme.split_once(MARK).unwrap().1.split_once("```").unwrap().0;
+fn commands(page: &str) -> Vec<(String, String)> {
+    let block = page.split_once(MARK).unwrap().1.split_once("```").unwrap().0;
     let mut commands: Vec<(String, String)> = Vec::new();
     for line in block.lines() {
         match line.strip_prefix("$ ") {
@@ -25,7 +25,7 @@ fn commands(readme: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn slow_an_extension_works_as_the_readme_says_and_its_branch_has_it_too() {
+fn slow_an_extension_works_as_its_page_says_and_its_branch_has_it_too() {
     if !Path::new(CONTROL).exists() {
         let can_be_had = Path::new(BIN).exists() && Path::new("/usr/bin/apt-get").exists();
         return assert!(!can_be_had || !nap_testkit::is_full_run(), "./test installs it");
@@ -33,11 +33,11 @@ fn slow_an_extension_works_as_the_readme_says_and_its_branch_has_it_too() {
     let install = Install::at(Path::new(BIN)).unwrap();
     let home = TestHome::builder(env!("CARGO_BIN_EXE_nap")).install(&install).build();
     home.up();
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).unwrap();
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/postgresql.md")).unwrap();
     let nap = home.nap_command(&[]);
     let program = Path::new(nap.get_program()).parent().unwrap();
     let path = format!("{}:/usr/bin:/bin", program.display());
-    let mut commands = commands(&readme);
+    let mut commands = commands(&page);
     let (install, _) = commands.remove(0);
     assert!(install.contains("apt-get install postgresql-15-postgis-3"), "{install}");
     assert!(commands.len() >= 8, "{commands:?}");
