@@ -112,12 +112,16 @@ fn a_reload_tells_the_value_of_what_waits_for_the_next_start() {
     let home = TestHome::new(env!("CARGO_BIN_EXE_nap"));
     home.up();
     let file = home.path().join("nap.toml");
+    let again = "the settings, the rules for connections and the certificate were read again";
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace(&in_nap_toml(&home), "port = 54998")).unwrap();
-    assert_eq!(home.nap(&["config", "reload"]).ok(), "port = 54998 (takes effect at the next `nap up`)");
+    assert_eq!(
+        home.nap(&["config", "reload"]).ok(),
+        format!("{again}\nport = 54998 (takes effect at the next `nap up`)")
+    );
     std::fs::write(&file, format!("{text}max_awake = 0\n")).unwrap();
     let said = home.nap(&["config", "reload"]);
     assert!(said.fails_with(1).contains("nap.toml cannot be used"), "{said}");
     std::fs::write(&file, text).unwrap();
-    assert_eq!(home.nap(&["config", "reload"]).ok(), "nothing has changed");
+    assert_eq!(home.nap(&["config", "reload"]).ok(), again);
 }

@@ -89,6 +89,10 @@ impl TlsError {
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     let unreadable = |source| TlsError::Unreadable { file: file.to_owned(), source };
+    // A pipe would be waited for.
+    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(TlsError::unusable(file, "it is not a regular file"));
+    }
     let mut bytes = Vec::new();
     File::open(file).and_then(|open| open.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_MAX_BYTES {

@@ -41,7 +41,7 @@ enum Action {
     },
     /// Check nap.toml, pg_hba.conf and pg_ident.conf without using them
     Check,
-    /// Have the running daemon read nap.toml, pg_hba.conf and pg_ident.conf again
+    /// Have the running daemon read nap.toml, pg_hba.conf, pg_ident.conf and the files of TLS again
     Reload,
     /// Print where nap.toml is
     Path,
@@ -54,7 +54,7 @@ impl Config {
             Action::Set { settings } => change::set(context, &settings),
             Action::Check => check(context),
             Action::Reload => match context.ask(&Request::ReloadConfig)? {
-                Answer::Config(report) => context.output.result(&report, || say_changes(&report)),
+                Answer::Config(report) => context.output.result(&report, || say_reloaded(&report)),
                 Answer::Done => context.output.done("read again"),
                 other => Err(unexpected(&other)),
             },
@@ -90,6 +90,12 @@ pub(crate) fn say_changes(report: &ConfigReport) -> String {
         format!("{} = {value} (takes effect {when})\n", change.name)
     };
     report.changes.iter().map(say).collect()
+}
+
+/// What is in force from now on, and what waits.
+fn say_reloaded(report: &ConfigReport) -> String {
+    let now = "the settings, the rules for connections and the certificate were read again";
+    if report.changes.is_empty() { now.to_owned() } else { format!("{now}\n{}", say_changes(report)) }
 }
 
 /// The setting of this name, or a failure that offers the nearest ones.

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use anyhow::Context as _;
+use nap_control::Failure;
 use nap_gateway::{Awake, BranchFacts, Branches, Refusal};
 use nap_model::access::AccessFacts;
 use nap_model::hba::{Problems, Rules};
@@ -23,7 +24,7 @@ use super::config::Config;
 use super::doors::Doors;
 use super::installs::Installs;
 use super::keeper::BranchKeeper;
-use crate::rules::RuleBook;
+use crate::rules::{self, RuleBook};
 
 pub(super) mod change;
 
@@ -52,6 +53,8 @@ pub(crate) struct BranchSet {
     doors: OnceLock<Doors>,
     count: watch::Sender<usize>,
     rules: RwLock<RuleBook>,
+    /// Of two reloads the one that read last must be in force.
+    reloading: Mutex<()>,
 }
 
 impl BranchSet {
@@ -73,7 +76,8 @@ impl BranchSet {
             tracing::error!(branch = broken.name, error = %broken.error, "this branch cannot be used");
         }
         let (entries, doors, rules) = (RwLock::default(), OnceLock::new(), RwLock::new(rules));
-        let set = Arc::new(Self { store, config, fleet, entries, doors, count: watch::Sender::new(0), rules });
+        let (count, reloading) = (watch::Sender::new(0), Mutex::default());
+        let set = Arc::new(Self { store, config, fleet, entries, doors, count, rules, reloading });
         for branch in branches.whole {
             set.take_on(branch)?;
         }
@@ -126,7 +130,16 @@ impl BranchSet {
     }
 
     /// Reads the rules for connections again. On an error the old ones hold.
-    pub(super) fn reload_rules(&self) -> Result<(), Problems> {
+    pub(super) async fn reload_rules(self: &Arc<Self>) -> Result<(), Failure> {
+        let this = self.clone();
+        let reloaded = tokio::task::spawn_blocking(move || this.reload_rules_now()).await;
+        reloaded
+            .map_err(|error| Failure::failed(error.to_string()))?
+            .map_err(|problems| rules::failure("the rules for connections are wrong; those before hold", &problems))
+    }
+
+    fn reload_rules_now(&self) -> Result<(), Problems> {
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let rules = RuleBook::load(self.store.home(), self.config.listens_beyond_loopback())
             .inspect_err(|problems| tracing::error!(%problems, "rules not reloaded: the old ones hold"))?;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;

@@ -23,7 +23,6 @@ use super::installs::Installs;
 use super::tls::ServerTls;
 use crate::branch_names::DEFAULT_BRANCH_CURE;
 use crate::commands::config::value_text;
-use crate::rules;
 
 mod report;
 
@@ -125,9 +124,7 @@ impl ControlApi {
                 .caused_by(&error)
                 .hint("correct the file, then `nap config check`")
         })?;
-        self.branches
-            .reload_rules()
-            .map_err(|problems| rules::failure("the rules for connections are wrong; those before hold", &problems))?;
+        self.branches.reload_rules().await?;
         self.tls.load().await?;
         let text = nap_store::config::text(self.config.home()).map_err(store_failure)?;
         let document: DocumentMut = text.parse().unwrap_or_default();

@@ -56,7 +56,7 @@ pub(super) async fn reload_on_hangup(config: Config, branches: Arc<BranchSet>, t
             Err(error) => tracing::error!(%error, "settings not reloaded: the old ones hold"),
         }
         // What is wrong is in the log.
-        let _ = branches.reload_rules();
+        let _ = branches.reload_rules().await;
         if let Err(error) = tls.load().await {
             tracing::error!(%error, "SSL configuration was not reloaded: the old one holds");
         }

@@ -75,6 +75,25 @@ fn wrong_rules_change_nothing_and_keep_a_daemon_from_starting() {
     assert_eq!(tcp(&home, "alice", "postgres").ok(), "alice");
 }
 
+/// Opening a pipe waits for who writes into it, and here nobody does.
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_nobody_waits_for_it() {
+    let home = home();
+    home.up();
+    let pipe = home.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    give_to_server_user(&pipe);
+    let path = file(&home, "pg_hba.conf", "include pipe\n");
+    let wrong = format!("{}:1: could not open file \"{}\": it is not a regular file", path.display(), pipe.display());
+    for command in [["config", "check"], ["config", "reload"]] {
+        let said = home.nap(&command);
+        assert!(said.fails_with(1).contains(&wrong), "{said}");
+    }
+    let pipe = pipe.display();
+    let given = home.nap(&["config", "set", &format!("ssl_cert_file={pipe}"), &format!("ssl_key_file={pipe}")]);
+    assert!(given.fails_with(1).contains("it is not a regular file"), "{given}");
+}
+
 #[test]
 fn a_branch_may_have_rules_of_its_own_and_its_clones_carry_them() {
     let home = home();

@@ -148,6 +148,21 @@ fn a_link_in_place_of_the_run_directory_is_not_followed() {
 }
 
 #[test]
+fn a_link_in_place_of_the_trash_takes_no_data_out_of_the_home() {
+    let home = home();
+    home.up();
+    home.nap(&["down"]).ok();
+    let outside = home.beside().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    nap_testkit::give_to_server_user(&outside);
+    std::fs::remove_dir(home.path().join("trash")).unwrap();
+    symlink(&outside, home.path().join("trash")).unwrap();
+    home.nap(&["uninstall", "--purge", "--yes"]).ok();
+    assert!(!home.path().exists());
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "all data is gone, and the link's end untouched");
+}
+
+#[test]
 fn what_is_mounted_inside_is_not_touched() {
     let Some(disk) = nap_testkit::Disk::ext4(64) else { return };
     let home = home();

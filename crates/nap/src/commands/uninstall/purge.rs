@@ -23,12 +23,10 @@ pub(super) fn purge(home: &Home) -> Result<Vec<PathBuf>, Failure> {
     })?;
     let mut removed = short_directory(home, &real)?;
     // A branch is whole or not there.
-    let branches = real.join("branches");
-    if branches.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-        let gone = real.join("trash").join(format!("branches-{}", std::process::id()));
-        if real.join("trash").is_dir() {
-            durable::rename_durable(&branches, &gone).map_err(|error| cannot(&branches, &error))?;
-        }
+    let (branches, trash) = (real.join("branches"), real.join("trash"));
+    if is_directory(&branches) && is_directory(&trash) {
+        let gone = trash.join(format!("branches-{}", std::process::id()));
+        durable::rename_durable(&branches, &gone).map_err(|error| cannot(&branches, &error))?;
     }
     let last = ["lock", "format"].map(|name| real.join(name));
     let entries = std::fs::read_dir(&real).map_err(|error| cannot(&real, &error))?;
@@ -53,6 +51,11 @@ pub(super) fn purge(home: &Home) -> Result<Vec<PathBuf>, Failure> {
         Ok(()) => {}
     }
     Ok(removed)
+}
+
+/// And no link to one, through which data would leave the home instead of being deleted.
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 fn cannot(path: &Path, error: &io::Error) -> Failure {
