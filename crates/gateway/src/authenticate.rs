@@ -2,9 +2,7 @@
 //! before this has succeeded.
 
 use nap_model::access::{AccessFacts, Role, password_is_valid};
-use nap_model::hba::{
-    self, CertificateName, ClientCertificate, Connection, Decision, Maps, Method, Refused, Rule, Rules, Seen,
-};
+use nap_model::hba::{self, ClientCertificate, Connection, Decision, Maps, Method, Refused, Rule, Rules, Seen};
 use nap_wire::scram::{ScramError, StoredPassword, Verifier};
 
 use crate::client::{Client, ClientStream, Origin};
@@ -97,10 +95,7 @@ pub(crate) async fn authenticate<S: ClientStream>(
         (Method::Reject | Method::Peer { .. }, _) => return Err(Ended::refused(Refused::rejected(&connection))),
     }
     if let (ClientCertificate::VerifyFull, Some(certificate)) = (rule.client_certificate, certificate) {
-        let name = match rule.certificate_name {
-            CertificateName::CommonName => certificate.common_name,
-            CertificateName::DistinguishedName => Some(certificate.distinguished_name),
-        };
+        let name = certificate.name(rule.certificate_name);
         let map = if let Method::Cert { map } = &rule.method { map.as_deref() } else { None };
         check_map(maps, map, name.as_deref(), &connection, rule)?;
     }

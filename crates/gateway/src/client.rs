@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nap_model::hba::CertificateName;
 use nap_wire::messages::tag;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, Ready};
@@ -84,6 +85,17 @@ pub(crate) struct ClientCertificate {
     pub(crate) common_name: Option<String>,
     /// The subject's distinguished name as RFC 2253 writes it, which is what `clientname=DN` compares.
     pub(crate) distinguished_name: String,
+}
+
+impl ClientCertificate {
+    /// Whom it names. An empty name is none, as in PostgreSQL: no expression of a map may match it.
+    pub(crate) fn name(self, which: CertificateName) -> Option<String> {
+        let name = match which {
+            CertificateName::CommonName => self.common_name?,
+            CertificateName::DistinguishedName => self.distinguished_name,
+        };
+        Some(name).filter(|name| !name.is_empty())
+    }
 }
 
 /// A client's socket and who is behind it.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nap_model::settings::SslProtocol;
-use rustls::server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
@@ -64,6 +64,9 @@ impl Tls {
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(certificate, key))));
         config.alpn_protocols = vec![ALPN.to_vec()];
+        // No session is taken up again, as with PostgreSQL: every client's certificate is verified anew.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         let sni_domains = options.sni_domains.clone();
         Ok(Self { config: Arc::new(config), server_end_point, sni_domains })
     }

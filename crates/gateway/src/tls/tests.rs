@@ -3,10 +3,12 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
+use nap_model::hba::CertificateName;
 use rcgen::{
     CertificateParams, DnType, DnValue, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
     SignatureAlgorithm,
 };
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
 
 use super::subject::{BadSubject, client_certificate};
 use super::*;
@@ -140,6 +142,38 @@ fn a_key_is_for_its_owner_alone() {
     assert!(error.to_string().ends_with("is not a regular file"), "{error}");
 }
 
+/// A handshake in memory, with what the server sends right after it.
+fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Option<HandshakeKind> {
+    let mut client = ClientConnection::new(client.clone(), "localhost".try_into().unwrap()).unwrap();
+    let mut server = ServerConnection::new(server.clone()).unwrap();
+    while client.wants_write() || server.wants_write() {
+        let mut sent = Vec::new();
+        client.write_tls(&mut sent).unwrap();
+        server.read_tls(&mut sent.as_slice()).unwrap();
+        server.process_new_packets().unwrap();
+        let mut answered = Vec::new();
+        server.write_tls(&mut answered).unwrap();
+        client.read_tls(&mut answered.as_slice()).unwrap();
+        client.process_new_packets().unwrap();
+    }
+    server.handshake_kind()
+}
+
+#[test]
+fn no_session_is_taken_up_again() {
+    let pem = Pem::of(&PKCS_ECDSA_P256_SHA256);
+    let tls = Tls::load(&pem.options()).unwrap();
+    let roots = files::read_roots(&pem.options().certificate_file).unwrap();
+    for version in rustls::ALL_VERSIONS {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let client = Arc::new(client.with_root_certificates(roots.clone()).with_no_client_auth());
+        for _ in 0..2 {
+            assert_eq!(handshake(&client, &tls.config), Some(HandshakeKind::Full), "{:?}", version.version);
+        }
+    }
+}
+
 /// A certificate of this subject, as DER, and how openssl writes the subject.
 fn certificate(subject: &[(DnType, DnValue)]) -> (Vec<u8>, String) {
     let pem = Pem { dir: tempfile::tempdir().unwrap() };
@@ -187,7 +221,10 @@ fn distinguished_names_are_written_as_openssl_does() {
         assert_eq!(client.common_name.as_deref(), Some(common_name));
     }
     let nobody = client_certificate(&certificate(&[(DnType::OrganizationName, text("o"))]).0).unwrap();
-    assert_eq!((nobody.common_name, nobody.distinguished_name), (None, "O=o".to_owned()));
+    assert_eq!(nobody.clone().name(CertificateName::CommonName), None);
+    assert_eq!(nobody.name(CertificateName::DistinguishedName).as_deref(), Some("O=o"));
+    let empty = client_certificate(&certificate(&[(DnType::CommonName, text(""))]).0).unwrap();
+    assert_eq!(empty.name(CertificateName::CommonName), None, "an empty name is nobody's");
 }
 
 #[test]
