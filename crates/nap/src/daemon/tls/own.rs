@@ -2,8 +2,10 @@
 //! names. Its root stays, so that clients that trust it need not be told.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use nap_control::Failure;
 use nap_store::{Home, durable};
 use rcgen::KeyPair;
@@ -43,9 +45,9 @@ pub(super) fn keep(files: &Files, names: &BTreeSet<String>) -> Result<(), Failur
 }
 
 fn renew(files: &Files, names: &BTreeSet<String>, now: Seconds) -> anyhow::Result<()> {
-    let (root, is_new) = match usable_root(files, now) {
+    let (root, is_new) = match usable_root(files, now)? {
         Some(root) => (root, false),
-        None => (make_root(read_key(&files.root_key), now)?, true),
+        None => (make_root(read_key(&files.root_key)?, now)?, true),
     };
     if is_new {
         // The key first: a certificate without it could sign nothing, and would be made again.
@@ -54,7 +56,7 @@ fn renew(files: &Files, names: &BTreeSet<String>, now: Seconds) -> anyhow::Resul
         tracing::info!(file = %files.root_certificate.display(), "a root certificate was made");
     }
     let reason = match Facts::read(&root.certificate) {
-        Some(root) => why_not(files, &root, names, now),
+        Some(root) => why_not(files, &root, names, now)?,
         None => Some("its root is new"),
     };
     let Some(reason) = reason else { return Ok(()) };
@@ -66,19 +68,26 @@ fn renew(files: &Files, names: &BTreeSet<String>, now: Seconds) -> anyhow::Resul
 }
 
 /// The root on disk, if it can sign something that lasts.
-fn usable_root(files: &Files, now: Seconds) -> Option<Pair> {
-    let (certificate, key) = (read(&files.root_certificate)?, read_key(&files.root_key)?);
-    let facts = Facts::read(&certificate)?;
-    (facts.is_of(&key) && facts.outlasts_a_server(now)).then(|| Pair { certificate, key: key.serialize_pem() })
+fn usable_root(files: &Files, now: Seconds) -> anyhow::Result<Option<Pair>> {
+    let (Some(certificate), Some(key)) = (read(&files.root_certificate)?, read_key(&files.root_key)?) else {
+        return Ok(None);
+    };
+    let is_usable = Facts::read(&certificate).is_some_and(|facts| facts.is_of(&key) && facts.outlasts_a_server(now));
+    Ok(is_usable.then(|| Pair { certificate, key: key.serialize_pem() }))
 }
 
 /// Why the certificate on disk will not do.
-fn why_not(files: &Files, root: &Facts, names: &BTreeSet<String>, now: Seconds) -> Option<&'static str> {
-    let Some(facts) = read(&files.certificate).and_then(|text| Facts::read(&text)) else {
-        return Some("there was none");
+fn why_not(
+    files: &Files,
+    root: &Facts,
+    names: &BTreeSet<String>,
+    now: Seconds,
+) -> anyhow::Result<Option<&'static str>> {
+    let Some(facts) = read(&files.certificate)?.and_then(|text| Facts::read(&text)) else {
+        return Ok(Some("there was none"));
     };
-    let has_key = read_key(&files.key).is_some_and(|key| facts.is_of(&key));
-    if !has_key || !facts.is_signed_by(root) {
+    let has_key = read_key(&files.key)?.is_some_and(|key| facts.is_of(&key));
+    Ok(if !has_key || !facts.is_signed_by(root) {
         Some("what was there did not belong together")
     } else if !facts.lasts(now, RENEWED_BEFORE_S) {
         Some("the old one ends soon")
@@ -86,19 +95,24 @@ fn why_not(files: &Files, root: &Facts, names: &BTreeSet<String>, now: Seconds) 
         Some("it is to be for other names")
     } else {
         None
+    })
+}
+
+/// `None`: there is no such file, or rubbish in it. One that only cannot be read now must not be made anew: every client
+/// that trusts the root would have to be told.
+fn read(file: &Path) -> anyhow::Result<Option<String>> {
+    match durable::read_bounded(file, PEM_MAX_BYTES) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
 }
 
-fn read(file: &Path) -> Option<String> {
-    durable::read_bounded(file, PEM_MAX_BYTES).ok().and_then(|bytes| String::from_utf8(bytes).ok())
-}
-
-fn read_key(file: &Path) -> Option<KeyPair> {
-    KeyPair::from_pem(&read(file)?).ok()
+fn read_key(file: &Path) -> anyhow::Result<Option<KeyPair>> {
+    Ok(read(file)?.and_then(|text| KeyPair::from_pem(&text).ok()))
 }
 
 fn write(file: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    use anyhow::Context as _;
     durable::write_atomic(file, text.as_bytes(), mode).with_context(|| format!("cannot write {}", file.display()))
 }
 
@@ -132,7 +146,8 @@ mod tests {
         /// Root and server after a look at that time.
         fn after(&self, now: Seconds, names: &[&str]) -> (String, String) {
             renew(&self.files, &names.iter().map(|name| (*name).to_owned()).collect(), now).unwrap();
-            (read(&self.files.root_certificate).unwrap(), read(&self.files.certificate).unwrap())
+            let text = |file| read(file).unwrap().unwrap();
+            (text(&self.files.root_certificate), text(&self.files.certificate))
         }
     }
 
@@ -175,6 +190,20 @@ mod tests {
             assert_eq!(kept.after(NOW, &["localhost"]), now);
             last = now;
         }
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_read_is_not_made_anew() {
+        let kept = Kept::new();
+        let first = kept.after(NOW, &["localhost"]);
+        let away = kept.files.root_key.with_extension("away");
+        std::fs::rename(&kept.files.root_key, &away).unwrap();
+        // A link that leads to itself: root too is told so.
+        std::os::unix::fs::symlink(&kept.files.root_key, &kept.files.root_key).unwrap();
+        let error = renew(&kept.files, &["localhost".to_owned()].into(), NOW).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read ") && error.ends_with("root.key"), "{error}");
+        std::fs::rename(&away, &kept.files.root_key).unwrap();
+        assert_eq!(kept.after(NOW, &["localhost"]), first);
     }
 
     #[test]
