@@ -95,7 +95,7 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
 }
 
 async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<()> {
-    let mut stop = signals::Stop::listen()?;
+    let (mut stop, hangup) = (signals::Stop::listen()?, signals::hangup()?);
     let more_time = notify::MoreTime::ask(notify::START_AT_MOST);
     let started = Instant::now();
     let children = Children::start(privileges::environment()).context("cannot become the reaper of servers")?;
@@ -135,7 +135,7 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     }));
     tokio::spawn(keeper::rotate_logs(branches.clone()));
     tokio::spawn(tls.clone().renew_in_time());
-    tokio::spawn(signals::reload_on_hangup(config.clone(), branches.clone(), tls));
+    tokio::spawn(signals::reload_on_hangup(hangup, config.clone(), branches.clone(), tls));
     announce(options.ready, options.foreground, &config);
     drop(more_time);
     notify::ready(&branches);

@@ -146,6 +146,12 @@ impl BranchSet {
         Ok(())
     }
 
+    /// Changes the rules in force. A reload that began to read before would lose the change, so it is waited for.
+    fn change_rules(&self, change: impl FnOnce(&mut RuleBook)) {
+        let _no_reload = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut self.rules.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// The logs that servers have open.
     pub(super) fn logs_of_running_servers(&self) -> Vec<PathBuf> {
         let running = self.all().into_iter().filter(|entry| entry.server.status().state.has_processes());

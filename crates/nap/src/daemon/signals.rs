@@ -46,9 +46,18 @@ impl Stop {
     }
 }
 
+/// From here on SIGHUP no longer ends the process. One that comes before it is ready is remembered.
+pub(super) fn hangup() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 /// SIGHUP means what it means to PostgreSQL: read the settings again.
-pub(super) async fn reload_on_hangup(config: Config, branches: Arc<BranchSet>, tls: Arc<ServerTls>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+pub(super) async fn reload_on_hangup(
+    mut hangup: Signal,
+    config: Config,
+    branches: Arc<BranchSet>,
+    tls: Arc<ServerTls>,
+) {
     while hangup.recv().await.is_some() {
         notify::reloading();
         match config.reload() {

@@ -197,12 +197,12 @@ mod tests {
         let kept = Kept::new();
         let first = kept.after(NOW, &["localhost"]);
         let away = kept.files.root_key.with_extension("away");
-        std::fs::rename(&kept.files.root_key, &away).unwrap();
+        durable::rename_durable(&kept.files.root_key, &away).unwrap();
         // A link that leads to itself: root too is told so.
         std::os::unix::fs::symlink(&kept.files.root_key, &kept.files.root_key).unwrap();
         let error = renew(&kept.files, &["localhost".to_owned()].into(), NOW).unwrap_err().to_string();
         assert!(error.starts_with("cannot read ") && error.ends_with("root.key"), "{error}");
-        std::fs::rename(&away, &kept.files.root_key).unwrap();
+        durable::rename_durable(&away, &kept.files.root_key).unwrap();
         assert_eq!(kept.after(NOW, &["localhost"]), first);
     }
 
