@@ -95,12 +95,16 @@ install_postgres() {
     install_packages $(postgres_packages)
 }
 
-# Where a Rust toolchain lives that is installed but not on the PATH of this shell.
+# A Rust toolchain that is new enough, on the PATH of this shell or where rustup puts it. In the root of the clone.
 find_cargo() {
-    command -v cargo >/dev/null && return
-    if [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
-        PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-        return
+    local rustup=${CARGO_HOME:-$HOME/.cargo}/bin wanted found
+    if ! command -v cargo >/dev/null && [ -x "$rustup/cargo" ]; then
+        PATH=$rustup:$PATH
     fi
-    fail "no Rust toolchain. Get one from https://rustup.rs, or your system's rustup package, then run this again."
+    command -v cargo >/dev/null ||
+        fail "no Rust toolchain. Get one from https://rustup.rs, or your system's rustup package, then run this again."
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    found=$(cargo --version | cut -d' ' -f2)
+    printf '%s\n' "$wanted" "$found" | sort -VC ||
+        fail "Rust $found is too old, $wanted is wanted: rustup update, or get it from https://rustup.rs (Debian 12's package is older)"
 }
