@@ -20,8 +20,9 @@ const OVERFLOW_MAX: u32 = 64;
 const LOGIN_GRACE: Duration = Duration::from_secs(1);
 /// The same for one startup packet.
 const OVERFLOW_GRACE: Duration = Duration::from_millis(50);
-/// Places that only the home's owner and root can take, on Unix sockets, when all others are taken: in all, and in each branch. As
-/// PostgreSQL's superuser_reserved_connections (3) do, they let one in who can help; `nap psql` and a few tools at once.
+/// Places that only the home's owner and root can take, on Unix sockets, when all others are taken: in all, and in each
+/// branch. As PostgreSQL's superuser_reserved_connections (3) do, they let one in who can help; `nap psql` and a few
+/// tools at once.
 const RESERVED_FOR_OWNER: u32 = 16;
 
 /// Who asks for a place.

@@ -86,7 +86,10 @@ impl ClientError for Refused {
                  or pg_hba.conf of Napgres' home."
                     .into(),
             ),
-            _ => None,
+            Refused::NoCertificate => {
+                Some("Clients are asked for one if the setting ssl_ca_file names who issues them.".into())
+            }
+            Refused::Failed { .. } => None,
         }
     }
 }

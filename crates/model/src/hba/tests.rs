@@ -329,6 +329,8 @@ fn a_refused_client_reads_postgresqls_words() {
     ] {
         assert_eq!((refused.to_string().as_str(), refused.sqlstate()), (expected, "28000"));
     }
+    let hint = Refused::NoCertificate.hint();
+    assert!(hint.is_some_and(|hint| hint.contains("ssl_ca_file")), "without it clients show none");
     let wrong = Refused::failed(&Method::Md5, "al");
     assert_eq!(
         (wrong.to_string().as_str(), wrong.sqlstate()),
