@@ -51,7 +51,7 @@ pub const SPECS: &[Spec] = {
                 "port",
                 "",
                 Restart,
-                "TCP port and the number in socket names; the first start chooses a free one and writes it here. The next port is reserved for the read-only door. A branch's own port leads to that branch, at once",
+                "TCP port and the number in socket names; the first start chooses a free one and writes it here. The next port is kept for reads from standbys, which are not there yet. A branch's own port leads to that branch, at once",
             )
         },
         spec(
