@@ -1,5 +1,6 @@
 //! The settings of `nap.toml` and of a branch, one table for code, `nap config` and docs/settings.md.
 
+mod list;
 mod spec;
 mod ssl;
 
@@ -22,6 +23,7 @@ pub struct Settings {
     /// TCP port, and the number in the names of Unix sockets. Written by the first `nap up`.
     pub port: u16,
     /// Loopback addresses only, unless `ssl` is on.
+    #[serde(deserialize_with = "list::addresses")]
     pub listen_addresses: Vec<String>,
     /// Where else the socket for bare `psql` is put; empty: libpq's default directory if it is writable and free.
     pub unix_socket_directory: Option<PathBuf>,
@@ -37,6 +39,7 @@ pub struct Settings {
     /// The oldest version of TLS that is spoken.
     pub ssl_min_protocol_version: SslProtocol,
     /// Domains below which a host's name is a branch.
+    #[serde(deserialize_with = "list::names")]
     pub sni_domains: Vec<String>,
     /// The user that the daemon becomes when it is started by root.
     pub run_as: String,

@@ -58,7 +58,7 @@ pub const SPECS: &[Spec] = {
             "listen_addresses",
             "[\"127.0.0.1\", \"::1\"]",
             Restart,
-            "addresses to listen on; with `ssl` off only loopback",
+            "addresses to listen on, also as `10.0.0.1, ::1`, or `*` for all; with `ssl` off only loopback",
         ),
         spec(
             "unix_socket_directory",
