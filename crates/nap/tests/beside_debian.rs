@@ -114,6 +114,7 @@ fn debians_cluster_on_5432_keeps_its_port_and_we_say_once_that_we_have_another()
     assert!(up.stderr.contains("port 5432 belongs to"), "it is said: {up}");
     assert!(up.stderr.contains(&format!("port {port} from now on")), "{up}");
     assert!(theirs || up.stderr.contains(&format!("postgres (PID {pid})")), "and whose it is: {up}");
+    assert!(!up.stderr.contains("psql -p"), "which not every user can write a socket for: {up}");
     assert_eq!(home.psql("main", "select 1").ok(), "1");
     let port = u16::try_from(port).unwrap();
     assert_eq!(bare_psql(Some(port)), "nap/main", "our socket is beside theirs");

@@ -39,8 +39,8 @@ enum Action {
 
 /// Write the unit for this home, enable it and start it
 ///
-/// It runs `nap up --foreground`, at boot or when its user logs in. Where systemd does not run, the commands that enable it are printed instead. It is
-/// harmless to repeat.
+/// It runs `nap up --foreground`, at boot or when its user logs in. Where systemd does not run, the commands that enable
+/// it are printed instead. It is harmless to repeat.
 #[derive(Debug, Args)]
 struct Install {
     /// A socket unit as well: systemd listens, and the first connection starts the daemon
@@ -96,7 +96,7 @@ impl Install {
         for step in &now {
             step.run()?;
         }
-        report(context, &files, &now, &later, is_up)
+        report(context, &files, &now, &later, is_up, self.place.is_elsewhere())
     }
 }
 
@@ -106,6 +106,7 @@ fn report(
     now: &[Step],
     later: &[Step],
     is_up: Option<u32>,
+    elsewhere: bool,
 ) -> Result<(), CommandError> {
     let paths: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
     let lines = |steps: &[Step]| steps.iter().map(Step::line).collect::<Vec<String>>();
@@ -122,6 +123,7 @@ fn report(
         if let Some(pid) = is_up {
             text.push_str(&format!("the daemon that is up now (PID {pid}) makes way by `nap down`; then "));
         }
+        text.push_str(if elsewhere { "where the files belong, " } else { "" });
         text.push_str("this starts it, and enables it for good:\n");
         lines(later).iter().for_each(|line| text.push_str(&format!("    {line}\n")));
         text

@@ -48,7 +48,7 @@ impl Uninstall {
             }
         }
         remains.extend(std::env::current_exe().ok());
-        report(context, &removed, &remains)
+        report(context, &removed, &remains, there && !self.purge)
     }
 }
 
@@ -109,7 +109,7 @@ fn confirm(context: &Context) -> Result<(), Failure> {
     }
 }
 
-fn report(context: &Context, removed: &[PathBuf], remains: &[PathBuf]) -> Result<(), CommandError> {
+fn report(context: &Context, removed: &[PathBuf], remains: &[PathBuf], home_remains: bool) -> Result<(), CommandError> {
     if context.output.is_quiet() {
         return Ok(());
     }
@@ -118,6 +118,7 @@ fn report(context: &Context, removed: &[PathBuf], remains: &[PathBuf]) -> Result
         let removed = removed.iter().map(|path| line("removed", path));
         let remains = remains.iter().map(|path| line("remains", path));
         let all: String = std::iter::once("nothing of it runs\n".to_owned()).chain(removed).chain(remains).collect();
-        format!("{all}Completions and manual pages that you put somewhere are yours to remove.\n")
+        let purge = if home_remains { "`nap uninstall --purge` deletes the home too. " } else { "" };
+        format!("{all}{purge}Completions and manual pages that you put somewhere are yours to remove.\n")
     })
 }

@@ -66,7 +66,9 @@ impl Up {
                 let message = format!("already up (PID {})", status.pid);
                 return Err(Failure::new(FailureKind::Conflict, message).hint("`nap down` stops it").into());
             }
-            return announce(context, true);
+            announce(context, true)?;
+            remark_where_a_bare_psql_goes(context, false);
+            return Ok(());
         }
         if daemon::inherits_sockets() && !self.foreground {
             let hint = "the unit's command is `nap up --foreground`; `nap service install` writes one";
@@ -82,9 +84,7 @@ impl Up {
         match background::start(&context.home, self.port, self.pg) {
             Ok(()) => {
                 announce(context, false)?;
-                if chooses {
-                    remark_the_neighbour(context);
-                }
+                remark_where_a_bare_psql_goes(context, chooses);
                 Ok(())
             }
             // It may have been asked for something else.
@@ -198,23 +198,28 @@ fn announce(context: &Context, already_up: bool) -> Result<(), CommandError> {
     context
         .output
         .result(&json, || say(&report, already_up, &context.home.root().display().to_string(), &invoker::name()))?;
-    // It is up; that a bare psql does not come here is no failure.
+    Ok(())
+}
+
+/// It is up; that a bare psql does not come here is no failure. Another PostgreSQL on the port where clients look first is
+/// told of once: when it decided where we are.
+fn remark_where_a_bare_psql_goes(context: &Context, port_was_chosen: bool) {
+    if context.output.is_quiet() {
+        return;
+    }
+    if port_was_chosen
+        && let Ok(port) = context.settings().map(|settings| settings.port)
+        && let Some(neighbour) = neighbour::beside(port)
+    {
+        return context.output.remark(&format!(
+            "note: {neighbour}, and stays as it is: a bare psql goes there, and comes here after `eval \"$(nap env)\"`. \
+             This home has port {port} from now on"
+        ));
+    }
     if let Ok(Answer::Status(status)) = context.ask_within(&Request::Status, LOOK)
         && let Some(why) = status.libpq_socket_missing
     {
         context.output.remark(&format!("note: a bare psql comes here only after `eval \"$(nap env)\"`: {why}"));
-    }
-    Ok(())
-}
-
-/// Another PostgreSQL on the port where clients look first is told of once: when it decided where we are.
-fn remark_the_neighbour(context: &Context) {
-    let Ok(port) = context.settings().map(|settings| settings.port) else { return };
-    if let Some(neighbour) = neighbour::beside(port) {
-        context.output.remark(&format!(
-            "note: {neighbour}, and stays as it is. This home has port {port} from now on: `psql -p {port}` comes here, a \
-             bare psql does after `eval \"$(nap env)\"`"
-        ));
     }
 }
 
@@ -228,7 +233,8 @@ fn say(report: &ConnectionReport, already_up: bool, home: &str, user: &str) -> S
     if let Some(line) = connection::psql_through_door(report) {
         text.push_str(&format!("    {line}\n"));
     }
-    text.push_str(&format!("    psql {}\n\n", crate::output::quote::shell(&connection::url(report))));
+    // Without `psql` before it: a command line shows its password to everybody who can run ps.
+    text.push_str(&format!("    {}\n\n", connection::url(report)));
     text.push_str(&format!(
         "PostgreSQL starts when a client connects to {}, and sleeps when it is idle: `nap ls` shows it.\n",
         report.branch

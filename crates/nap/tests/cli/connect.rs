@@ -86,7 +86,7 @@ fn up_again_says_that_it_is_up() {
     let ran = home.nap(&["up"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert!(ran.out.starts_with("already up on localhost, port 5433;"), "{ran:?}");
-    assert!(ran.out.contains("psql 'postgresql") || ran.out.contains("psql postgresql"), "{ran:?}");
+    assert!(ran.out.contains("\n    postgresql://"), "{ran:?}");
     assert_eq!(home.nap(&["up", "--port", "5433", "--quiet"]).out, "");
     let json: serde_json::Value = serde_json::from_str(&home.nap(&["up", "--json"]).out).unwrap();
     assert_eq!(json["already_up"], true);

@@ -54,6 +54,11 @@ impl Place {
         }
     }
 
+    /// Whether the files go where the manager does not look for them.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.directory.is_some()
+    }
+
     /// Whether anything is to be started or stopped now.
     pub(super) fn starts(&self, manager: Manager) -> bool {
         self.directory.is_none() && manager.is_running()
