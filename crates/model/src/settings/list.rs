@@ -12,7 +12,9 @@ pub(super) fn names<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>, 
     }
     Ok(match Names::deserialize(value)? {
         Names::List(names) => names,
-        Names::Line(line) => line.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        Names::Line(line) => {
+            line.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        }
     })
 }
 
