@@ -106,29 +106,25 @@ impl Config {
     /// Writes one setting, and brings it into force if it is one of those that can be.
     pub(super) fn set(&self, name: &str, value: Option<&str>) -> Result<(), StoreError> {
         let settings = nap_store::config::set(&self.home, name, value)?;
-        self.bring_into_force(self.inherited.join(settings)?);
+        self.bring_into_force(settings)?;
         Ok(())
     }
 
     /// Reads nap.toml again. On an error the old settings hold.
     pub(super) fn reload(&self) -> Result<Vec<&'static str>, StoreError> {
         let settings = nap_store::config::load(&self.home)?;
-        Ok(self.bring_into_force(self.inherited.join(settings)?))
+        Ok(self.bring_into_force(settings)?)
     }
 
     /// Returns the names of settings that differ but wait for the next start.
-    fn bring_into_force(&self, new: Settings) -> Vec<&'static str> {
-        let mut waiting = Vec::new();
-        self.settings.send_modify(|now| {
-            let old = std::mem::replace(now, new);
-            // A new daemon is needed for these, so what is in force must go on saying what is true.
-            for spec in SPECS.iter().filter(|spec| spec.applies == Applies::Restart) {
-                if keep(now, &old, spec.name) {
-                    waiting.push(spec.name);
-                }
-            }
-        });
-        waiting
+    fn bring_into_force(&self, mut new: Settings) -> Result<Vec<&'static str>, BadSettings> {
+        let now = self.get();
+        // A new daemon is needed for these, so what is in force must go on saying what is true.
+        let restart = SPECS.iter().filter(|spec| spec.applies == Applies::Restart);
+        let waiting = restart.map(|spec| spec.name).filter(|name| keep(&mut new, &now, name)).collect();
+        // Only now: an address that is given up at the next start is still listened on, and still needs TLS.
+        self.settings.send_replace(self.inherited.join(new)?);
+        Ok(waiting)
     }
 }
 

@@ -174,3 +174,14 @@ fn addresses_of_the_network_need_tls() {
     let url = home.up().nap(&["url", "--verify"]);
     assert!(url.fails_with(1).contains("ssl is off"), "{url}");
 }
+
+#[test]
+fn an_address_that_is_given_up_needs_tls_until_the_next_start() {
+    let home = TestHome::builder(env!("CARGO_BIN_EXE_nap")).setting("listen_addresses", "[\"0.0.0.0\"]").build();
+    home.up().nap(&["config", "set", "listen_addresses="]).ok();
+    let said = home.nap(&["config", "set", "ssl=off"]);
+    assert!(said.fails_with(1).contains("0.0.0.0 is not a loopback address and ssl is off"), "{said}");
+    home.nap(&["url", "--verify"]).ok();
+    home.nap(&["down"]).ok();
+    assert!(home.up().nap(&["url", "--verify"]).fails_with(1).contains("ssl is off"));
+}
