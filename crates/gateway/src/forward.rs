@@ -167,6 +167,9 @@ fn follow(scanner: &mut Scanner, record: &Record, bytes: &[u8]) {
     });
 }
 
+/// What moves a session's bytes, and all that does: whoever calls this does not know how. Another transport may take its
+/// place, one that hands the client's socket to the backend for instance, as long as the record is kept.
+///
 /// Forwards until either side has ended and the other has all it said, or the client is gone: the backend is then to
 /// be dropped, so that it learns by its next write that nobody reads. `greeting` is what the backend has said before.
 /// Gives back whether the client may still be reading: it has not closed its own side.
@@ -205,125 +208,4 @@ pub(crate) fn prepare_thread() {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sessions::Registry;
-    use nap_model::ids::BranchName;
-    use proptest::prelude::*;
-    use std::sync::Arc;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, duplex, split};
-
-    /// Both ends talk at once, through pipes of `room` bytes; the backend ends when it has heard the client's end.
-    async fn run(room: usize, greeting: Vec<u8>, asked: Vec<u8>, answered: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
-        let registry = Arc::new(Registry::default());
-        let entry = registry.add(BranchName::main(), "d".into(), "r".into(), "local".into());
-        let (mut client_side, client) = duplex(room);
-        let (mut backend_side, backend) = duplex(room);
-        let forwarding = forward(&mut client_side, &mut backend_side, greeting, entry.record());
-        let client = async {
-            let (mut reader, mut writer) = split(client);
-            let mut heard = Vec::new();
-            let write = async {
-                writer.write_all(&asked).await.unwrap();
-                writer.shutdown().await.unwrap();
-            };
-            let _ = tokio::join!(write, reader.read_to_end(&mut heard));
-            heard
-        };
-        let backend = async {
-            let (mut reader, mut writer) = split(backend);
-            let mut heard = Vec::new();
-            let _ = tokio::join!(writer.write_all(&answered), reader.read_to_end(&mut heard));
-            writer.shutdown().await.unwrap();
-            heard
-        };
-        let (_, heard_by_client, heard_by_backend) = tokio::join!(forwarding, client, backend);
-        (heard_by_client, heard_by_backend)
-    }
-
-    proptest! {
-        #[test]
-        fn every_byte_arrives_in_order(
-            room in 1usize..300,
-            greeting in prop::collection::vec(any::<u8>(), 0..500),
-            asked in prop::collection::vec(any::<u8>(), 0..2_000),
-            answered in prop::collection::vec(any::<u8>(), 0..2_000),
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-            let expected = [greeting.clone(), answered.clone()].concat();
-            let (client, backend) = runtime.block_on(run(room, greeting, asked.clone(), answered));
-            prop_assert_eq!(client, expected);
-            prop_assert_eq!(backend, asked);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_end_of_the_backend_ends_the_client() {
-        let registry = Arc::new(Registry::default());
-        let entry = registry.add(BranchName::main(), "d".into(), "r".into(), "local".into());
-        let (mut client_side, mut client) = duplex(100);
-        let (mut backend_side, mut backend) = duplex(100);
-        backend.write_all(b"last words").await.unwrap();
-        drop(backend);
-        assert!(forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()).await);
-        let mut heard = Vec::new();
-        client.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard, b"last words");
-    }
-
-    #[tokio::test]
-    async fn what_a_stream_holds_back_is_flushed() {
-        let registry = Arc::new(Registry::default());
-        let entry = registry.add(BranchName::main(), "d".into(), "r".into(), "local".into());
-        let (client_side, mut client) = duplex(100);
-        let (backend_side, mut backend) = duplex(100);
-        let (mut client_side, mut backend_side) = (BufStream::new(client_side), BufStream::new(backend_side));
-        let talking = async {
-            let mut heard = [0; 5];
-            client.read_exact(&mut heard).await.unwrap();
-            client.write_all(b"question").await.unwrap();
-            backend.read_exact(&mut [0; 8]).await.unwrap();
-            backend.write_all(b"answer").await.unwrap();
-            client.read_exact(&mut [0; 6]).await.unwrap();
-            drop((client, backend));
-            heard
-        };
-        let forwarding = forward(&mut client_side, &mut backend_side, b"hello".to_vec(), entry.record());
-        let both = async { tokio::join!(forwarding, talking) };
-        let (_, heard) = timeout(Duration::from_secs(10), both).await.expect("something is held back");
-        assert_eq!(&heard, b"hello");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_ended_and_reads_no_more_is_given_up() {
-        let registry = Arc::new(Registry::default());
-        let entry = registry.add(BranchName::main(), "d".into(), "r".into(), "local".into());
-        let (mut client_side, mut client) = duplex(100);
-        let (mut backend_side, mut backend) = duplex(1_000);
-        client.shutdown().await.unwrap();
-        backend.write_all(&[0; 1_000]).await.unwrap();
-        assert!(!forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()).await);
-    }
-
-    #[tokio::test]
-    async fn a_backend_that_talks_to_nobody_is_given_up() {
-        let registry = Arc::new(Registry::default());
-        let entry = registry.add(BranchName::main(), "d".into(), "r".into(), "local".into());
-        let (mut client_side, mut client) = duplex(100);
-        let (mut backend_side, mut backend) = duplex(100);
-        let talking = tokio::spawn(async move { while backend.write_all(b"more").await.is_ok() {} });
-        let killed = async {
-            client.read_exact(&mut [0; 1_000]).await.unwrap();
-            drop(client);
-        };
-        let forwarding = async {
-            let listens = forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()).await;
-            drop(backend_side);
-            listens
-        };
-        let both = async { tokio::join!(forwarding, killed) };
-        let (listens, ()) = timeout(Duration::from_secs(10), both).await.expect("it goes on for ever");
-        assert!(!listens);
-        talking.await.unwrap();
-    }
-}
+mod tests;

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 
 use crate::branches::Branches;
 use crate::client::{Client, Origin};
@@ -74,11 +74,17 @@ impl Workers {
 
 impl Worker {
     fn start<B: Branches>(number: usize, shared: Arc<Shared<B>>) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (jobs, mut given) = mpsc::unbounded_channel::<Counted>();
+        // A runtime of one thread is built on that thread; why it cannot be is told here.
+        let (failed, failure) = std::sync::mpsc::channel();
         std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
             prepare_thread();
-            LocalSet::new().block_on(&runtime, async move {
+            let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(failed.send(error)),
+            };
+            drop(failed);
+            runtime.block_on(async move {
                 while let Some(Counted { job, count }) = given.recv().await {
                     let shared = shared.clone();
                     tokio::task::spawn_local(async move {
@@ -92,7 +98,10 @@ impl Worker {
                 }
             });
         })?;
-        Ok(Self { jobs, connections: Arc::default() })
+        match failure.recv() {
+            Ok(error) => Err(error),
+            Err(_) => Ok(Self { jobs, connections: Arc::default() }),
+        }
     }
 }
 
