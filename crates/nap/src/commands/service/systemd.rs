@@ -146,7 +146,9 @@ pub(super) fn socket(facts: &Facts) -> Result<String, Failure> {
         text.push_str(&format!("ListenStream={}\n", SocketAddr::new(address, port)));
     }
     let socket_dir = facts.settings.unix_socket_directory.clone();
-    let socket_dir = socket_dir.or_else(|| default_socket_directory().filter(|dir| may_write(dir)).map(PathBuf::from));
+    // libpq says /var/run, of which systemd warns at each start: it wants what that leads to.
+    let real = |dir: &Path| dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let socket_dir = socket_dir.or_else(|| default_socket_directory().filter(|dir| may_write(dir)).map(real));
     if let Some(dir) = socket_dir {
         text.push_str(&format!("ListenStream={}\n", specifiers(&line(&dir.join(format!(".s.PGSQL.{port}")))?)));
     }
