@@ -107,7 +107,8 @@ fn unusable(error: &TlsError) -> Failure {
     let failure = Failure::from_error(FailureKind::Failed, error);
     let hint = match error {
         TlsError::KeyFile { file, fault: KeyFileFault::Access } => {
-            format!("chmod 600 {}", crate::output::quote::shell(&file.to_string_lossy()))
+            let file = crate::output::quote::shell(&file.to_string_lossy());
+            format!("chmod 600 {file} if it is the daemon's user's own; root's: chmod 640 and that user's group")
         }
         _ => "correct it, then `nap config reload`; with ssl = \"off\" no certificate is needed".to_owned(),
     };
