@@ -17,7 +17,7 @@ fn a_branchs_own_port_leads_to_it_and_moves_and_goes_with_it() {
     assert_eq!(home.psql_with(&at(&home, first, "postgres"), "show nap.branch").ok().trim(), "feat");
     assert!(home.psql_with(&at(&home, first, "postgres@main"), "select 1").fails_with(2).contains("feat"));
 
-    assert!(home.nap(&["set", "feat", &format!("port={}", home.port())]).fails_with(1).contains("is taken"));
+    assert!(home.nap(&["set", "feat", &format!("port={}", home.port())]).fails_with(1).contains("is the daemon's own"));
     assert!(home.nap(&["set", "feat", "port=0"]).fails_with(2).contains("port"));
     home.nap(&["set", "feat", &format!("port={second}")]).ok();
     assert_eq!(home.psql_with(&at(&home, second, "postgres"), "show nap.branch").ok().trim(), "feat");
