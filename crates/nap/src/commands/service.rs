@@ -163,7 +163,7 @@ fn refuse_foreign(path: &Path, home_line: &str) -> Result<bool, Failure> {
             "move it away first, if it is not needed",
         );
     }
-    if !text.lines().any(|line| line.trim() == home_line) {
+    if !text.lines().any(|line| line.trim_start() == home_line) {
         let message = format!("{} is the service of another home", path.display());
         return refused(
             message,

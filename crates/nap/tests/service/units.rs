@@ -66,7 +66,7 @@ fn systemd_finds_no_fault_with_the_units() {
 #[test]
 fn a_home_may_have_any_name_in_a_unit() {
     let home = home();
-    let odd = home.beside().join("a b%h \"c\" $d 'e' \\f & <g>");
+    let odd = home.beside().join("a b%h \"c\" $d 'e' \\f & <g> ");
     std::fs::create_dir(&odd).unwrap();
     std::fs::write(odd.join("nap.toml"), "port = 6543\n").unwrap();
     let nap = |arguments: &[&str]| {
@@ -86,11 +86,14 @@ fn a_home_may_have_any_name_in_a_unit() {
     assert!(start.contains(&format!("--home \"{}\"", as_written.replace('$', "$$"))), "{start}");
     assert!(text.contains(&format!("ReadWritePaths=\"{as_written}\"")), "{text}");
 
+    nap(&["service", "uninstall", "--system", "--directory", &at]).ok();
+    assert!(!units.join("napgres.service").exists(), "a blank at the end is of the name");
+
     nap(&["service", "install", "--manager", "launchd", "--user", "--directory", &at]).ok();
-    let read = "import plistlib, sys; print(plistlib.load(open(sys.argv[1], 'rb'))['ProgramArguments'][2])";
+    let read = "import plistlib, sys; print(plistlib.load(open(sys.argv[1], 'rb'))['ProgramArguments'][2] + '.')";
     let mut python = Command::new("python3");
     let said = Output::of(python.args(["-c", read]).arg(units.join("napgres.plist")));
-    assert_eq!(said.ok(), odd.display().to_string());
+    assert_eq!(said.ok(), format!("{}.", odd.display()));
 
     let broken = home.beside().join("two\nlines");
     let mut command = Command::new(home.nap_command(&[]).get_program());
