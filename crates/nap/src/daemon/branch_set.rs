@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use nap_control::Failure;
@@ -54,7 +54,7 @@ pub(crate) struct BranchSet {
     count: watch::Sender<usize>,
     rules: RwLock<RuleBook>,
     /// Of two reloads the one that read last must be in force.
-    reloading: Mutex<()>,
+    reloading: tokio::sync::Mutex<()>,
 }
 
 impl BranchSet {
@@ -76,7 +76,7 @@ impl BranchSet {
             tracing::error!(branch = broken.name, error = %broken.error, "this branch cannot be used");
         }
         let (entries, doors, rules) = (RwLock::default(), OnceLock::new(), RwLock::new(rules));
-        let (count, reloading) = (watch::Sender::new(0), Mutex::default());
+        let (count, reloading) = (watch::Sender::new(0), tokio::sync::Mutex::default());
         let set = Arc::new(Self { store, config, fleet, entries, doors, count, rules, reloading });
         for branch in branches.whole {
             set.take_on(branch)?;
@@ -139,7 +139,7 @@ impl BranchSet {
     }
 
     fn reload_rules_now(&self) -> Result<(), Problems> {
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.reloading.blocking_lock();
         let rules = RuleBook::load(self.store.home(), self.config.listens_beyond_loopback())
             .inspect_err(|problems| tracing::error!(%problems, "rules not reloaded: the old ones hold"))?;
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
@@ -147,8 +147,8 @@ impl BranchSet {
     }
 
     /// Changes the rules in force. A reload that began to read before would lose the change, so it is waited for.
-    fn change_rules(&self, change: impl FnOnce(&mut RuleBook)) {
-        let _no_reload = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn change_rules(&self, change: impl FnOnce(&mut RuleBook)) {
+        let _no_reload = self.reloading.lock().await;
         change(&mut self.rules.write().unwrap_or_else(PoisonError::into_inner));
     }
 

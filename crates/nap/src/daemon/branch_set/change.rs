@@ -40,7 +40,7 @@ impl BranchSet {
         let cloned = tokio::task::spawn_blocking(move || store.clone_branch(&parent_name, &name, id)).await;
         drop(hold);
         let new = cloned.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
-        self.change_rules(|rules| rules.inherit(&new.branch.record.name, from));
+        self.change_rules(|rules| rules.inherit(&new.branch.record.name, from)).await;
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
         Ok(new)
     }
@@ -78,7 +78,7 @@ impl BranchSet {
             return Err(store_failure(error));
         }
         // As long as it is among the branches no new one of its name can take on rules, which these are not.
-        self.change_rules(|rules| rules.forget(name));
+        self.change_rules(|rules| rules.forget(name)).await;
         self.change_entries(|entries| entries.remove(name));
         if let Some(doors) = self.doors() {
             doors.close(name);
