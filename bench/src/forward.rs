@@ -27,6 +27,9 @@ const QUICK_CLIENTS: [usize; 2] = [8, 32];
 const CONNECTING_CLIENTS: [usize; 2] = [1, 8];
 const RUN: Duration = Duration::from_secs(4);
 const QUICK_RUN: Duration = Duration::from_secs(3);
+/// A connection each takes long enough to be many in a second.
+const CONNECTING_RUN: Duration = Duration::from_secs(2);
+const QUICK_CONNECTING_RUN: Duration = Duration::from_secs(1);
 const COPY_MIB: u64 = 1024;
 const QUICK_COPY_MIB: u64 = 128;
 
@@ -34,21 +37,23 @@ pub(crate) fn run(common: &Common) -> Result<()> {
     let rounds = common.rounds.unwrap_or(ROUNDS);
     let ways = Ways::open(common, Account::of_servers()?)?;
     let time = if common.quick { QUICK_RUN } else { RUN };
-    let measure = |loads: Vec<Load>| -> Result<Vec<Measured>> {
+    let connecting_time = if common.quick { QUICK_CONNECTING_RUN } else { CONNECTING_RUN };
+    let measure = |loads: Vec<Load>, time| -> Result<Vec<Measured>> {
         loads.into_iter().map(|load| load.measure(&ways, rounds, time)).collect()
     };
-    let plain = measure(plain_loads(common.quick))?;
-    let tls = measure(if common.quick { Vec::new() } else { tls_loads() })?;
-    let connecting = measure(CONNECTING_CLIENTS.map(Load::connecting).to_vec())?;
+    let plain = measure(plain_loads(common.quick), time)?;
+    let tls = measure(if common.quick { Vec::new() } else { tls_loads() }, time)?;
+    let connecting = measure(CONNECTING_CLIENTS.map(Load::connecting).to_vec(), connecting_time)?;
     let mib = if common.quick { QUICK_COPY_MIB } else { COPY_MIB };
     let copied = copy(&ways, mib, rounds)?;
 
     let figures = figures(&plain, &tls, &connecting, &copied)?;
     let mut section = format!(
-        "{}, {}; medians of {rounds} rounds in turn, {} s each.\n\n",
+        "{}, {}; medians of {rounds} rounds in turn, {} s each ({} s of connections).\n\n",
         machine::line(ways.cluster()),
         ways.pgbouncer_version(),
-        time.as_secs()
+        time.as_secs(),
+        connecting_time.as_secs()
     );
     for (heading, measured) in
         [("sslmode=disable", &plain), ("sslmode=require", &tls), ("a connection each", &connecting)]

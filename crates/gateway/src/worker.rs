@@ -53,10 +53,11 @@ impl Drop for Count {
 pub(crate) struct Workers(Vec<Worker>);
 
 impl Workers {
-    /// One per core.
+    /// One for every two cores: the servers and mostly the clients are on this machine too, and want the others. The
+    /// fewer there are, the more is there to be done whenever one wakes (docs/benchmarks.md has the figures).
     pub(crate) fn start<B: Branches>(shared: &Arc<Shared<B>>) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        (0..cores).map(|number| Worker::start(number, shared.clone())).collect::<io::Result<_>>().map(Self)
+        (0..cores.div_ceil(2)).map(|number| Worker::start(number, shared.clone())).collect::<io::Result<_>>().map(Self)
     }
 
     /// Gives a job to the worker with the fewest connections.
