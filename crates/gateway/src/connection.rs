@@ -173,6 +173,7 @@ async fn let_in<B: Branches, S: ClientStream>(
     if let Some(reached) = arrival.admission.reached() {
         return Err(Ended::refused(reached.clone()));
     }
+    arrival.admission.introduced();
     let Startup { minor, parameters, protocol_options } = startup;
     let label = client.tls.as_ref().and_then(|session| session.branch_label.as_deref());
     let entrance = Entrance { door: arrival.door.as_ref(), label };

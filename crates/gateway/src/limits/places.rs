@@ -63,6 +63,11 @@ impl Admission {
         self.made_room()
     }
 
+    /// It has said who it is: those who say nothing make room first.
+    pub(crate) fn introduced(&self) {
+        self.member.renew();
+    }
+
     /// It has proved who it is, and keeps its place, unless that has just been given to somebody else.
     pub(crate) fn authenticated(&self) -> Result<(), LimitReached> {
         if self.member.leave() { Ok(()) } else { Err(self.made_room()) }

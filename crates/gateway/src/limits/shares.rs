@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -63,7 +64,8 @@ pub(super) enum Asked {
 pub(super) struct Member {
     shares: Shares,
     share: Share,
-    number: u64,
+    /// Written with the table locked.
+    number: AtomicU64,
     displaced: Arc<Notify>,
 }
 
@@ -80,7 +82,7 @@ impl Shares {
         table.change(share, |members| {
             members.insert(number, Waiting { since: Instant::now(), displaced: displaced.clone() })
         });
-        Member { shares: self.clone(), share, number, displaced }
+        Member { shares: self.clone(), share, number: number.into(), displaced }
     }
 
     /// Tells one to go, if it has been there for `grace`.
@@ -129,9 +131,25 @@ impl Member {
         self.displaced.notified().await;
     }
 
+    /// It has said something that makes sense: those who say nothing go before it.
+    pub(super) fn renew(&self) {
+        let mut table = self.shares.table();
+        table.last_number += 1;
+        let newest = table.last_number;
+        let number = self.number.load(Ordering::Relaxed);
+        table.change(self.share, |members| {
+            if let Some(waiting) = members.remove(&number) {
+                members.insert(newest, Waiting { since: Instant::now(), ..waiting });
+                self.number.store(newest, Ordering::Relaxed);
+            }
+        });
+    }
+
     /// It need not make room any more. `false`: it was told to already.
     pub(super) fn leave(&self) -> bool {
-        self.shares.table().change(self.share, |members| members.remove(&self.number)).is_some()
+        let mut table = self.shares.table();
+        let number = self.number.load(Ordering::Relaxed);
+        table.change(self.share, |members| members.remove(&number)).is_some()
     }
 }
 
@@ -173,6 +191,19 @@ mod tests {
         // Three of .9, two, and of the equals the one that came first.
         assert_eq!(gone, [1, 2, 0, 3, 4]);
         assert!(members.iter().all(|member| !member.leave()), "who was told to go knows it");
+        assert!(shares.is_empty());
+    }
+
+    #[test]
+    fn who_says_nothing_goes_before_who_does() {
+        let shares = Shares::default();
+        let members: Vec<_> = ["10.0.0.1", "10.0.0.2"].map(|from| shares.join(address(from))).into();
+        members[0].renew();
+        assert_eq!(shares.make_room(Duration::ZERO), Asked::Told);
+        assert!(is_told(&members[1]) && !is_told(&members[0]));
+        members[1].renew();
+        assert!(!members[1].leave(), "who was told to go stays told");
+        assert!(members[0].leave());
         assert!(shares.is_empty());
     }
 
