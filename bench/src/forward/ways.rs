@@ -23,8 +23,8 @@ pub(crate) const DIRECT: &str = "direct";
 pub(crate) const NAP: &str = "nap";
 pub(crate) const PGBOUNCER: &str = "PgBouncer";
 
-/// Room for the most clients and a few more, enough memory for the data, and no work of the servers' own in between.
-const SETTINGS: &str = "max_connections = 250\nshared_buffers = 256MB\nmax_wal_size = 8GB\nautovacuum = off\n";
+/// Room for the most clients twice, because PgBouncer keeps its backends; enough memory for the data, and no work of the servers' own in between.
+const SETTINGS: &str = "max_connections = 400\nshared_buffers = 256MB\nmax_wal_size = 8GB\nautovacuum = off\n";
 /// pgbench's: a million accounts.
 const SCALE: &str = "10";
 
