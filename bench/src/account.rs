@@ -59,8 +59,13 @@ impl Account {
 
 /// Runs to the end, which must be a good one; its standard output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
+    run_with_remarks(command).map(|(said, _)| said)
+}
+
+/// The same, and what it wrote to its standard error.
+pub(crate) fn run_with_remarks(command: &mut Command) -> Result<(String, String)> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    anyhow::ensure!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
+    anyhow::ensure!(output.status.success(), "{command:?}: {}\n{remarks}", output.status);
+    Ok((String::from_utf8_lossy(&output.stdout).trim_end().to_owned(), remarks))
 }

@@ -25,9 +25,9 @@ const CLIENTS: [usize; 4] = [1, 8, 32, 128];
 const QUICK_CLIENTS: [usize; 2] = [8, 32];
 /// Connections come one by one, and as fast as both cores can.
 const CONNECTING_CLIENTS: [usize; 2] = [1, 8];
-/// Backends that were just begun have cold caches, and PgBouncer keeps its own: that must not weigh.
-const RUN: Duration = Duration::from_secs(6);
-const QUICK_RUN: Duration = Duration::from_secs(4);
+/// Beyond the warm-up.
+const RUN: Duration = Duration::from_secs(4);
+const QUICK_RUN: Duration = Duration::from_secs(3);
 /// A connection each takes long enough to be many in a second.
 const CONNECTING_RUN: Duration = Duration::from_secs(2);
 const QUICK_CONNECTING_RUN: Duration = Duration::from_secs(1);

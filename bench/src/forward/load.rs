@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::account::run;
+use crate::account::run_with_remarks;
 use crate::contestants::Contestant;
 use crate::forward::ways::{DIRECT, NAP, PGBOUNCER, Way, Ways};
 use crate::race::{median_ms, race};
@@ -17,6 +17,10 @@ pub(crate) const TPC_B: &str = "tpcb-like";
 /// `sslmode`.
 pub(crate) const PLAIN: &str = "disable";
 const TLS: &str = "require";
+
+/// These first seconds do not count: each new backend reads the catalogs once, and PgBouncer has backends of the round
+/// before, which did.
+const WARM_UP_S: usize = 2;
 
 /// How pgbench sends its statements.
 #[derive(Debug, Clone, Copy)]
@@ -103,14 +107,13 @@ impl Contestant for Turn<'_> {
         let Load { script, protocol, clients, sslmode, connects } = *self.load;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (threads, clients) = (clients.min(cores).to_string(), clients.to_string());
-        let time = self.time.as_secs().to_string();
+        let warm_up = if connects { 0 } else { WARM_UP_S };
+        let time = (self.time.as_secs() as usize + warm_up).to_string();
         let mut arguments =
             vec!["-n", "-b", script, "-M", protocol.name(), "-c", &clients, "-j", &threads, "-T", &time];
-        if connects {
-            arguments.push("-C");
-        }
+        arguments.extend(if connects { ["-C"].as_slice() } else { &["-P", "1"] });
         let before = self.spent()?;
-        let said = run(&mut self.ways.client("pgbench", self.way, sslmode, &arguments))?;
+        let (said, progress) = run_with_remarks(&mut self.ways.client("pgbench", self.way, sslmode, &arguments))?;
         let transactions = number(&said, "number of transactions actually processed: ")?;
         if let (Some(before), Some(after)) = (before, self.spent()?) {
             self.costs.borrow_mut().push(Cost {
@@ -119,8 +122,17 @@ impl Contestant for Turn<'_> {
                 sleeps: (after.1 - before.1) / transactions,
             });
         }
-        Ok(Duration::from_secs_f64(1.0 / number(&said, "tps = ")?))
+        let tps = if connects { number(&said, "tps = ")? } else { steady(&progress)? };
+        Ok(Duration::from_secs_f64(1.0 / tps))
     }
+}
+
+/// Transactions per second once everything is warm, from what pgbench says each second.
+fn steady(progress: &str) -> Result<f64> {
+    let each = progress.lines().filter(|line| line.starts_with("progress: ")).map(|line| number(line, " s, "));
+    let warm = each.skip(WARM_UP_S).collect::<Result<Vec<f64>>>()?;
+    anyhow::ensure!(!warm.is_empty(), "no progress in what pgbench said:\n{progress}");
+    Ok(warm.iter().sum::<f64>() / warm.len() as f64)
 }
 
 impl Turn<'_> {
