@@ -90,7 +90,7 @@ impl Install {
             write(file)?;
         }
         let steps = manager.enable(&facts, &files);
-        let is_up = lock_holder(&context.home);
+        let is_up = lock_holder(&context.home).filter(|_| !(starts && manager.has_started(&facts, &files)));
         let (now, later): (Vec<Step>, Vec<Step>) =
             steps.into_iter().partition(|step| starts && !(step.starts_daemon && is_up.is_some()));
         for step in &now {

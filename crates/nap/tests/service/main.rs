@@ -2,6 +2,7 @@
 //! taken away again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+mod install;
 mod manager;
 mod notify;
 mod sockets;

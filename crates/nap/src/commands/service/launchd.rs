@@ -3,10 +3,11 @@
 use nap_control::Failure;
 
 use super::MARK;
+use super::manager::Step;
 use super::place::{Facts, line};
 use crate::daemon::DRAIN_BEYOND;
 
-pub(super) const LABEL: &str = "napgres";
+const LABEL: &str = "napgres";
 pub(super) const FILE: &str = "napgres.plist";
 
 pub(super) fn home_line(home: &str) -> String {
@@ -16,6 +17,16 @@ pub(super) fn home_line(home: &str) -> String {
 /// Where launchd keeps it.
 pub(super) fn domain(system: bool) -> String {
     if system { "system".to_owned() } else { format!("gui/{}", rustix::process::getuid().as_raw()) }
+}
+
+/// What launchd calls it.
+pub(super) fn target(system: bool) -> String {
+    format!("{}/{LABEL}", domain(system))
+}
+
+pub(super) fn launchctl(system: bool, words: &[&str], starts_daemon: bool) -> Step {
+    let more = format!("`launchctl print {}` says more", target(system));
+    Step::new(&[&["launchctl"], words].concat(), starts_daemon, &more)
 }
 
 /// The agent. If the daemon is killed its servers go on, and the next one takes them over.

@@ -23,11 +23,13 @@ pub(super) struct Step {
     words: Vec<String>,
     /// Whether it starts the daemon, which cannot be while another one is up.
     pub(super) starts_daemon: bool,
+    /// Where more is to be read when it fails.
+    more: String,
 }
 
 impl Step {
-    pub(super) fn new(words: &[&str], starts_daemon: bool) -> Self {
-        Self { words: words.iter().map(|word| (*word).to_owned()).collect(), starts_daemon }
+    pub(super) fn new(words: &[&str], starts_daemon: bool, more: &str) -> Self {
+        Self { words: words.iter().map(|word| (*word).to_owned()).collect(), starts_daemon, more: more.to_owned() }
     }
 
     /// As it is typed.
@@ -44,7 +46,7 @@ impl Step {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(failed().because(said).hint("`systemctl status napgres` and `journalctl -u napgres` say more"))
+        Err(failed().because(said).hint(self.more.as_str()))
     }
 }
 
@@ -107,8 +109,16 @@ impl Manager {
             Self::Systemd => systemd::enable(facts.system, files.len() > 1),
             Self::Launchd => {
                 let path = files.first().map(|file| file.path.display().to_string()).unwrap_or_default();
-                vec![Step::new(&["launchctl", "bootstrap", &launchd::domain(facts.system), &path], true)]
+                vec![launchd::launchctl(facts.system, &["bootstrap", &launchd::domain(facts.system), &path], true)]
             }
+        }
+    }
+
+    /// Whether what [`Self::enable`] starts has been started already: then that starts no second daemon.
+    pub(super) fn has_started(self, facts: &Facts, files: &[File]) -> bool {
+        match self {
+            Self::Systemd => systemd::is_active(facts.system, files.len() > 1).run().is_ok(),
+            Self::Launchd => false,
         }
     }
 
@@ -153,8 +163,7 @@ impl Manager {
         match self {
             Self::Systemd => systemd::disable(system, ours),
             Self::Launchd => {
-                let target = format!("{}/{}", launchd::domain(system), launchd::LABEL);
-                (vec![Step::new(&["launchctl", "bootout", &target], false)], Vec::new())
+                (vec![launchd::launchctl(system, &["bootout", &launchd::target(system)], false)], Vec::new())
             }
         }
     }

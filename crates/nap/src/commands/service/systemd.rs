@@ -205,14 +205,26 @@ fn argument(text: &str) -> String {
 }
 
 fn systemctl(system: bool, words: &[&str], starts_daemon: bool) -> Step {
-    let own: &[&str] = if system { &["systemctl"] } else { &["systemctl", "--user"] };
-    Step::new(&[own, words].concat(), starts_daemon)
+    let (own, more): (&[&str], _) = if system {
+        (&["systemctl"], "`systemctl status napgres` and `journalctl -u napgres` say more")
+    } else {
+        (&["systemctl", "--user"], "`systemctl --user status napgres` and `journalctl --user -u napgres` say more")
+    };
+    Step::new(&[own, words].concat(), starts_daemon, more)
 }
 
 /// With a socket, the service starts when somebody connects.
+fn unit_to_start(socket: bool) -> &'static str {
+    if socket { SOCKET } else { SERVICE }
+}
+
 pub(super) fn enable(system: bool, socket: bool) -> Vec<Step> {
-    let unit = if socket { SOCKET } else { SERVICE };
-    vec![systemctl(system, &["daemon-reload"], false), systemctl(system, &["enable", "--now", unit], true)]
+    let start = ["enable", "--now", unit_to_start(socket)];
+    vec![systemctl(system, &["daemon-reload"], false), systemctl(system, &start, true)]
+}
+
+pub(super) fn is_active(system: bool, socket: bool) -> Step {
+    systemctl(system, &["is-active", "--quiet", unit_to_start(socket)], false)
 }
 
 /// Before the files go, and after.
