@@ -7,6 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::clock::Clock;
 use crate::command::Output;
 use crate::ports::PortPair;
 use crate::postgres::{Install, pg_majors};
@@ -53,6 +54,13 @@ impl TestHomeBuilder {
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Every `nap`, and so the daemon and its servers, go by this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: &Clock) -> Self {
+        self.environment.extend(clock.environment().into_iter().map(|(name, value)| (name.to_owned(), value)));
         self
     }
 

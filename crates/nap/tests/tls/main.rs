@@ -11,4 +11,5 @@
 mod certificates;
 mod clients;
 mod handshakes;
+mod renewal;
 mod support;
