@@ -80,7 +80,8 @@ pub const SPECS: &[Spec] = {
             "sni_domains",
             "[\"localhost\"]",
             Reload,
-            "domains below which a host's name is a branch: `dev.localhost` is `dev`, over TLS",
+            "domains below which a host's name is a branch: `dev.localhost` is `dev`, over TLS. Of more than 200 branches, \
+             the certificate that Napgres makes names all only below a domain with a dot in it: `nap.localhost`",
         ),
         spec("run_as", "\"postgres\"", Restart, "the user that the daemon becomes when root starts it"),
         spec(

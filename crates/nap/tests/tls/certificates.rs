@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use nap_testkit::{Output, TestHome, eventually, process};
 use rustix::process::Signal;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::ParsedCertificate;
 
 use crate::support::{Authority, tls_url, write};
 
@@ -101,6 +104,27 @@ fn a_branch_can_be_verified_by_its_name_as_soon_as_it_is_there() {
         let said = Output::of(openssl.arg(tls(&home).join("server.crt")));
         assert!(said.ok().contains("does match"), "{said}");
     }
+}
+
+/// Of more branches than are named one by one, all can be verified there.
+#[test]
+fn below_a_domain_with_a_dot_clients_take_the_wildcard_for_every_branch() {
+    let home = up();
+    home.nap(&["config", "set", "sni_domains=[\"localhost\", \"nap.localhost\"]"]).ok();
+    let (host, certificate) = ("main.nap.localhost", tls(&home).join("server.crt"));
+    let names = names(&certificate);
+    assert!(names.contains("DNS:*.nap.localhost") && !names.contains(&format!("DNS:{host}")), "{names:?}");
+    let said =
+        Output::of(Command::new("openssl").args(["x509", "-noout", "-checkhost", host, "-in"]).arg(&certificate));
+    assert!(said.ok().contains("does match"), "{said}");
+    let server = CertificateDer::from_pem_file(&certificate).unwrap();
+    let rustls =
+        rustls::client::verify_server_name(&ParsedCertificate::try_from(&server).unwrap(), &host.try_into().unwrap());
+    assert_eq!(rustls, Ok(()));
+    let root = tls(&home).join("root.crt").display().to_string();
+    let url = tls_url(&home, "main", &[("sslmode", "verify-full"), ("sslrootcert", &root), ("hostaddr", "127.0.0.1")]);
+    let url = url.replace("@localhost:", &format!("@{host}:"));
+    assert_eq!(home.psql_with(&url, "show nap.branch").ok(), "main");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use nap_model::ids::BranchName;
 use nap_model::settings::Settings;
 
 /// Below a domain of one label each branch has a name in the certificate, up to this many: that is some 10 kB in each
-/// handshake. Who has more branches gives `sni_domains` a domain with a dot in it.
+/// handshake, where Java takes no message of more than 32 kB. Who has more branches gives `sni_domains` a domain with a
+/// dot in it.
 const BRANCHES_MAX: usize = 200;
 
 /// Names and addresses by which clients reach us. A domain of `sni_domains` stands for all branches below it. Most
@@ -18,6 +19,14 @@ pub(super) fn wanted(settings: &Settings, branches: &[BranchName]) -> BTreeSet<S
     let mut names = names(settings, &host);
     for domain in settings.sni_domains.iter().filter(|domain| !domain.contains('.')) {
         let below = |branch: &BranchName| format!("{branch}.{}", domain.to_ascii_lowercase());
+        if let Some(first) = branches.get(BRANCHES_MAX) {
+            tracing::warn!(
+                %domain,
+                from = %first,
+                "the certificate has a name for {BRANCHES_MAX} branches: give sni_domains a domain with a dot in it, \
+                 nap.localhost say, whose wildcard clients take for all"
+            );
+        }
         names.extend(branches.iter().take(BRANCHES_MAX).map(below));
     }
     names
