@@ -28,6 +28,11 @@ fn archive(home: &TestHome) -> Vec<u8> {
     for part in ["lib", "share"] {
         add(&mut tar, &format!("postgresql-x/{part}"), &root.join(part));
     }
+    // And its libpq among the system's libraries; the real ones carry their own.
+    if !root.join("lib/libpq.so.5").exists() {
+        tar.append_path_with_name(libpq_of(&root.join("lib/libpqwalreceiver.so")), "postgresql-x/lib/libpq.so.5")
+            .unwrap();
+    }
     tar.into_inner().unwrap().finish().unwrap()
 }
 
@@ -42,6 +47,13 @@ fn add(tar: &mut tar::Builder<GzEncoder<Vec<u8>>>, name: &str, directory: &Path)
             tar.append_path_with_name(&path, &name).unwrap();
         }
     }
+}
+
+/// The libpq that the system gives a module.
+fn libpq_of(module: &Path) -> PathBuf {
+    let said = Output::of(std::process::Command::new("ldd").arg(module));
+    let line = said.ok().lines().find_map(|line| line.trim_start().strip_prefix("libpq.so.5 => "));
+    PathBuf::from(line.unwrap_or_else(|| panic!("{said}")).split(" (").next().unwrap())
 }
 
 fn path_of(home: &TestHome, minor: u16) -> String {
@@ -137,7 +149,11 @@ fn slow_a_fetched_postgres_runs_a_branch() {
     assert_eq!(home.psql("main", "select 1").ok(), "1");
     let server = std::fs::read_link(format!("/proc/{}/exe", home.server_pid("main").unwrap())).unwrap();
     assert!(server.starts_with(bin), "{}", server.display());
-    home.psql("main", "load 'libpqwalreceiver'").ok();
+    // Where the system has a libpq too, only a look at what was loaded tells them apart.
+    let said = home.psql("main", "load 'libpqwalreceiver'; select pg_read_file('/proc/self/maps')");
+    let own = Path::new(bin).with_file_name("lib").join("libpq.so.5").display().to_string();
+    let libpqs: Vec<&str> = said.ok().lines().filter(|line| line.contains("libpq.so")).collect();
+    assert!(!libpqs.is_empty() && libpqs.iter().all(|line| line.ends_with(&own)), "{own}: {libpqs:?}");
 
     let list = home.nap(&["pg", "list", "--json"]).json();
     let ours = list["found"].as_array().unwrap().iter().find(|found| found["directory"] == bin).unwrap();
