@@ -83,17 +83,24 @@ postgres_packages() {
 
 # PostgreSQL's programs, without a server of the system's own being made or started.
 install_postgres() {
-    if [ "$(package_manager)" = apt-get ]; then
-        # Debian's package makes a cluster on port 5432 and starts it, unless it is told not to beforehand.
-        local settings=/etc/postgresql-common/createcluster.d
-        if ! grep -qs '^create_main_cluster' "$settings"/*.conf; then
-            as_root mkdir -p "$settings"
-            echo 'create_main_cluster = false' | as_root tee "$settings/napgres.conf" >/dev/null
-        fi
-    fi
+    local installs=(install_packages)
+    [ "$(package_manager)" != apt-get ] || installs=(without_debians_cluster install_packages)
     # shellcheck disable=SC2046 # words on purpose: one package each
-    install_packages $(postgres_packages)
+    "${installs[@]}" $(postgres_packages)
 }
+
+# Debian's package makes a cluster on port 5432 and starts it, unless it is told not to beforehand. It is told so for as
+# long as COMMAND… runs, and no longer: whoever installs a PostgreSQL later wants that cluster.
+without_debians_cluster() ( # COMMAND…
+    ours=/etc/postgresql-common/createcluster.d/napgres.conf
+    # What the user has said of it holds.
+    if ! grep -ls '^create_main_cluster' "${ours%/*}"/*.conf | grep -vxF "$ours" >/dev/null; then
+        trap 'as_root rm -f "$ours"' EXIT
+        as_root mkdir -p "${ours%/*}"
+        echo 'create_main_cluster = false' | as_root tee "$ours" >/dev/null
+    fi
+    "$@"
+)
 
 # A Rust toolchain that is new enough, on the PATH of this shell or where rustup puts it. In the root of the clone.
 find_cargo() {
