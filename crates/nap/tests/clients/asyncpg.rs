@@ -7,6 +7,7 @@ pub(crate) const ASYNCPG: Client = Client {
     program: |_| program::python("asyncpg_program.py"),
     writes: r#"asyncpg.connect(server_settings={"branch": "feat"})"#,
     cannot: &[("channel_binding", "it knows SCRAM without channel binding only"), ("keywords", "it takes URLs")],
+    needs: &[],
 };
 
 #[test]

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::program::Program;
+
 /// A client.
 pub(crate) struct Client {
     /// Its name.
@@ -13,6 +15,18 @@ pub(crate) struct Client {
     pub(crate) writes: &'static str,
     /// The cases that it cannot do, each with the reason.
     pub(crate) cannot: &'static [(&'static str, &'static str)],
+    /// The cases that not every run can play.
+    pub(crate) needs: &'static [Needs],
+}
+
+/// A case, and what must be there for it.
+pub(crate) struct Needs {
+    /// The case.
+    pub(crate) case: &'static str,
+    /// What it needs: for the docs.
+    pub(crate) what: &'static str,
+    /// Whether that is here.
+    pub(crate) is_here: fn(&mut Program) -> bool,
 }
 
 impl Client {

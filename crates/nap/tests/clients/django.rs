@@ -7,10 +7,11 @@ pub(crate) const DJANGO: Client = Client {
     program: |_| program::python("django_program.py"),
     writes: r#"DATABASES = {"default": {"USER": "alice@feat", …}}"#,
     cannot: &[
-        ("parameter", "it sends no startup parameter of the user's own"),
+        ("parameter", "libpq below it sends no startup parameter of the user's own"),
+        ("url_parameter", "libpq below it sends no startup parameter of the user's own"),
         ("keywords", "it takes a dictionary, or a URL by dj-database-url"),
-        ("environment", "it takes its settings only"),
     ],
+    needs: &[],
 };
 
 #[test]

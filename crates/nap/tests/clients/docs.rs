@@ -3,19 +3,28 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::cases::CASES;
-use crate::client::CLIENTS;
+use crate::cases::{Case, DEEDS, STRINGS, Transport, WAYS, all};
+use crate::client::{CLIENTS, Client};
 
 const BEGINNING: &str = "# Clients\n\n\
-    Every client here is driven through every case by `./test`, over TCP with SCRAM where the case says nothing else. This page\n\
-    is generated from the list of cases and from what is said of each client (`crates/nap/tests/clients/`).\n\n";
+    Every client here is driven through every case by `./test`. This page is generated from the list of cases and from what is\n\
+    said of each client (`crates/nap/tests/clients/`). The transports: TCP in the clear with SCRAM; TLS with SCRAM and\n\
+    `sslmode=verify-full`, or what the client has for it; a Unix socket without a password.\n\n";
 
 #[test]
 fn the_page_on_clients_is_what_is_tested() {
     let mut page = BEGINNING.to_owned();
     how_each_names_a_branch(&mut page);
-    table(&mut page);
+    page.push_str(
+        "\n## Ways to a branch\n\nEach while the server is asleep, while it is waking, and while it is awake.\n\n",
+    );
+    table(&mut page, WAYS);
+    page.push_str("\n## What is done there\n\n");
+    table(&mut page, DEEDS);
+    page.push_str("\n## How the way is written down\n\n");
+    table(&mut page, STRINGS);
     reasons(&mut page);
+    needs(&mut page);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/clients.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &page).unwrap();
@@ -32,34 +41,52 @@ fn how_each_names_a_branch(page: &mut String) {
     }
 }
 
-fn table(page: &mut String) {
-    page.push_str("\n## What is tested\n\n|  |");
+fn table(page: &mut String, cases: &[Case]) {
+    page.push_str("|  | over |");
     CLIENTS.iter().for_each(|client| write!(page, " {} |", client.name).unwrap());
-    write!(page, "\n|---|{}\n", "---|".repeat(CLIENTS.len())).unwrap();
-    for case in CASES {
-        write!(page, "| {} |", case.says).unwrap();
+    write!(page, "\n|---|---|{}\n", "---|".repeat(CLIENTS.len())).unwrap();
+    for case in cases {
+        let over: Vec<&str> = case.over.iter().copied().map(Transport::name).collect();
+        write!(page, "| {} | {} |", case.says, over.join(", ")).unwrap();
         for client in CLIENTS {
-            page.push_str(if client.cannot(case.name).is_some() { " – |" } else { " yes |" });
+            let needs = client.needs.iter().any(|needs| needs.case == case.name);
+            page.push_str(match client.cannot(case.name) {
+                Some(_) => " – |",
+                None if needs => " yes, if |",
+                None => " yes |",
+            });
         }
         page.push('\n');
     }
 }
 
+/// What a case says, from its name.
+fn says(client: &Client, name: &str) -> &'static str {
+    all().find(|case| case.name == name).unwrap_or_else(|| panic!("{}: no case {name}", client.name)).says
+}
+
 fn reasons(page: &mut String) {
     page.push_str("\n## Why not\n\nWhat stands as – above is what the client cannot do, against any server.\n");
-    for client in CLIENTS {
+    for client in CLIENTS.iter().filter(|client| !client.cannot.is_empty()) {
         writeln!(page, "\n{}:\n", client.name).unwrap();
         let mut told: Vec<&str> = Vec::new();
-        for (name, reason) in client.cannot {
-            assert!(CASES.iter().any(|case| case.name == *name), "{}: no case {name}", client.name);
+        for (_, reason) in client.cannot {
             if told.contains(reason) {
                 continue;
             }
             told.push(reason);
-            let same = client.cannot.iter().filter(|(_, other)| other == reason).map(|(name, _)| *name);
-            let cases = CASES.iter().filter(|case| same.clone().any(|name| name == case.name));
-            let says: Vec<&str> = cases.map(|case| case.says).collect();
-            writeln!(page, "- {reason} ({})", says.join("; ")).unwrap();
+            let same = client.cannot.iter().filter(|(_, other)| other == reason);
+            let cases: Vec<&str> = same.map(|(name, _)| says(client, name)).collect();
+            writeln!(page, "- {reason} ({})", cases.join("; ")).unwrap();
+        }
+    }
+}
+
+fn needs(page: &mut String) {
+    page.push_str("\n## If\n\nWhat a run of `./test` plays only where it can be had.\n\n");
+    for client in CLIENTS {
+        for needs in client.needs {
+            writeln!(page, "- {}: {} ({})", client.name, needs.what, says(client, needs.case)).unwrap();
         }
     }
 }

@@ -7,14 +7,15 @@ pub(crate) const DRIZZLE: Client = Client {
     program: |_| program::node("drizzle_program.cjs"),
     writes: r#"drizzle({ connection: { options: '-c nap.branch=feat' } })"#,
     cannot: &[
-        ("parameter", "it sends no startup parameter of the user's own"),
-        ("channel_binding", "as node-postgres, which it drives"),
+        ("parameter", "node-postgres below it sends no startup parameter of the user's own"),
+        ("url_parameter", "node-postgres below it sends no startup parameter of the user's own"),
         (
             "url_percent_database",
             "it leaves `%2F`, `%3F`, `%23` and `%40` of a database's name as they are: write `@` itself",
         ),
         ("keywords", "it takes URLs"),
     ],
+    needs: &[],
 };
 
 #[test]

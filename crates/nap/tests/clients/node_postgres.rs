@@ -8,13 +8,14 @@ pub(crate) const NODE_POSTGRES: Client = Client {
     writes: r#"new Client({ options: '-c nap.branch=feat' })"#,
     cannot: &[
         ("parameter", "it sends no startup parameter of the user's own"),
-        ("channel_binding", "`enableChannelBinding` uses it when it can, and cannot require it"),
+        ("url_parameter", "it sends no startup parameter of the user's own"),
         (
             "url_percent_database",
             "it leaves `%2F`, `%3F`, `%23` and `%40` of a database's name as they are: write `@` itself",
         ),
         ("keywords", "it takes URLs"),
     ],
+    needs: &[],
 };
 
 #[test]

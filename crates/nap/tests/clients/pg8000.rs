@@ -7,9 +7,11 @@ pub(crate) const PG8000: Client = Client {
     program: |_| program::python("pg8000_program.py"),
     writes: r#"pg8000.dbapi.connect(startup_params={"branch": "feat"})"#,
     cannot: &[
-        ("channel_binding", "it binds the channel by itself when it can, and cannot be told to require it"),
         ("url", "it takes arguments, no URL"),
         ("url_verify", "it takes arguments, no URL"),
+        ("url_socket", "it takes arguments, no URL"),
+        ("url_option", "it takes arguments, no URL"),
+        ("url_parameter", "it takes arguments, no URL"),
         ("url_percent", "it takes arguments, no URL"),
         ("url_percent_database", "it takes arguments, no URL"),
         ("keywords", "it takes arguments, no URL"),
@@ -17,6 +19,7 @@ pub(crate) const PG8000: Client = Client {
         ("cancel", "it has no way to cancel"),
         ("pipeline", "it sends one query at a time"),
     ],
+    needs: &[],
 };
 
 #[test]

@@ -1,4 +1,6 @@
-use crate::client::Client;
+use serde_json::json;
+
+use crate::client::{Client, Needs};
 use crate::program;
 use crate::story;
 
@@ -8,13 +10,20 @@ pub(crate) const PGJDBC: Client = Client {
     writes: "jdbc:postgresql://localhost/shop?options=-c%20nap.branch=feat",
     cannot: &[
         ("parameter", "it sends no startup parameter of the user's own"),
-        ("own_socket", "Java's own sockets are TCP"),
-        ("unix_socket", "Java's own sockets are TCP"),
-        ("channel_binding", "the version in Debian 12 (42.5) does not know it"),
+        ("url_parameter", "it sends no startup parameter of the user's own"),
         ("url", "it takes JDBC URLs"),
         ("url_verify", "it takes JDBC URLs"),
-        ("environment", "it reads no environment"),
+        ("url_socket", "it takes JDBC URLs"),
+        ("environment", "of the environment it reads only where a password file and a service file are"),
     ],
+    needs: &[Needs {
+        case: "channel_binding",
+        what: "pgjdbc 42.7.4 or newer, which has `channelBinding` (Debian 12 has 42.5)",
+        is_here: |program| {
+            program.send(&json!({ "do": "knows", "property": "channelBinding" }));
+            program.receive()["knows"] == true
+        },
+    }],
 };
 
 #[test]

@@ -8,10 +8,12 @@ pub(crate) const POSTGRESJS: Client = Client {
     writes: r#"postgres({ connection: { branch: 'feat' } })"#,
     cannot: &[
         ("channel_binding", "it knows SCRAM without channel binding only"),
-        ("url_verify", "it reads no `sslrootcert` in a URL"),
+        ("url_verify", "it passes `sslrootcert` of a URL on to the server, as a setting"),
+        ("url_socket", "it passes `host` of a URL's query on to the server: give the directory as its argument `host`"),
         ("url_percent_database", "it does not decode the database's name: write `@` itself"),
         ("keywords", "it takes URLs"),
     ],
+    needs: &[],
 };
 
 #[test]

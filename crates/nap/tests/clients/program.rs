@@ -1,10 +1,11 @@
 //! A client's program: it reads a line of JSON with a request and writes a line of JSON with the answer.
 
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use nap_testkit::is_full_run;
+use nap_testkit::{is_full_run, is_root};
 use serde_json::Value;
 
 /// Where the programs in other languages are.
@@ -34,13 +35,23 @@ pub(crate) fn node(file: &str) -> Option<Command> {
     Some(command)
 }
 
-/// A program in Java, compiled on its way. Names below localhost are resolved by `hosts`, as not every machine does.
+/// A program in Java. Names below localhost are resolved by `hosts`, as not every machine does.
 pub(crate) fn java(file: &str, hosts: &Path) -> Option<Command> {
     // "none": there is no package of it for this system, which ./test says.
     let classes = installed("NAP_TEST_JAVA_CLASSES").filter(|classes| classes != "none")?;
+    // Compiled first: the driver finds no classes of a program that is run from its source.
+    let compiled = hosts.with_file_name("classes");
+    let mut compiler = Command::new("javac");
+    compiler
+        .args(["-cp", &classes, "-d"])
+        .arg(&compiled)
+        .arg("-sourcepath")
+        .arg(directory())
+        .arg(directory().join(file));
+    assert!(compiler.status().expect("javac").success(), "{compiler:?}");
     let mut command = Command::new("java");
     command.arg(format!("-Djdk.net.hosts.file={}", hosts.display())).arg("-XX:TieredStopAtLevel=1");
-    command.args(["-cp", &classes]).arg(directory().join(file));
+    command.args(["-cp", &format!("{}:{classes}", compiled.display())]).arg(file.trim_end_matches(".java"));
     Some(command)
 }
 
@@ -49,6 +60,26 @@ pub(crate) fn rust(name: &str) -> Option<Command> {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--exact", "serve::a_program", "--nocapture"]).env(crate::serve::VARIABLE, name);
     Some(command)
+}
+
+/// Where names below localhost lead nowhere: the same program, in a namespace of mounts in which they are in /etc/hosts.
+pub(crate) fn with_names(command: Command, hosts: &Path) -> Command {
+    if names_lead_here() {
+        return command;
+    }
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(if is_root() { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] });
+    wrapped.args(["--propagation", "private", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+    wrapped.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        wrapped.env(name, value.expect("nothing is taken away"));
+    }
+    wrapped
+}
+
+/// Whether the system knows the names below localhost.
+fn names_lead_here() -> bool {
+    ("feat.localhost", 0).to_socket_addrs().is_ok()
 }
 
 /// A program that runs. Dropping it ends it.

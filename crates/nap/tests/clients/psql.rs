@@ -1,4 +1,6 @@
-use crate::client::Client;
+use nap_testkit::pg_majors;
+
+use crate::client::{Client, Needs};
 use crate::program;
 use crate::story;
 
@@ -7,9 +9,14 @@ pub(crate) const PSQL: Client = Client {
     program: |_| program::rust("psql"),
     writes: r#"psql shop@feat"#,
     cannot: &[
-        ("parameter", "it sends no startup parameter of the user's own"),
-        ("pipeline", "its `\\startpipeline` came with PostgreSQL 18"),
+        ("parameter", "libpq sends no startup parameter of the user's own"),
+        ("url_parameter", "libpq sends no startup parameter of the user's own"),
     ],
+    needs: &[Needs {
+        case: "pipeline",
+        what: "psql 18 or newer, which has `\\startpipeline`",
+        is_here: |_| pg_majors()[0].major >= 18,
+    }],
 };
 
 #[test]

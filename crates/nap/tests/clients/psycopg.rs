@@ -6,7 +6,11 @@ pub(crate) const PSYCOPG: Client = Client {
     name: "psycopg 3",
     program: |_| program::python("psycopg_program.py"),
     writes: r#"psycopg.connect(dbname="shop@feat")"#,
-    cannot: &[("parameter", "it sends no startup parameter of the user's own")],
+    cannot: &[
+        ("parameter", "libpq sends no startup parameter of the user's own"),
+        ("url_parameter", "libpq sends no startup parameter of the user's own"),
+    ],
+    needs: &[],
 };
 
 #[test]

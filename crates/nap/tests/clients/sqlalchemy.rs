@@ -6,7 +6,12 @@ pub(crate) const SQLALCHEMY: Client = Client {
     name: "SQLAlchemy",
     program: |_| program::python("sqlalchemy_program.py"),
     writes: r#"URL.create("postgresql+psycopg", database="shop@feat")"#,
-    cannot: &[("parameter", "it sends no startup parameter of the user's own"), ("keywords", "it takes URLs")],
+    cannot: &[
+        ("parameter", "libpq below it sends no startup parameter of the user's own"),
+        ("url_parameter", "libpq below it sends no startup parameter of the user's own"),
+        ("keywords", "it takes URLs"),
+    ],
+    needs: &[],
 };
 
 #[test]

@@ -4,17 +4,17 @@ use crate::story;
 
 pub(crate) const SQLX: Client = Client {
     name: "sqlx",
-    program: |_| program::rust("sqlx"),
+    program: |hosts| program::rust("sqlx").map(|program| program::with_names(program, hosts)),
     writes: r#"PgConnectOptions::new().options([("nap.branch", "feat")])"#,
     cannot: &[
-        ("endpoint", "it writes options as `-c NAME=VALUE` only"),
         ("parameter", "it sends no startup parameter of the user's own"),
-        ("server_name", "it looks the host up by the system alone, and not every system knows `feat.localhost`"),
+        ("url_parameter", "it sends no startup parameter of the user's own"),
         ("channel_binding", "it knows SCRAM without channel binding only"),
         ("keywords", "it takes URLs"),
         ("cancel", "it has no way to cancel"),
         ("pipeline", "it sends one query at a time"),
     ],
+    needs: &[],
 };
 
 #[test]

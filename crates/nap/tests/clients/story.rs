@@ -1,69 +1,148 @@
 //! A client goes through all cases.
 
-use nap_testkit::Bystander;
+use std::time::{Duration, Instant};
+
+use nap_testkit::{Bystander, TestHome};
 use serde_json::{Value, json};
 
-use crate::cases::CASES;
+use crate::cases::{Case, DEEDS, STRINGS, Scene, WAYS};
 use crate::client::Client;
 use crate::program::Program;
 use crate::stage::{COPIED, LARGE, PIPELINED, Stage};
+
+/// How long all have to come while a start is held up: seconds of hashing, where a client does it in Python.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Plays all cases that the client can do; says all that went wrong, not only the first.
 pub(crate) fn play(client: &Client) {
     let stage = Stage::set();
     let Some(command) = (client.program)(&stage.hosts()) else { return };
-    let mut program = Program::start(command, &[]);
     let main = Bystander::watch(&stage.home, "main");
-    let mut wrong = Vec::new();
-    for case in CASES.iter().filter(|case| client.cannot(case.name).is_none()) {
-        if case.name == "default_branch" && wrong.is_empty() {
-            main.was_not_woken(client.name);
-        }
-        let answer = match case.name {
-            "environment" => {
-                let command = (client.program)(&stage.hosts()).unwrap();
-                ask(&mut Program::start(command, &stage.environment()), &stage.request(case.name))
-            }
-            "waking" => while_it_wakes(&stage, &mut program),
-            "asleep" | "awake" => as_it_is(&stage, &mut program, case.name),
-            name => ask(&mut program, &stage.request(name)),
+    let mut play = Play { client, program: Program::start(command, &[]), stage: &stage, wrong: Vec::new() };
+    let ways = play.scenes(WAYS);
+    play.asleep(&ways);
+    play.waking(&ways);
+    play.awake(&ways);
+    play.strings();
+    let (default, deeds): (Vec<Scene>, _) =
+        play.scenes(DEEDS).into_iter().partition(|scene| scene.case == "default_branch");
+    play.each(&deeds);
+    if play.wrong.is_empty() {
+        main.was_not_woken(client.name);
+    }
+    play.each(&default);
+    assert!(play.wrong.is_empty(), "{}:\n{}", client.name, play.wrong.join("\n"));
+}
+
+struct Play<'a> {
+    client: &'a Client,
+    program: Program,
+    stage: &'a Stage,
+    wrong: Vec<String>,
+}
+
+impl Play<'_> {
+    /// What of these cases the client can do here.
+    fn scenes(&mut self, cases: &[Case]) -> Vec<Scene> {
+        let (client, program) = (self.client, &mut self.program);
+        let can = |case: &&Case| {
+            let needs = client.needs.iter().find(|needs| needs.case == case.name);
+            client.cannot(case.name).is_none() && needs.is_none_or(|needs| (needs.is_here)(program))
         };
-        if let Err(what) = check(case.name, &answer) {
-            wrong.push(format!("{}: {what}: {answer}", case.name));
+        cases.iter().filter(can).flat_map(Case::scenes).collect()
+    }
+
+    fn ask(&mut self, scene: Scene) -> Value {
+        ask(&mut self.program, &self.stage.request(scene))
+    }
+
+    fn check(&mut self, scene: Scene, state: &str, answer: &Value) {
+        if let Err(what) = check(scene.case, answer) {
+            self.wrong.push(format!("{scene}{state}: {what}: {answer}"));
         }
     }
-    assert!(wrong.is_empty(), "{}:\n{}", client.name, wrong.join("\n"));
+
+    /// Each wakes the server, by itself and once.
+    fn asleep(&mut self, ways: &[Scene]) {
+        let home = &self.stage.home;
+        let mut wakes = home.wakes("feat");
+        for scene in ways {
+            home.sleep("feat");
+            let answer = self.ask(*scene);
+            self.check(*scene, ", asleep", &answer);
+            let woken = home.wakes("feat") - wakes;
+            wakes += woken;
+            if woken != 1 {
+                self.wrong.push(format!("{scene}, asleep: woken {woken} times"));
+            }
+        }
+    }
+
+    /// All come and wait while the server is in the middle of its start, which is one for all of them.
+    fn waking(&mut self, ways: &[Scene]) {
+        let home = &self.stage.home;
+        let held = home.hold_starts("feat");
+        let before = home.put_to_sleep("feat");
+        let requests: Vec<Value> = ways.iter().map(|scene| self.stage.request(*scene)).collect();
+        self.program.send(&json!({ "do": "together", "requests": requests }));
+        home.wait_start_is_held("feat");
+        let waited = how_many_wait(home, ways.len());
+        held.release();
+        let answers = self.program.receive();
+        for (number, scene) in ways.iter().enumerate() {
+            self.check(*scene, ", waking", &answers["answers"][number]);
+        }
+        if (waited, home.wakes("feat")) != (ways.len(), before + 1) {
+            self.wrong.push(format!("waking: {waited} of {} waited for the one start", ways.len()));
+        }
+    }
+
+    /// Nothing is started for them.
+    fn awake(&mut self, ways: &[Scene]) {
+        let home = &self.stage.home;
+        home.nap(&["wake", "feat"]).ok();
+        let before = home.wakes("feat");
+        for scene in ways {
+            let answer = self.ask(*scene);
+            self.check(*scene, ", awake", &answer);
+        }
+        assert_eq!(home.wakes("feat"), before, "awake");
+    }
+
+    fn strings(&mut self) {
+        for scene in self.scenes(STRINGS) {
+            let answer = if scene.case == "environment" {
+                let command = (self.client.program)(&self.stage.hosts()).expect("as before");
+                ask(&mut Program::start(command, &self.stage.environment()), &self.stage.request(scene))
+            } else {
+                self.ask(scene)
+            };
+            self.check(scene, "", &answer);
+        }
+    }
+
+    fn each(&mut self, scenes: &[Scene]) {
+        for scene in scenes {
+            let answer = self.ask(*scene);
+            self.check(*scene, "", &answer);
+        }
+    }
+}
+
+/// How many wait for the server in the end. Those who are refused at once are seen by their answers.
+fn how_many_wait(home: &TestHome, all: usize) -> usize {
+    let started = Instant::now();
+    loop {
+        let waiting =
+            home.branch("feat").expect("the branch")["status"]["waiting"].as_u64().expect("a number") as usize;
+        if waiting == all || started.elapsed() > PATIENCE {
+            return waiting;
+        }
+    }
 }
 
 fn ask(program: &mut Program, request: &Value) -> Value {
     program.send(request);
-    program.receive()
-}
-
-/// The server sleeps and is woken once, or is awake and stays so.
-fn as_it_is(stage: &Stage, program: &mut Program, case: &str) -> Value {
-    let home = &stage.home;
-    let (before, wakes) = match case {
-        "asleep" => (home.put_to_sleep("feat"), 1),
-        _ => {
-            home.nap(&["wake", "feat"]).ok();
-            (home.wakes("feat"), 0)
-        }
-    };
-    let answer = ask(program, &stage.request(case));
-    assert_eq!(home.wakes("feat"), before + wakes, "{case}");
-    answer
-}
-
-/// The client comes, and while it waits the server is in the middle of its start.
-fn while_it_wakes(stage: &Stage, program: &mut Program) -> Value {
-    let home = &stage.home;
-    let held = home.hold_starts("feat");
-    home.put_to_sleep("feat");
-    program.send(&stage.request("waking"));
-    home.wait_start_is_held("feat");
-    assert_eq!(home.state("feat"), "waking");
-    held.release();
     program.receive()
 }
 

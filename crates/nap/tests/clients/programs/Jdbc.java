@@ -1,3 +1,5 @@
+import com.google.gson.JsonArray;
+import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import java.io.BufferedReader;
@@ -12,8 +14,13 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Properties;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.postgresql.PGConnection;
+import org.postgresql.PGProperty;
 import org.postgresql.util.PSQLException;
 import org.postgresql.util.ServerErrorMessage;
 
@@ -23,14 +30,35 @@ public class Jdbc {
         BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = input.readLine(); line != null; line = input.readLine()) {
             JsonObject request = JsonParser.parseString(line).getAsJsonObject();
-            JsonObject answer = new JsonObject();
-            try {
-                answer(request, answer);
-            } catch (Exception error) {
-                answer.addProperty("failed", error.toString());
-            }
-            System.out.println(answer);
+            System.out.println(text(request, "do").equals("together") ? together(request) : answer(request));
         }
+    }
+
+    static JsonObject answer(JsonObject request) {
+        JsonObject answer = new JsonObject();
+        try {
+            answer(request, answer);
+        } catch (Exception error) {
+            answer.addProperty("failed", error.toString());
+        }
+        return answer;
+    }
+
+    /** Answers to requests that are all on their way at once. */
+    static JsonObject together(JsonObject request) throws Exception {
+        var threads = Executors.newCachedThreadPool();
+        List<Future<JsonObject>> asked = new ArrayList<>();
+        for (JsonElement one : request.getAsJsonArray("requests")) {
+            asked.add(threads.submit(() -> answer(one.getAsJsonObject())));
+        }
+        JsonArray answers = new JsonArray();
+        for (Future<JsonObject> one : asked) {
+            answers.add(one.get());
+        }
+        threads.shutdown();
+        JsonObject all = new JsonObject();
+        all.add("answers", answers);
+        return all;
     }
 
     static void answer(JsonObject request, JsonObject answer) throws Exception {
@@ -42,6 +70,7 @@ public class Jdbc {
             case "copy" -> copy(request, answer);
             case "pipeline" -> pipeline(request, answer);
             case "large" -> large(request, answer);
+            case "knows" -> answer.addProperty("knows", PGProperty.forName(text(request, "property")) != null);
             default -> throw new IllegalArgumentException(text(request, "do"));
         }
     }
@@ -60,12 +89,20 @@ public class Jdbc {
                 properties.setProperty(name, text(request, name));
             }
         }
+        properties.setProperty("sslmode", request.has("root_certificate") ? "verify-full" : "disable");
         if (request.has("root_certificate")) {
-            properties.setProperty("sslmode", "verify-full");
             properties.setProperty("sslrootcert", text(request, "root_certificate"));
         }
+        if (request.has("channel_binding")) {
+            properties.setProperty("channelBinding", text(request, "channel_binding"));
+        }
+        if (request.has("socket_file")) {
+            properties.setProperty("socketFactory", UnixSockets.class.getName());
+            properties.setProperty("socketFactoryArg", text(request, "socket_file"));
+        }
         String database = URLEncoder.encode(text(request, "database"), StandardCharsets.UTF_8);
-        String url = "jdbc:postgresql://" + text(request, "host") + ":" + text(request, "port") + "/" + database;
+        String host = request.has("socket_file") ? "localhost" : text(request, "host");
+        String url = "jdbc:postgresql://" + host + ":" + text(request, "port") + "/" + database;
         return DriverManager.getConnection(url, properties);
     }
 

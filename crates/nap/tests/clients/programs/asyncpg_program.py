@@ -20,8 +20,8 @@ class Asyncpg:
         settings = dict(request.get("parameters", {}))
         if "options" in request:
             settings["options"] = request["options"]
-        if "root_certificate" in request:
-            parts["ssl"] = ssl.create_default_context(cafile=request["root_certificate"])
+        certificate = request.get("root_certificate")
+        parts["ssl"] = ssl.create_default_context(cafile=certificate) if certificate else False
         return await asyncpg.connect(**parts, server_settings=settings)
 
     def parts(self, error):

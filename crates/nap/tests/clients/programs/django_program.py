@@ -1,3 +1,6 @@
+import itertools
+import os
+
 import dj_database_url
 import django
 import django.db
@@ -15,21 +18,23 @@ class Django(Psycopg):
     def __init__(self):
         settings.configure(DATABASES={"default": {}})
         django.setup()
-        self.made = 0
+        self.names = itertools.count()
 
     def connect(self, request):
         if "url" in request:
             database = dj_database_url.parse(request["url"])
+        elif "environment" in request:
+            # It wants a name; libpq below it reads the rest.
+            database = {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ["PGDATABASE"]}
         else:
             options = serve.given(request, options="options", hostaddr="address", sslrootcert="root_certificate",
                                   channel_binding="channel_binding")
-            if "root_certificate" in request:
-                options["sslmode"] = "verify-full"
+            options["sslmode"] = "verify-full" if "root_certificate" in request else "disable"
             database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options} | serve.given(
                 request, NAME="database", USER="user", PASSWORD="password", HOST="host", PORT="port")
-        self.made += 1
-        connections.settings[f"made{self.made}"] = connections.configure_settings({"default": database})["default"]
-        return connections[f"made{self.made}"]
+        name = f"made{next(self.names)}"
+        connections.settings[name] = connections.configure_settings({"default": database})["default"]
+        return connections[name]
 
     def parts(self, error):
         return super().parts(error.__cause__)

@@ -14,9 +14,12 @@ class Pg8000(serve.DbApi):
         settings = dict(request.get("parameters", {}))
         if "options" in request:
             settings["options"] = request["options"]
-        if "root_certificate" in request:
-            parts["ssl_context"] = ssl.create_default_context(cafile=request["root_certificate"])
+        certificate = request.get("root_certificate")
+        parts["ssl_context"] = ssl.create_default_context(cafile=certificate) if certificate else False
         connection = pg8000.dbapi.connect(**parts, startup_params=settings)
+        # It binds the channel by itself when it can, and cannot be told to require it.
+        if "channel_binding" in request and connection.auth.mechanism_name != "SCRAM-SHA-256-PLUS":
+            raise AssertionError(connection.auth.mechanism_name)
         connection.autocommit = True
         return connection
 

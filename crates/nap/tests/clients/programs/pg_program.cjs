@@ -11,25 +11,40 @@ const settings = (request) => {
   if (request.environment) return {};
   const { host, port, user, password, database, options } = request;
   const ssl = request.root_certificate && { ca: fs.readFileSync(request.root_certificate) };
-  return { host, port, user, password, database, options, ssl };
+  const enableChannelBinding = Boolean(request.channel_binding);
+  return { host, port, user, password, database, options, ssl, enableChannelBinding };
 };
 
-const connect = async (request, more) => {
-  const client = new pg.Client({ ...settings(request), ...more });
-  await client.connect();
+// It binds the channel when it can, and cannot be told to require it: so here is what it has sent.
+const send = pg.Connection.prototype.sendSASLInitialResponseMessage;
+pg.Connection.prototype.sendSASLInitialResponseMessage = function (mechanism, response) {
+  this.mechanism = mechanism;
+  return send.call(this, mechanism, response);
+};
+const bound = (client, request) => {
+  const { mechanism } = client.connection;
+  if (request.channel_binding && mechanism !== 'SCRAM-SHA-256-PLUS') throw new Error(mechanism);
   return client;
 };
+
+const connectAlone = async (request, more) => {
+  const client = new pg.Client({ ...settings(request), ...more });
+  await client.connect();
+  return bound(client, request);
+};
+const closeAlone = (client) => client.end();
 
 const one = async (client, sql) => {
   const { rows } = await client.query({ text: sql, rowMode: 'array' });
   return rows[0] && String(rows[0][0]);
 };
 
-const cases = {
+// All cases, with clients that come and go in a way of their own.
+const casesWith = (connect, close) => ({
   async ask(request) {
     const client = await connect(request);
     const answer = await one(client, request.sql);
-    await client.end();
+    await close(client);
     return { answer };
   },
   async refused(request) {
@@ -45,7 +60,7 @@ const cases = {
       await client.query(request.sql);
     } catch (error) {
       const after = await one(client, 'select 1');
-      await client.end();
+      await close(client);
       return { ...parts(error), after };
     }
   },
@@ -55,12 +70,15 @@ const cases = {
     const sleeper = client.query(asked).then(() => ({}), parts);
     while ((await one(watcher, request.watch)) !== '1') await sleep(10);
     // node-postgres cancels by a second client, which is given what was learnt by the first.
-    const canceller = new pg.Connection({});
-    canceller.on('connect', () => canceller.cancel(client.processID, client.secretKey));
-    canceller.connect(request.port, request.host);
+    const canceller = new pg.Connection({ ssl: settings(request).ssl });
+    const cancel = () => canceller.cancel(client.processID, client.secretKey);
+    canceller.on('connect', () => (canceller.ssl ? canceller.requestSsl() : cancel()));
+    canceller.on('sslconnect', cancel);
+    if (request.socket_file) canceller.connect(request.socket_file);
+    else canceller.connect(request.port, request.host);
     const { sqlstate } = await sleeper;
     const after = await one(client, 'select 1');
-    await Promise.all([client.end(), watcher.end()]);
+    await Promise.all([close(client), close(watcher)]);
     return { sqlstate, after };
   },
   async copy(request) {
@@ -70,14 +88,14 @@ const cases = {
     const chunks = [];
     for await (const chunk of client.query(copy.to(request.copy_out))) chunks.push(chunk);
     const sum = await one(client, request.sum);
-    await client.end();
+    await close(client);
     return { sum, same: Buffer.concat(chunks).toString() === request.rows };
   },
   async pipeline(request) {
     const client = await connect(request, { pipeline: true });
     const ask = (number) => client.query('select $1::int as number', [number]);
     const answers = await Promise.all(Array.from({ length: request.count }, (_, number) => ask(number)));
-    await client.end();
+    await close(client);
     return { sum: answers.reduce((sum, { rows }) => sum + rows[0].number, 0) };
   },
   async large(request) {
@@ -87,10 +105,10 @@ const cases = {
       rows += 1;
       bytes += row[0].length;
     }
-    await client.end();
+    await close(client);
     return { rows, bytes };
   },
-};
+});
 
-module.exports = { cases, connect, settings };
-if (require.main === module) serve(cases);
+module.exports = { bound, casesWith, settings };
+if (require.main === module) serve(casesWith(connectAlone, closeAlone));

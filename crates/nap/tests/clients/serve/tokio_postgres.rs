@@ -104,7 +104,11 @@ async fn cancel(request: &Value, client: &Client) -> Answer {
         while one(&watcher, part(request, "watch")).await?.as_deref() != Some("1") {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        token.cancel_query(NoTls).await
+        match part(request, "root_certificate") {
+            "" => token.cancel_query(NoTls).await,
+            certificate => token.cancel_query(tls(certificate)?).await,
+        }?;
+        Ok::<(), Failure>(())
     };
     let (ended, sent) = tokio::join!(one(client, part(request, "sql")), cancel);
     sent?;
