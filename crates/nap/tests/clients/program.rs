@@ -64,12 +64,11 @@ pub(crate) fn rust(name: &str) -> Option<Command> {
 
 /// Where names below localhost lead nowhere: the same program, in a namespace of mounts in which they are in /etc/hosts.
 pub(crate) fn with_names(command: Command, hosts: &Path) -> Command {
-    if names_lead_here() {
+    if names_lead_here() || !mounts_can_be_covered() {
         return command;
     }
-    let mut wrapped = Command::new("unshare");
-    wrapped.args(if is_root() { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] });
-    wrapped.args(["--propagation", "private", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+    let mut wrapped = in_a_namespace();
+    wrapped.args(["sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
     wrapped.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         wrapped.env(name, value.expect("nothing is taken away"));
@@ -77,9 +76,24 @@ pub(crate) fn with_names(command: Command, hosts: &Path) -> Command {
     wrapped
 }
 
-/// Whether the system knows the names below localhost.
+/// Whether names below localhost lead here for a program of [`with_names`].
+pub(crate) fn has_names() -> bool {
+    names_lead_here() || mounts_can_be_covered()
+}
+
 fn names_lead_here() -> bool {
     ("feat.localhost", 0).to_socket_addrs().is_ok()
+}
+
+fn mounts_can_be_covered() -> bool {
+    in_a_namespace().arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn in_a_namespace() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(if is_root() { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] });
+    command.args(["--propagation", "private"]);
+    command
 }
 
 /// A program that runs. Dropping it ends it.

@@ -5,7 +5,7 @@ use crate::story;
 pub(crate) const SQLALCHEMY: Client = Client {
     name: "SQLAlchemy",
     program: |_| program::python("sqlalchemy_program.py"),
-    writes: r#"URL.create("postgresql+psycopg", database="shop@feat")"#,
+    writes: r#"create_engine("postgresql+psycopg://alice:…@localhost/shop@feat")"#,
     cannot: &[
         ("parameter", "libpq below it sends no startup parameter of the user's own"),
         ("url_parameter", "libpq below it sends no startup parameter of the user's own"),

@@ -1,4 +1,4 @@
-use crate::client::Client;
+use crate::client::{Client, Needs};
 use crate::program;
 use crate::story;
 
@@ -14,7 +14,11 @@ pub(crate) const SQLX: Client = Client {
         ("cancel", "it has no way to cancel"),
         ("pipeline", "it sends one query at a time"),
     ],
-    needs: &[],
+    needs: &[Needs {
+        case: "server_name",
+        what: "a system that resolves `feat.localhost` by itself, since no address can be given beside the name",
+        is_here: |_| program::has_names(),
+    }],
 };
 
 #[test]
