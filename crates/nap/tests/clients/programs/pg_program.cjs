@@ -71,12 +71,19 @@ const casesWith = (connect, close) => ({
     while ((await one(watcher, request.watch)) !== '1') await sleep(10);
     // node-postgres cancels by a second client, which is given what was learnt by the first.
     const canceller = new pg.Connection({ ssl: settings(request).ssl });
-    const cancel = () => canceller.cancel(client.processID, client.secretKey);
+    let sent = false;
+    const cancel = () => {
+      canceller.cancel(client.processID, client.secretKey);
+      sent = true;
+    };
     canceller.on('connect', () => (canceller.ssl ? canceller.requestSsl() : cancel()));
     canceller.on('sslconnect', cancel);
+    // Until the server has closed this connection, in whatever way, a signal may be on its way that would hit what comes next.
+    const taken = new Promise((resolve, reject) =>
+      canceller.on('end', resolve).on('error', (error) => sent || reject(error)));
     if (request.socket_file) canceller.connect(request.socket_file);
     else canceller.connect(request.port, request.host);
-    const { sqlstate } = await sleeper;
+    const [{ sqlstate }] = await Promise.all([sleeper, taken]);
     const after = await one(client, 'select 1');
     await Promise.all([close(client), close(watcher)]);
     return { sqlstate, after };

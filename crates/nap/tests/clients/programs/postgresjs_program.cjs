@@ -1,5 +1,6 @@
 const fs = require('fs');
-const { pipeline } = require('stream/promises');
+const net = require('net');
+const { finished, pipeline } = require('stream/promises');
 const { Readable } = require('stream');
 const postgres = require('postgres');
 const { serve, sleep } = require('./serve.cjs');
@@ -12,6 +13,14 @@ const connect = (request) => {
   const connection = { ...request.parameters, ...(options && { options }) };
   const ssl = request.root_certificate && { ca: fs.readFileSync(request.root_certificate), servername: host };
   return postgres({ host, port, username, password, database, connection, ssl, ...more });
+};
+
+// The sockets that were opened, for what it opens and does not tell of.
+let sockets = [];
+const open = net.Socket.prototype.connect;
+net.Socket.prototype.connect = function (...where) {
+  sockets.push(this);
+  return open.apply(this, where);
 };
 
 const parts = (error) => ({ sqlstate: error.code, message: error.message, detail: error.detail, hint: error.hint });
@@ -39,16 +48,21 @@ serve({
         const query = sql.unsafe(request.sql);
         const sleeper = query.then(() => ({}), parts);
         while ((await one(watcher, request.watch)) !== '1') await sleep(10);
+        sockets = [];
         query.cancel();
         const { sqlstate } = await sleeper;
+        // Until the server has closed the connection that asked, a signal may be on its way, and would hit what comes next.
+        while (!sockets.every((socket) => socket.destroyed)) await sleep(10);
         return { sqlstate, after: await one(sql, 'select 1') };
       })),
   copy: (request) =>
     using(request, async (sql) => {
       await sql.unsafe(request.create);
       await pipeline(Readable.from([Buffer.from(request.rows)]), await sql.unsafe(request.copy_in).writable());
+      // Read as it comes. What postgres.js has to keep it stops its socket for, and does not go on when COPY has ended.
       const chunks = [];
-      for await (const chunk of await sql.unsafe(request.copy_out).readable()) chunks.push(chunk);
+      const out = await sql.unsafe(request.copy_out).readable();
+      await finished(out.on('data', (chunk) => chunks.push(chunk)));
       return { sum: await one(sql, request.sum), same: Buffer.concat(chunks).toString() === request.rows };
     }),
   pipeline: (request) =>

@@ -4,8 +4,11 @@ use futures_util::{SinkExt, StreamExt, TryStreamExt, pin_mut};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::config::{ChannelBinding, SslMode};
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{CancelToken, Client, Config, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Answer, part};
@@ -104,16 +107,44 @@ async fn cancel(request: &Value, client: &Client) -> Answer {
         while one(&watcher, part(request, "watch")).await?.as_deref() != Some("1") {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        match part(request, "root_certificate") {
-            "" => token.cancel_query(NoTls).await,
-            certificate => token.cancel_query(tls(certificate)?).await,
-        }?;
-        Ok::<(), Failure>(())
+        send_cancel(&token, request).await
     };
     let (ended, sent) = tokio::join!(one(client, part(request, "sql")), cancel);
     sent?;
     let error = ended.err().ok_or("it was not cancelled")?;
     Ok(json!({ "sqlstate": told(&error)["sqlstate"], "after": one(client, "select 1").await? }))
+}
+
+/// Returns when the server has closed the connection that asked, which `cancel_query` does not wait for: until then a
+/// signal may be on its way that would hit what comes next.
+async fn send_cancel(token: &CancelToken, request: &Value) -> Result<(), Failure> {
+    let (host, port) = (part(request, "host"), request["port"].as_u64().ok_or("no port")? as u16);
+    if host.starts_with('/') {
+        let stream = std::os::unix::net::UnixStream::connect(format!("{host}/.s.PGSQL.{port}"))?;
+        stream.set_nonblocking(true)?;
+        let same = UnixStream::from_std(stream.try_clone()?)?;
+        token.cancel_query_raw(UnixStream::from_std(stream)?, NoTls).await?;
+        until_closed(same).await;
+        return Ok(());
+    }
+    let stream = std::net::TcpStream::connect((host, port))?;
+    stream.set_nonblocking(true)?;
+    let same = TcpStream::from_std(stream.try_clone()?)?;
+    let stream = TcpStream::from_std(stream)?;
+    match part(request, "root_certificate") {
+        "" => token.cancel_query_raw(stream, NoTls).await?,
+        certificate => {
+            let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls(certificate)?, host)?;
+            token.cancel_query_raw(stream, tls).await?;
+        }
+    }
+    until_closed(same).await;
+    Ok(())
+}
+
+/// In whatever way: over TLS it may be a reset, as nobody reads our farewell.
+async fn until_closed(mut stream: impl AsyncRead + Unpin) {
+    let _ = stream.read_to_end(&mut Vec::new()).await;
 }
 
 async fn copy(request: &Value, client: &Client) -> Answer {
