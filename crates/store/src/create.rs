@@ -10,6 +10,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use crate::durable;
 use crate::error::StoreError;
+use crate::fault;
 use crate::home::Home;
 use crate::run_dir;
 
@@ -73,7 +74,12 @@ pub fn make_home(home: &Home) -> Result<(), StoreError> {
 fn make_root(home: &Home, owner: Option<Owner>) -> Result<PathBuf, StoreError> {
     let root = home.root();
     if read_format(home)?.is_none() {
-        refuse_foreign(home)?;
+        fault::point("no format");
+        let refused = refuse_foreign(home);
+        // Another start may just be making it: then its format came before everything else that we saw.
+        if refused.is_err() && read_format(home)?.is_none() {
+            refused?;
+        }
     }
     if let Some(parent) = root.parent() {
         fs::create_dir_all(parent).map_err(|e| StoreError::io("make", parent, e))?;
@@ -193,5 +199,19 @@ fn make_lock_file(home: &Home) -> Result<(), StoreError> {
     match rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)) {
         Ok(_) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(e) => Err(StoreError::io("make", &path, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_who_make_it_at_once_are_no_strangers_to_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        let home = Home::at(root.path().join("home"));
+        let theirs = home.clone();
+        fault::meanwhile("no format", move || make_home(&theirs).unwrap());
+        make_home(&home).unwrap();
     }
 }
