@@ -6,6 +6,7 @@ mod control_api;
 mod descriptors;
 mod doors;
 mod first_start;
+mod home_lock;
 mod inherited;
 mod installs;
 mod keeper;
@@ -29,7 +30,7 @@ use anyhow::Context as _;
 use nap_gateway::{Gateway, Peers};
 use nap_model::ids::Major;
 use nap_server::children::Children;
-use nap_store::{Home, HomeLock, Store, make_home};
+use nap_store::{Home, Store, make_home};
 use tokio::time::Instant;
 
 use branch_set::BranchSet;
@@ -79,7 +80,7 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
     privileges::become_user(owner, &settings.run_as)?;
     make_home(&options.home)?;
     privileges::raise_file_limit();
-    let lock = HomeLock::acquire(&options.home)?;
+    let lock = home_lock::take(&options.home)?;
     logging::start(&options.home, options.foreground)?;
     nap_store::migrate(&options.home, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -46,9 +46,6 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// How long we wait for the daemon of a `nap up` that was quicker than ours, and how often we look.
 const OTHER_DEADLINE: Duration = Duration::from_secs(180);
 const OTHER_PAUSE: Duration = Duration::from_millis(50);
-/// How long that daemon may take to write its number into the lock file that it holds: until then it cannot be told from
-/// none, and what was in the way was perhaps something else.
-const OTHER_SIGNS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Up {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
@@ -91,7 +88,7 @@ impl Up {
                 Ok(())
             }
             // It may have been asked for something else.
-            Err(failure) if another_came_up(context, failure.kind) => self.run(context),
+            Err(_) if another_came_up(context) => self.run(context),
             Err(failure) => Err(self.name_the_holder(context, failure).into()),
         }
     }
@@ -177,21 +174,16 @@ fn status_of(answer: Answer) -> Result<Option<StatusReport>, CommandError> {
 }
 
 /// Whether somebody else's `nap up` was quicker than ours: then its daemon holds the lock, and comes up.
-fn another_came_up(context: &Context, failed: FailureKind) -> bool {
+fn another_came_up(context: &Context) -> bool {
     let deadline = Instant::now() + OTHER_DEADLINE;
-    let signs_within = if failed == FailureKind::Conflict { OTHER_SIGNS_WITHIN } else { Duration::ZERO };
-    let signs_by = Instant::now() + signs_within;
-    loop {
-        let now = Instant::now();
-        if now > deadline || (now >= signs_by && lock_holder(&context.home).is_none()) {
-            return false;
-        }
+    while lock_holder(&context.home).is_some() && Instant::now() < deadline {
         match running(context) {
             Ok(Some(_)) => return true,
             Ok(None) => std::thread::sleep(OTHER_PAUSE),
             Err(_) => return false,
         }
     }
+    false
 }
 
 fn announce(context: &Context, already_up: bool) -> Result<(), CommandError> {
