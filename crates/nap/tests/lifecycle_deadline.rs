@@ -7,18 +7,17 @@ use nap_testkit::{TestHome, connect, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_waits_until_wake_timeout_and_is_told_what_the_server_says() {
-    let home = TestHome::builder(env!("CARGO_BIN_EXE_nap"))
-        .setting("sleep_after", "\"10min\"")
-        .setting("wake_timeout", "\"2s\"")
-        .build();
+    let home = TestHome::builder(env!("CARGO_BIN_EXE_nap")).setting("sleep_after", "\"10min\"").build();
     home.up();
     let config = home.config("postgres@main");
     home.psql("postgres@main", "create table kept as select 1 as one").ok();
     let wakes = home.put_to_sleep("main");
+    home.nap(&["config", "set", "wake_timeout=2s"]).ok();
     // It looks for WAL in an archive that takes its time to say that there is none.
+    let answers = home.beside().join("answers");
     std::fs::write(home.data("main").join("recovery.signal"), "").unwrap();
     let mut file = std::fs::OpenOptions::new().append(true).open(home.data("main").join("postgresql.conf")).unwrap();
-    writeln!(file, "restore_command = 'sleep 3; false'").unwrap();
+    writeln!(file, "restore_command = 'until test -e {}; do sleep 0.1; done; false'", answers.display()).unwrap();
     let error = connect(&config).await.map(drop).unwrap_err();
     let said = error.as_db_error().unwrap_or_else(|| panic!("{error:?}"));
     assert_ne!(said.code().code(), "57P03", "{said:?}");
@@ -26,6 +25,7 @@ async fn a_client_waits_until_wake_timeout_and_is_told_what_the_server_says() {
     assert!(said.detail().unwrap_or_default().contains("LOG:  starting PostgreSQL"), "{said:?}");
     assert!(said.hint().is_some(), "{said:?}");
     assert_eq!(home.state("main"), "waking");
+    std::fs::write(&answers, "").unwrap();
     let client = eventually("it comes up in the end", || {
         let config = config.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(connect(&config))).ok()

@@ -4,7 +4,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use nap_testkit::{Raw, RawError, TestHome, connect, eventually};
+use nap_testkit::{DEADLINE, Raw, RawError, TestHome, connect, eventually};
 
 fn home(settings: &[(&str, &str)]) -> TestHome {
     let mut home = TestHome::builder(env!("CARGO_BIN_EXE_nap")).setting("sleep_after", "\"10min\"");
@@ -101,7 +101,7 @@ fn the_time_to_log_in_and_the_first_packet() {
     let late = asked.ready().unwrap_err();
     assert_eq!(late.code, "57014", "{late:?}");
     assert!(late.hint.contains("authentication_timeout"), "{late:?}");
-    assert!(silent.is_closed_within(Duration::from_secs(5)) && half.is_closed_within(Duration::from_secs(5)));
+    assert!(silent.is_closed_within(DEADLINE) && half.is_closed_within(DEADLINE));
     assert!(started.elapsed() >= Duration::from_millis(900));
     let long = "x".repeat(600);
     let mut client = Raw::<TcpStream>::tcp(home.port()).start(&[("user", "postgres"), ("application_name", &long)]);

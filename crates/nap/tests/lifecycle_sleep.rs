@@ -14,14 +14,15 @@ fn home(sleep_after: &str) -> TestHome {
     home
 }
 
-#[test]
-fn it_sleeps_after_its_last_session_and_not_before() {
+#[tokio::test(flavor = "multi_thread")]
+async fn it_sleeps_after_its_last_session_and_not_before() {
     let home = home("2s");
-    home.psql("main", "select 1").ok();
-    let left = Instant::now();
+    let client = home.connect("postgres@main").await;
     assert_eq!(home.state("main"), "awake");
+    let leaves = Instant::now();
+    drop(client);
     home.wait_state("main", "asleep");
-    assert!(left.elapsed() >= Duration::from_millis(1_900), "after {:?}", left.elapsed());
+    assert!(leaves.elapsed() >= Duration::from_secs(2), "after {:?}", leaves.elapsed());
     assert_eq!(home.server_pid("main"), None, "no PostgreSQL runs");
 }
 
@@ -114,7 +115,7 @@ fn private_socket(home: &TestHome) -> String {
 
 #[test]
 fn what_comes_past_the_gateway_keeps_it_awake_and_is_named() {
-    let home = home("200ms");
+    let home = home("10min");
     home.psql("postgres@main", "create table big as select repeat('x', 500) as x from generate_series(1, 20000)").ok();
     home.nap(&["wake", "main"]).ok();
     let socket = private_socket(&home);
@@ -140,12 +141,15 @@ fn what_comes_past_the_gateway_keeps_it_awake_and_is_named() {
         ("pg_basebackup", &backup[..], "base-backups"),
         ("psql", &["-Xc", "select pg_sleep(1000)", "-d", &connection][..], "other-clients"),
     ] {
+        // It is not to sleep before the program has come.
+        home.nap(&["set", "main", "sleep_after=10min"]).ok();
         home.nap(&["wake", "main"]).ok();
         let program = run(&home, name, arguments);
         let server = home.server_pid("main");
         eventually(&format!("{name} is seen as {expected}"), || {
             guards(&home).contains(&expected.to_owned()).then_some(())
         });
+        home.nap(&["set", "main", "sleep_after=200ms"]).ok();
         home.nap(&["sleep", "main"]).fails_with(1);
         std::thread::sleep(Duration::from_millis(500));
         assert_eq!(home.server_pid("main"), server, "{name} keeps it awake");
