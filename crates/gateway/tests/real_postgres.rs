@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -395,6 +395,11 @@ fn long_cancel_keys_pass_through_untouched() {
     let mut request = vec![0; expected.len()];
     cancelled.read_exact(&mut request).unwrap();
     assert_eq!(request, expected);
+    let patience = canceller.read_timeout().unwrap();
+    canceller.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let early = canceller.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(early, Err(ErrorKind::WouldBlock), "not closed while the server may yet signal its backend");
+    canceller.set_read_timeout(patience).unwrap();
     drop(cancelled);
     assert_eq!(read_all(canceller), b"", "closed when the server has taken it");
 

@@ -12,7 +12,7 @@ use crate::command::Output;
 use crate::ports::PortPair;
 use crate::postgres::{Install, pg_majors};
 use crate::reachable::reachable_program;
-use crate::{eventually, eventually_within, is_root, process};
+use crate::{eventually, is_root, process};
 
 /// A home in a directory with a short name, with ports of its own. Dropping it ends everything in it.
 #[derive(Debug)]
@@ -237,9 +237,7 @@ impl TestHome {
         for pid in daemons.into_iter().filter(is_ours).chain(process::below(&home)) {
             process::kill9(pid);
         }
-        eventually_within(std::time::Duration::from_secs(5), "the killed are gone", || {
-            process::below(&home).is_empty().then_some(())
-        });
+        eventually("the killed are gone", || process::below(&home).is_empty().then_some(()));
     }
 }
 
