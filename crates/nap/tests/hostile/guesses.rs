@@ -61,7 +61,7 @@ fn thousands_of_wrong_passwords() {
     // PBKDF2 with its 4096 rounds would be some milliseconds, in this build dozens.
     assert!(cpu / TRIES < Duration::from_millis(3), "{cpu:?} for {TRIES} tries");
     assert!(log < 20_000, "{log} bytes of log");
-    siege.end(4 * 1024);
+    siege.end(0);
 }
 
 /// How often the server of feat was connected to, cancel requests included.
@@ -113,5 +113,5 @@ fn slow_a_hundred_thousand_guesses_at_a_cancel_key() {
     eventually("the real key works", || sleeping.is_finished().then_some(()));
     assert_eq!(runtime.block_on(sleeping).unwrap().unwrap_err().code().unwrap().code(), "57014");
     assert!(started.elapsed() < Duration::from_secs(5));
-    siege.end(6 * 1024);
+    siege.end(0);
 }

@@ -38,7 +38,7 @@ fn half_open_connections_shut_nobody_out() {
     assert!(error, "{}", said.escape_ascii());
     assert!(siege.home.login("postgres", "wrong", "postgres@feat").fails_with(2).contains("password authentication"));
     drop((held, local));
-    siege.end(6 * 1024);
+    siege.end(400);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_flood_from_one_address_displaces_itself() {
     let mut rest = Vec::new();
     assert_eq!(early.read_to_end(&mut rest).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "and is still there");
     drop(flood);
-    siege.end(4 * 1024);
+    siege.end(100);
 }
 
 #[test]
@@ -112,5 +112,5 @@ fn who_says_a_byte_now_and_then_is_out_in_time() {
         let end = stream.read_to_end(&mut said);
         assert!(end.is_ok() || end.unwrap_err().kind() == std::io::ErrorKind::ConnectionReset, "still open");
     }
-    siege.end(4 * 1024);
+    siege.end(99);
 }
