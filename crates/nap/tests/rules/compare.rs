@@ -8,7 +8,7 @@ use std::path::Path;
 use nap_testkit::{Bare, Chaos, Raw, TestHome, eventually, give_to_server_user, is_root};
 
 use crate::client::{Knock, Origin, Place};
-use crate::draw::{BESIDE, Draw};
+use crate::draw::{BESIDE, BESIDE_DIRECTORIES, Draw};
 use crate::tls::{CERTIFICATES, Certificates};
 
 const FILES: u64 = 120;
@@ -72,8 +72,10 @@ impl Both {
             home.psql("postgres@main", sql).ok();
         }
         for directory in [bare.data(""), home.path()] {
-            std::fs::create_dir(directory.join("d")).unwrap();
-            give_to_server_user(&directory.join("d"));
+            for name in BESIDE_DIRECTORIES {
+                std::fs::create_dir(directory.join(name)).unwrap();
+                give_to_server_user(&directory.join(name));
+            }
             for (name, text) in BESIDE {
                 put(&directory.join(name), text);
             }
@@ -163,7 +165,7 @@ fn slow_rules_and_connections_by_chance_are_decided_alike() {
         let mark = both.mark();
         let mut draw = Draw { chaos: &mut chaos, modern, ipv6, users: &users };
         let hosts = draw.chaos.once_in(5);
-        let (wrong, wrong_map) = (draw.chaos.once_in(4), draw.chaos.once_in(12) && modern);
+        let (wrong, wrong_map) = (draw.chaos.once_in(4), draw.chaos.once_in(6) && modern);
         let (hba, ident) = (draw.rules(&mark, hosts, wrong), draw.maps(wrong_map));
         both.write(&hba, &ident);
         let (their_errors, our_errors) = (both.their_errors(), both.our_errors());

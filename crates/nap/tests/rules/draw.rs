@@ -142,10 +142,35 @@ const MODERN_WRONG: &[&str] = &[
     "include wrong.conf",
 ];
 const SYSTEM_USERS: &[&str] =
-    &["root", "nobody", "daemon", "postgres", "alice", "/^(.*)$", "/^(no.*)$", "/^d", "\"/o(.)\"", "/^CN=(.*)$"];
+    &["root", "@me", "nobody", "daemon", "postgres", "alice", "/^(.*)$", "/^(no.*)$", "/^d", "\"/o(.)\"", "/^CN=(.*)$"];
 const MAPPED: &[&str] = &["alice", "bob", "\\1", "x\\1", "boss", "no\\1y", "\\1\\1"];
 const MODERN_MAPPED: &[&str] = &["all", "\"all\"", "+staff", "\"+staff\"", "/^a", "+people"];
-const WRONG_MAPS: &[&str] = &["m1", "m1 root", "m1,m2 root alice", "m1 root,bin alice", "m1 root alice,bob"];
+const WRONG_MAPS: &[&str] = &[
+    "m1",
+    "m1 root",
+    "m1,m2 root alice",
+    "m1 root,bin alice",
+    "m1 root alice,bob",
+    "m1 @users alice",
+    "m1 root @nowhere",
+];
+/// Since 16 maps may bring in files as rules do.
+const MAP_INCLUDES: &[&str] = &[
+    "include more_maps.conf",
+    "include_dir m",
+    "include_if_exists nowhere",
+    "include \"m/b.conf\"",
+    "include_dir \"m\"",
+];
+const MODERN_WRONG_MAPS: &[&str] = &[
+    "include nowhere.conf",
+    "include_dir nowhere",
+    "include_dir \"\"",
+    "include loop.conf",
+    "include wrong_maps.conf",
+    "include more_maps.conf m1",
+    "include_if_exists wrong_maps.conf",
+];
 
 const ROLES: &[&str] =
     &["alice", "alice", "bob", "boss", "no-such-role", "Odd Name", "staff", "all", "+staff", "nobody", "root"];
@@ -163,7 +188,16 @@ pub const BESIDE: &[(&str, &str)] = &[
     ("d/b.conf", "include ../more.conf\nhost staff +staff samenet trust\n"),
     ("d/.hidden.conf", "wrong\n"),
     ("d/other", "wrong\n"),
+    ("me", "root # or whoever\n"),
+    ("more_maps.conf", "m1 root alice\nm2 nobody boss\n"),
+    ("wrong_maps.conf", "m1 root alice\nm1 root\n"),
+    ("m/a.conf", "m2 /^(d.*)$ bob\ninclude_if_exists ../nowhere\n"),
+    ("m/b.conf", "include ../more_maps.conf\nm1 @../me \\\n \"boss\"\n"),
+    ("m/.hidden.conf", "wrong\n"),
+    ("m/other", "wrong\n"),
 ];
+/// The directories of these.
+pub const BESIDE_DIRECTORIES: &[&str] = &["d", "m"];
 
 /// Draws what a PostgreSQL of some age knows.
 pub struct Draw<'c> {
@@ -225,16 +259,20 @@ impl Draw<'_> {
 
     /// A file of maps.
     pub fn maps(&mut self, wrong: bool) -> String {
-        let mut text = String::from("# drawn\n");
+        let mut lines = Vec::new();
         for _ in 0..2 + self.chaos.below(5) {
             let map = self.chaos.pick(&["m1", "m1", "m2", "\"m1\""]);
             let user = self.chaos.pick(SYSTEM_USERS);
-            text.push_str(&format!("{map} {user} {}\n", self.pick(MAPPED, MODERN_MAPPED)));
+            lines.push(format!("{map} {user} {}", self.pick(MAPPED, MODERN_MAPPED)));
+        }
+        if self.modern && self.chaos.once_in(3) {
+            let at = self.chaos.below(lines.len() as u64 + 1) as usize;
+            lines.insert(at, (*self.chaos.pick(MAP_INCLUDES)).to_owned());
         }
         if wrong {
-            text.push_str(&format!("{}\n", self.chaos.pick(WRONG_MAPS)));
+            lines.push(self.pick(WRONG_MAPS, MODERN_WRONG_MAPS).to_owned());
         }
-        text
+        format!("# drawn\n{}\n", lines.join("\n"))
     }
 
     /// A connection. With `hosts`, from addresses only whose names are known without asking the network.
