@@ -62,6 +62,11 @@ fn split(options: &str) -> Vec<Word<'_>> {
     words
 }
 
+/// As it must be written to be read as this: a backslash of it would else take in what comes behind it.
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| (c == '\\' || is_space(c)).then_some('\\').into_iter().chain([c])).collect()
+}
+
 /// The value, if this is an assignment to our setting. PostgreSQL turns `-` in such names into `_` and ignores case.
 fn our_setting(assignment: &str) -> Option<&str> {
     let (name, value) = assignment.split_once('=')?;
@@ -116,7 +121,7 @@ pub fn take(options: &str) -> Taken {
             Some(name) => {
                 named.push((Spelling::Setting, name.to_owned()));
                 if !switch.flags.is_empty() {
-                    kept.push(format!("-{}", switch.flags));
+                    kept.push(format!("-{}", escaped(switch.flags)));
                 }
             }
             None => {
@@ -159,6 +164,7 @@ mod tests {
             assert_eq!(taken(options), (vec!["dev".into()], String::new()), "{options}");
         }
         assert_eq!(taken("-ecnap.branch=dev"), (vec!["dev".into()], "-e".into()));
+        assert_eq!(taken(r"-\\\ cnap.branch=dev -e"), (vec!["dev".into()], r"-\\\  -e".into()));
     }
 
     #[test]
