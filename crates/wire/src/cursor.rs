@@ -25,6 +25,18 @@ impl<'a> Cursor<'a> {
         Some(*first)
     }
 
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        let (word, rest) = self.rest.split_first_chunk::<2>()?;
+        self.rest = rest;
+        Some(u16::from_be_bytes(*word))
+    }
+
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+
     pub(crate) fn u32(&mut self) -> Option<u32> {
         let (word, rest) = self.rest.split_first_chunk::<4>()?;
         self.rest = rest;

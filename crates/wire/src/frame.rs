@@ -1,7 +1,9 @@
 //! Messages after the first packet: a tag, a length that counts itself, a body.
 
+mod follower;
 mod scanner;
 
+pub use follower::{Follower, KEPT_BODY_MAX_BYTES, Passed};
 pub use scanner::{Message, Scanner};
 
 /// The largest SASL message, PostgreSQL's `PG_MAX_SASL_MESSAGE_LENGTH` (sasl.h). PostgreSQL counts the length word

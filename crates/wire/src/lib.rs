@@ -6,8 +6,11 @@
 //! Nothing here imports another room.
 
 mod cursor;
+pub mod extended;
 pub mod frame;
 pub mod messages;
+pub mod ping;
 pub mod scram;
+pub mod sql;
 pub mod sqlstate;
 pub mod startup;

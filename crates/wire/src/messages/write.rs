@@ -57,6 +57,15 @@ pub fn parameter_status(out: &mut Vec<u8>, name: &str, value: &str) {
     });
 }
 
+/// [`parameter_status`] with a value in the session's encoding, whatever that is.
+pub fn parameter_status_bytes(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    message(out, tag::PARAMETER_STATUS, |out| {
+        put_c_string(out, name);
+        out.extend(value.iter().filter(|byte| **byte != 0));
+        out.push(0);
+    });
+}
+
 /// `BackendKeyData`: what the client must send to cancel.
 pub fn backend_key_data(out: &mut Vec<u8>, key: &CancelKey) {
     message(out, tag::BACKEND_KEY_DATA, |out| {
@@ -78,7 +87,7 @@ fn authentication(out: &mut Vec<u8>, code: u32, data: &[u8]) {
 }
 
 /// Appends a message whose body `write_body` appends; the length is filled in after.
-pub(super) fn message(out: &mut Vec<u8>, tag: u8, write_body: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn message(out: &mut Vec<u8>, tag: u8, write_body: impl FnOnce(&mut Vec<u8>)) {
     out.push(tag);
     let start = out.len();
     put_u32(out, 0);
