@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use nap_model::ids::{BranchId, BranchName, Major};
 use nap_model::lsn::Lsn;
+use nap_model::pin::Pin;
 use nap_model::span::Span;
 use nap_model::status::ServerStatus;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub enum Answer {
     Connection(ConnectionReport),
     /// Settings were changed.
     Config(ConfigReport),
+    /// Sessions, oldest first, [`SESSIONS_SHOWN_MAX`] at most.
+    Sessions(Vec<SessionReport>),
 }
 
 /// A branch and its server.
@@ -138,8 +141,14 @@ pub struct SessionReport {
     pub role: String,
     /// Where the client is: an address with port, or `socket` and the pid if known.
     pub client: String,
-    /// The gateway's word for its state, such as `waiting` or `attached`.
+    /// The word for its state: those of `pg_stat_activity`, `starting`, and `parked`.
     pub state: String,
+    /// How long its client has sent nothing but pings.
+    #[serde(default)]
+    pub idle_ms: u64,
+    /// Why it could not be parked when that was last tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
 }
 
 /// How a branch's files came to be.

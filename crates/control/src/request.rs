@@ -54,6 +54,21 @@ pub enum Request {
         /// Which database; none: the first role's own, or `postgres`.
         database: Option<String>,
     },
+    /// Answered by [`Answer::Sessions`](crate::Answer::Sessions).
+    Sessions {
+        /// Of which branch; none: of all.
+        branch: Option<BranchName>,
+    },
+    /// Parks the idle sessions of a branch now, as far as nothing is lost by it. Answered as `Sessions` is.
+    ParkSessions {
+        /// Of which branch; none: of all.
+        branch: Option<BranchName>,
+    },
+    /// Ends a session.
+    EndSession {
+        /// Its number.
+        id: u64,
+    },
     /// Reads `nap.toml` again; answered by [`Answer::Config`](crate::Answer::Config).
     ReloadConfig,
     /// Shuts all servers down and ends the daemon.

@@ -47,15 +47,16 @@ impl ClientError for NoBackend {
     }
 }
 
-/// Gives the session a backend.
+/// Gives the session a backend; `returns`: another one.
 pub(crate) async fn attach<B: Branches, S: ClientStream>(
     branches: &B,
     places: &Places,
     session: &mut Session<S>,
+    returns: bool,
 ) -> Result<Backend, Ended> {
     tokio::select! {
         biased;
-        attached = try_until_attached(branches, places, &session.identity) => attached,
+        attached = try_until_attached(branches, places, &session.identity, returns) => attached,
         () = session.client.left() => {
             tracing::debug!(branch = %session.identity.branch, "client left while it waited for its server");
             Err(Ended::Gone)
@@ -63,14 +64,19 @@ pub(crate) async fn attach<B: Branches, S: ClientStream>(
     }
 }
 
-async fn try_until_attached<B: Branches>(branches: &B, places: &Places, identity: &Identity) -> Result<Backend, Ended> {
+async fn try_until_attached<B: Branches>(
+    branches: &B,
+    places: &Places,
+    identity: &Identity,
+    returns: bool,
+) -> Result<Backend, Ended> {
     let timeout = places.limits().wake_timeout;
     let deadline = Instant::now() + timeout;
     let packet = identity.startup_packet();
     let mut pause = PAUSE_FIRST;
     loop {
         let awake = wake(branches, places, &identity.branch, deadline).await?;
-        let begun = timeout_at(deadline, begin(awake, &packet, identity.minor)).await;
+        let begun = timeout_at(deadline, begin(awake, &packet, identity.minor, returns)).await;
         let last = match begun.unwrap_or(Err(NotYet::Silent)) {
             Ok(backend) => return Ok(backend),
             Err(not_yet) => not_yet,

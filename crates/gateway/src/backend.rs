@@ -1,11 +1,12 @@
 //! One connection to a server: begun as the session's role, and followed until the server is ready for queries.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
 use nap_wire::frame::parse_frame;
-use nap_wire::messages::{parse_backend_key_data, parse_error_response, tag};
+use nap_wire::messages::{parse_backend_key_data, parse_error_response, parse_parameter_status, tag};
 use nap_wire::startup::CancelKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -22,6 +23,8 @@ const GREETING_CHUNK_BYTES: usize = 1024;
 /// 57P03 cannot_connect_now; 57P01 admin_shutdown and 57P02 crash_shutdown, when they hit a backend that has not
 /// said yet that it is ready.
 const PASSING_SQLSTATES: [&str; 3] = ["57P03", "57P01", "57P02"];
+/// too_many_connections: a session that returns was let in before, and waits for a place.
+const NO_PLACE_SQLSTATE: &str = "53300";
 
 /// A connection to a server.
 pub(crate) struct Backend {
@@ -32,6 +35,10 @@ pub(crate) struct Backend {
     pub(crate) key: Option<CancelKey>,
     /// What it has said so far, from its first byte: the client has seen none of it.
     pub(crate) greeting: Vec<u8>,
+    /// It is ready for queries: otherwise it has refused.
+    pub(crate) ready: bool,
+    /// What it has reported of its settings when it began.
+    pub(crate) reported: BTreeMap<String, Vec<u8>>,
     /// Keeps the server awake.
     pub(crate) _hold: Box<dyn Any + Send>,
 }
@@ -49,12 +56,18 @@ pub(crate) enum NotYet {
     Silent,
 }
 
-/// Connects, begins, and reads until the server is ready or has refused for good.
-pub(crate) async fn begin(Awake { socket, hold }: Awake, startup_packet: &[u8], minor: u16) -> Result<Backend, NotYet> {
+/// Connects, begins, and reads until the server is ready or has refused for good. `returns`: for a session that had a
+/// backend before.
+pub(crate) async fn begin(
+    Awake { socket, hold }: Awake,
+    startup_packet: &[u8],
+    minor: u16,
+    returns: bool,
+) -> Result<Backend, NotYet> {
     let mut stream = UnixStream::connect(&socket).await?;
     // A postmaster that refuses at once may have closed already: its reason is still there to be read.
     let written = stream.write_all(startup_packet).await;
-    let mut greeting = Greeting::new(minor);
+    let mut greeting = Greeting { minor, returns, ..Greeting::default() };
     loop {
         match greeting.follow()? {
             Progress::Over => break,
@@ -67,7 +80,8 @@ pub(crate) async fn begin(Awake { socket, hold }: Awake, startup_packet: &[u8], 
             return Err(NotYet::Closed);
         }
     }
-    Ok(Backend { stream, socket, key: greeting.key, greeting: greeting.bytes, _hold: hold })
+    let Greeting { bytes, key, ready, reported, .. } = greeting;
+    Ok(Backend { stream, socket, key, greeting: bytes, ready, reported, _hold: hold })
 }
 
 enum Progress {
@@ -76,18 +90,18 @@ enum Progress {
 }
 
 /// The server's first words.
+#[derive(Default)]
 struct Greeting {
     bytes: Vec<u8>,
     followed: usize,
     minor: u16,
+    returns: bool,
     key: Option<CancelKey>,
+    ready: bool,
+    reported: BTreeMap<String, Vec<u8>>,
 }
 
 impl Greeting {
-    fn new(minor: u16) -> Self {
-        Self { bytes: Vec::new(), followed: 0, minor, key: None }
-    }
-
     fn follow(&mut self) -> Result<Progress, NotYet> {
         loop {
             let rest = self.bytes.get(self.followed..).unwrap_or_default();
@@ -98,11 +112,20 @@ impl Greeting {
                 Err(_) => return Ok(Progress::Over),
             };
             match frame.tag {
-                tag::READY_FOR_QUERY => return Ok(Progress::Over),
+                tag::READY_FOR_QUERY => {
+                    self.ready = true;
+                    return Ok(Progress::Over);
+                }
+                tag::PARAMETER_STATUS => {
+                    if let Some((name, value)) = parse_parameter_status(frame.body) {
+                        self.reported.insert(name.to_owned(), value.to_vec());
+                    }
+                }
                 tag::BACKEND_KEY_DATA => self.key = parse_backend_key_data(frame.body, self.minor),
                 tag::ERROR_RESPONSE => {
                     let error = parse_error_response(frame.body);
-                    if PASSING_SQLSTATES.contains(&error.sqlstate.as_str()) {
+                    let no_place = self.returns && error.sqlstate == NO_PLACE_SQLSTATE;
+                    if no_place || PASSING_SQLSTATES.contains(&error.sqlstate.as_str()) {
                         return Err(NotYet::Passing(error.message));
                     }
                     return Ok(Progress::Over);
@@ -120,7 +143,7 @@ mod tests {
     use nap_wire::messages::{ErrorFields, authentication_ok, backend_key_data, error_response, ready_for_query};
 
     fn follow(bytes: &[u8]) -> (Result<Progress, NotYet>, Option<CancelKey>) {
-        let mut greeting = Greeting::new(0);
+        let mut greeting = Greeting::default();
         let mut last = Ok(Progress::More);
         for byte in bytes {
             greeting.bytes.push(*byte);

@@ -47,6 +47,9 @@ pub trait Branches: Send + Sync + 'static {
         role: &str,
         database: &str,
     ) -> impl Future<Output = Result<AccessFacts, Refusal>> + Send;
+    /// Whether pings of this branch's parked sessions may be answered in its server's stead: it could wake, and its
+    /// settings say so.
+    fn answers_pings(&self, branch: &BranchName) -> bool;
     /// Wakes the server and holds it awake. Answers by the deadline: nobody knows better why it is late.
     fn wake(&self, branch: &BranchName, deadline: Instant) -> impl Future<Output = Result<Awake, Refusal>> + Send;
 }

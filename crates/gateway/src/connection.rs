@@ -14,15 +14,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::attach::attach;
 use crate::authenticate::{Peers, authenticate, rule_for};
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::client::{Client, ClientStream};
 use crate::error::{Ended, dismiss, linger, refuse};
 use crate::first_packet::{Opening, read_opening};
-use crate::forward::forward;
+use crate::life::{Life, Over};
 use crate::limits::{Admission, Permit, Places};
+use crate::parking::Rehearsals;
 use crate::repeats::may_log;
 use crate::route::{Entrance, Route, RouteError, route};
 use crate::session::{Identity, Session};
@@ -41,6 +41,7 @@ pub(crate) struct Shared<B> {
     pub(crate) tls: watch::Receiver<Option<Arc<Tls>>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) cancels: Arc<Cancels>,
+    pub(crate) rehearsals: Rehearsals,
     pub(crate) closing: watch::Receiver<bool>,
 }
 
@@ -51,20 +52,28 @@ pub(crate) struct Arrival {
     pub(crate) accepted: Instant,
 }
 
+/// Why a connection is ended before its time.
 #[derive(Debug, thiserror::Error)]
-enum Interrupted {
+pub(crate) enum Interrupted {
     /// As PostgreSQL says it.
     #[error("canceling authentication due to timeout")]
     TimedOut,
     #[error("terminating connection because Napgres is shutting down")]
     Closing,
+    /// As PostgreSQL says it.
+    #[error("terminating connection due to administrator command")]
+    Ended,
+    /// As PostgreSQL says it.
+    #[error("terminating connection due to idle-session timeout")]
+    IdleTooLong,
 }
 
 impl ClientError for Interrupted {
     fn sqlstate(&self) -> &'static str {
         match self {
             Interrupted::TimedOut => "57014",
-            Interrupted::Closing => sqlstate::ADMIN_SHUTDOWN,
+            Interrupted::Closing | Interrupted::Ended => sqlstate::ADMIN_SHUTDOWN,
+            Interrupted::IdleTooLong => "57P05",
         }
     }
 
@@ -73,7 +82,7 @@ impl ClientError for Interrupted {
             Interrupted::TimedOut => {
                 Some("The setting authentication_timeout is how long a client may take to log in.".into())
             }
-            Interrupted::Closing => None,
+            Interrupted::Closing | Interrupted::Ended | Interrupted::IdleTooLong => None,
         }
     }
 }
@@ -95,7 +104,7 @@ struct LetIn {
 
 impl<B> Shared<B> {
     /// Waits until the gateway closes.
-    async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         // Without a gateway that could say so it has closed as well.
         let _ = self.closing.clone().wait_for(|closing| *closing).await;
     }
@@ -218,30 +227,19 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client:
     let entry = shared.registry.add(branch.clone(), database.clone(), role.clone(), client.address.clone());
     let claim = Claim { branch: Some(branch.clone()), role: Some(role.clone()), rule: None };
     let mut session = Session { client, identity, entry, _place: place };
-    let attached = tokio::select! {
-        biased;
-        attached = attach(&*shared.branches, &shared.places, &mut session) => attached,
-        () = shared.closed() => Err(Ended::refused(Interrupted::Closing)),
-    };
-    let mut backend = match attached {
-        Ok(backend) => backend,
-        Err(ended) => {
-            // It is no session any more, only a client that has something to read.
-            drop(session.entry);
-            return end(&mut session.client, ended, &claim).await;
-        }
-    };
-    // Before the client is told the key: it may use it at once.
-    let registered = backend.key.clone().map(|key| shared.cancels.register(key.clone(), &backend.socket, key));
-    let greeting = std::mem::take(&mut backend.greeting);
-    let client_listens =
-        forward(&mut session.client.stream, &mut backend.stream, greeting, session.entry.record()).await;
+    let over = Life::new(shared, &mut session).live().await;
     // The session is over and the server may sleep; the client only has its last words to read.
     let Session { mut client, entry, .. } = session;
     drop(entry);
-    drop((backend, registered));
-    if client_listens {
-        linger(&mut client.stream).await;
+    match over {
+        Over::Gone => {}
+        Over::Listens => linger(&mut client.stream).await,
+        Over::Refused(ended) => end(&mut client, ended, &claim).await,
+        Over::Words(words) => {
+            if client.send(&words).await.is_ok() {
+                linger(&mut client.stream).await;
+            }
+        }
     }
 }
 

@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use nap_wire::frame::Scanner;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-use crate::sessions::Record;
+use crate::sessions::{Record, Request};
+use crate::traffic::{Ready, Traffic};
 
 /// What one read takes. PostgreSQL writes 8 kB at a time; more at once spares system calls when much is under way.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -118,6 +118,11 @@ impl Direction {
         Poll::Ready(())
     }
 
+    /// Whether it holds nothing back, and goes on.
+    fn is_still(&self) -> bool {
+        self.pending.is_empty() && !self.unflushed && !self.ended && !self.broken && !self.done
+    }
+
     /// How much waits for a slow target: the same twice means that it has stalled.
     fn backlog(&self) -> usize {
         self.pending.len() - self.written
@@ -130,8 +135,25 @@ struct Forward<'a, C, B> {
     backend: &'a mut B,
     to_backend: Direction,
     to_client: Direction,
-    scanner: Scanner,
+    traffic: &'a mut Traffic,
     record: &'a Record,
+}
+
+/// What waits to be written when it begins.
+#[derive(Default)]
+pub(crate) struct Begun {
+    /// The backend has said it, and the client has not seen it.
+    pub(crate) to_client: Vec<u8>,
+    /// The client has said it before there was a backend.
+    pub(crate) to_backend: Vec<u8>,
+}
+
+/// Why it ended.
+pub(crate) enum Stopped {
+    /// Either side has ended. The client may still be reading if it has not closed its own side.
+    Over { client_listens: bool },
+    /// Somebody asks for something. To park is asked only while nothing is under way, and both sockets stay as they are.
+    Asked(Request),
 }
 
 impl<C, B> Forward<'_, C, B>
@@ -145,46 +167,68 @@ where
         SCRATCH.with(|scratch| {
             let Ok(mut scratch) = scratch.try_borrow_mut() else { return Poll::Ready(()) };
             let (client, backend) = (Pin::new(&mut *self.client), Pin::new(&mut *self.backend));
-            let record = self.record;
-            let sent = self.to_backend.poll_copy(context, client, backend, &mut scratch, |_| record.active());
+            let Self { traffic, record, .. } = self;
+            let sent = self.to_backend.poll_copy(context, client, backend, &mut scratch, |bytes| {
+                record.active();
+                traffic.client_sent(bytes);
+            });
             let (client, backend) = (Pin::new(&mut *self.client), Pin::new(&mut *self.backend));
-            let scanner = &mut self.scanner;
             let answered = self.to_client.poll_copy(context, backend, client, &mut scratch, |bytes| {
-                follow(scanner, record, bytes);
+                traffic.backend_sent(bytes, |Ready { status, worked }| record.ready(status, worked));
             });
             if answered.is_ready() || (or_client_ended && sent.is_ready()) { Poll::Ready(()) } else { Poll::Pending }
         })
     }
-}
 
-/// Notes what the server's words say of the session's state.
-fn follow(scanner: &mut Scanner, record: &Record, bytes: &[u8]) {
-    // A stream that makes no sense is still the client's to judge: it is passed on, its state is just not known.
-    let _ = scanner.feed(bytes, |message| {
-        if let Some(status) = message.ready_status {
-            record.ready(status);
+    /// Whether nothing is under way, not even in a buffer of ours.
+    fn is_still(&self) -> bool {
+        self.traffic.is_quiet() && self.to_backend.is_still() && self.to_client.is_still()
+    }
+
+    /// Until either side has ended, or somebody asks for something that can be done now.
+    async fn until_asked(&mut self) -> Option<Request> {
+        let requests = &self.record.requests;
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = poll_fn(|context| self.poll(context, true)) => return None,
+                request = requests.next() => request,
+            };
+            match request {
+                Request::Park(reply) if !self.is_still() => drop(reply.send(Err(nap_model::pin::Pin::Active))),
+                request => return Some(request),
+            }
         }
-    });
+    }
 }
 
 /// What moves a session's bytes, and all that does: whoever calls this does not know how. Another transport may take its
-/// place, one that hands the client's socket to the backend for instance, as long as the record is kept.
+/// place, one that hands the client's socket to the backend for instance, as long as record and traffic are kept.
 ///
 /// Forwards until either side has ended and the other has all it said, or the client is gone: the backend is then to
-/// be dropped, so that it learns by its next write that nobody reads. `greeting` is what the backend has said before.
-/// Gives back whether the client may still be reading: it has not closed its own side.
-pub(crate) async fn forward<C, B>(client: &mut C, backend: &mut B, greeting: Vec<u8>, record: &Record) -> bool
+/// be dropped, so that it learns by its next write that nobody reads. Or until somebody asks for something.
+pub(crate) async fn forward<C, B>(
+    client: &mut C,
+    backend: &mut B,
+    begun: Begun,
+    traffic: &mut Traffic,
+    record: &Record,
+) -> Stopped
 where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut scanner = Scanner::new();
-    follow(&mut scanner, record, &greeting);
+    if !begun.to_backend.is_empty() {
+        record.active();
+        traffic.client_sent(&begun.to_backend);
+    }
     // A client that still writes to a backend that has gone must get to the point where it reads the last words.
-    let to_backend = Direction { drains: true, ..Direction::default() };
-    let to_client = Direction { pending: greeting, ..Direction::default() };
-    let mut forward = Forward { client, backend, to_backend, to_client, scanner, record };
-    poll_fn(|context| forward.poll(context, true)).await;
+    let to_backend = Direction { pending: begun.to_backend, drains: true, ..Direction::default() };
+    let to_client = Direction { pending: begun.to_client, ..Direction::default() };
+    let mut forward = Forward { client, backend, to_backend, to_client, traffic, record };
+    if let Some(request) = forward.until_asked().await {
+        return Stopped::Asked(request);
+    }
     // The client has closed its sending side, or all. The backend may work on, and its answers are still awaited by
     // a client that has closed only half; one that reads no more must not keep its place.
     let mut backlog = None;
@@ -199,7 +243,7 @@ where
         }
         backlog = Some(stalled);
     }
-    !forward.to_backend.ended && !forward.to_client.broken
+    Stopped::Over { client_listens: !forward.to_backend.ended && !forward.to_client.broken }
 }
 
 /// Makes a worker's thread ready to forward: the buffer is allocated now rather than for the first client.

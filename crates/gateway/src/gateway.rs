@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nap_model::guard::Holding;
 use nap_model::ids::BranchName;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -15,8 +16,9 @@ use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::connection::{Arrival, Shared};
 use crate::limits::{Applicant, Limits, Places, Share};
+use crate::parking::Rehearsals;
 use crate::repeats::may_log;
-use crate::sessions::SessionInfo;
+use crate::sessions::{Quiet, SessionInfo};
 use crate::tls::Tls;
 use crate::worker::{Job, Socket, Workers};
 
@@ -67,6 +69,7 @@ impl<B: Branches> Gateway<B> {
             tls: tls_seen,
             registry: Arc::default(),
             cancels: Arc::new(Cancels::default()),
+            rehearsals: Rehearsals::default(),
             closing: closing_seen,
         });
         let workers = Arc::new(Workers::start(&shared)?);
@@ -102,6 +105,32 @@ impl<B> Gateway<B> {
     /// All sessions, oldest first.
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.shared.registry.infos()
+    }
+
+    /// What the sessions of a branch do.
+    pub fn quiet(&self, branch: &BranchName) -> Quiet {
+        self.shared.registry.quiet(branch)
+    }
+
+    /// Parks the sessions of a branch that can be, and tells what keeps the others. Who does not answer by the deadline
+    /// counts as active.
+    pub async fn park(&self, branch: &BranchName, deadline: Instant) -> Holding {
+        self.shared.registry.park(branch, deadline).await
+    }
+
+    /// Ends a session, as `pg_terminate_backend` does. Gives back whether there is one of this number.
+    pub fn end_session(&self, id: u64) -> bool {
+        self.shared.registry.end(id)
+    }
+
+    /// Waits until a branch has no sessions, or until the deadline, and tells how many it has.
+    pub async fn emptied_of(&self, branch: &BranchName, deadline: Instant) -> usize {
+        self.shared.registry.emptied_of(branch, deadline).await
+    }
+
+    /// Ends all sessions of a branch.
+    pub fn end_sessions(&self, branch: &BranchName) {
+        self.shared.registry.end_all(branch);
     }
 
     /// What clients that come from now on get when they ask for TLS; `None`: they are told that there is none.

@@ -5,9 +5,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use nap_model::guard::Holding;
 use nap_model::ids::BranchName;
+use nap_model::pin::Pin;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+mod request;
+
+pub(crate) use request::{Request, Requests};
 
 /// What a session does, in the words of `pg_stat_activity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +31,8 @@ pub enum SessionState {
     IdleInTransaction = 3,
     /// In a failed transaction.
     IdleInFailedTransaction = 4,
+    /// Without a backend, until its client sends something.
+    Parked = 5,
 }
 
 impl SessionState {
@@ -41,6 +51,7 @@ impl SessionState {
             1 => SessionState::Active,
             3 => SessionState::IdleInTransaction,
             4 => SessionState::IdleInFailedTransaction,
+            5 => SessionState::Parked,
             _ => SessionState::Idle,
         }
     }
@@ -54,6 +65,7 @@ impl fmt::Display for SessionState {
             SessionState::Idle => "idle",
             SessionState::IdleInTransaction => "idle in transaction",
             SessionState::IdleInFailedTransaction => "idle in transaction (aborted)",
+            SessionState::Parked => "parked",
         })
     }
 }
@@ -73,6 +85,23 @@ pub struct SessionInfo {
     pub client: String,
     /// What it does.
     pub state: SessionState,
+    /// How long its client has sent nothing but pings.
+    pub idle: Duration,
+    /// Why it could not be parked when that was last tried.
+    pub pin: Option<Pin>,
+}
+
+/// What the sessions of a branch do, as of now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quiet {
+    /// Those that have a backend, or are about to.
+    pub attached: u32,
+    /// Of them, those that are not idle.
+    pub active: u32,
+    /// Of them, those that are idle and pinned.
+    pub pinned: u32,
+    /// When the last of them became idle; `None`: one is not, or there is none.
+    pub since: Option<Instant>,
 }
 
 /// The part of a session that others may see.
@@ -83,6 +112,11 @@ pub(crate) struct Record {
     role: String,
     client: String,
     state: AtomicU8,
+    /// When the server was last ready after some work, in milliseconds since the registry began.
+    worked_ms: AtomicU64,
+    epoch: Instant,
+    pin: Mutex<Option<Pin>>,
+    pub(crate) requests: Requests,
 }
 
 impl Record {
@@ -93,9 +127,51 @@ impl Record {
         }
     }
 
-    /// The server waits for the client.
-    pub(crate) fn ready(&self, status: u8) {
+    /// The server waits for the client. Pings are no work.
+    pub(crate) fn ready(&self, status: u8, worked: bool) {
+        if worked {
+            self.worked_ms.store(millis(self.epoch.elapsed()), Ordering::Relaxed);
+        }
         self.set(SessionState::from_ready_status(status));
+    }
+
+    /// It has no backend any more.
+    pub(crate) fn parked(&self) {
+        self.set_pin(None);
+        self.set(SessionState::Parked);
+    }
+
+    /// It has a backend again.
+    pub(crate) fn returned(&self) {
+        self.worked_ms.store(millis(self.epoch.elapsed()), Ordering::Relaxed);
+        self.set(SessionState::Idle);
+    }
+
+    /// Whether the server has it in a transaction, failed or not.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        matches!(self.state(), SessionState::IdleInTransaction | SessionState::IdleInFailedTransaction)
+    }
+
+    /// It waits for a backend again.
+    pub(crate) fn returns(&self) {
+        self.set(SessionState::Starting);
+    }
+
+    pub(crate) fn set_pin(&self, pin: Option<Pin>) {
+        *self.pin.lock().unwrap_or_else(PoisonError::into_inner) = pin;
+    }
+
+    pub(crate) fn pin(&self) -> Option<Pin> {
+        *self.pin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it last did something.
+    pub(crate) fn worked_at(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.worked_ms.load(Ordering::Relaxed))
+    }
+
+    fn state(&self) -> SessionState {
+        SessionState::from_number(self.state.load(Ordering::Relaxed))
     }
 
     fn set(&self, state: SessionState) {
@@ -109,24 +185,46 @@ impl Record {
             database: self.database.clone(),
             role: self.role.clone(),
             client: self.client.clone(),
-            state: SessionState::from_number(self.state.load(Ordering::Relaxed)),
+            state: self.state(),
+            idle: self.worked_at().elapsed(),
+            pin: self.pin(),
         }
     }
 }
 
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// All sessions.
-#[derive(Default)]
 pub(crate) struct Registry {
+    epoch: Instant,
     last_id: AtomicU64,
     records: Mutex<HashMap<u64, Arc<Record>>>,
     left: Notify,
 }
 
+impl Default for Registry {
+    fn default() -> Self {
+        Self { epoch: Instant::now(), last_id: AtomicU64::default(), records: Mutex::default(), left: Notify::new() }
+    }
+}
+
 impl Registry {
     pub(crate) fn add(self: &Arc<Self>, branch: BranchName, database: String, role: String, client: String) -> Entry {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let record =
-            Arc::new(Record { id, branch, database, role, client, state: AtomicU8::new(SessionState::Starting as u8) });
+        let record = Arc::new(Record {
+            id,
+            branch,
+            database,
+            role,
+            client,
+            state: AtomicU8::new(SessionState::Starting as u8),
+            worked_ms: AtomicU64::new(millis(self.epoch.elapsed())),
+            epoch: self.epoch,
+            pin: Mutex::default(),
+            requests: Requests::default(),
+        });
         self.records.lock().unwrap_or_else(PoisonError::into_inner).insert(id, record.clone());
         Entry { registry: self.clone(), record }
     }
@@ -139,8 +237,73 @@ impl Registry {
         infos
     }
 
+    /// The sessions of a branch.
+    fn of(&self, branch: &BranchName) -> Vec<Arc<Record>> {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.values().filter(|record| record.branch == *branch).cloned().collect()
+    }
+
+    /// What the sessions of a branch do.
+    pub(crate) fn quiet(&self, branch: &BranchName) -> Quiet {
+        let mut quiet = Quiet { attached: 0, active: 0, pinned: 0, since: None };
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records.values().filter(|record| record.branch == *branch) {
+            match record.state() {
+                SessionState::Parked => continue,
+                SessionState::Starting | SessionState::Active => quiet.active += 1,
+                _ => {
+                    quiet.pinned += u32::from(record.pin().is_some());
+                    quiet.since = quiet.since.max(Some(record.worked_at()));
+                }
+            }
+            quiet.attached += 1;
+        }
+        quiet.since = quiet.since.filter(|_| quiet.active == 0);
+        quiet
+    }
+
+    /// Parks the sessions of a branch that can be, and tells what keeps the others. Who has not answered by the
+    /// deadline is active.
+    pub(crate) async fn park(&self, branch: &BranchName, deadline: Instant) -> Holding {
+        let attached = self.of(branch).into_iter().filter(|record| record.state() != SessionState::Parked);
+        let answers: Vec<_> = attached.map(|record| record.requests.park()).collect();
+        let mut holding = Holding::default();
+        for answer in answers {
+            match timeout_at(deadline, answer).await {
+                // One that has ended needs nothing any more.
+                Ok(Ok(Ok(())) | Err(_)) => {}
+                Ok(Ok(Err(Pin::Active))) | Err(_) => holding.active += 1,
+                Ok(Ok(Err(_))) => holding.pinned += 1,
+            }
+        }
+        holding
+    }
+
+    /// Ends a session. Gives back whether there is one of this number.
+    pub(crate) fn end(&self, id: u64) -> bool {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.get(&id).map(|record| record.requests.end()).is_some()
+    }
+
+    /// Ends all sessions of a branch.
+    pub(crate) fn end_all(&self, branch: &BranchName) {
+        self.of(branch).iter().for_each(|record| record.requests.end());
+    }
+
     fn is_empty(&self) -> bool {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Waits until a branch has no sessions, or until the deadline, and tells how many it has.
+    pub(crate) async fn emptied_of(&self, branch: &BranchName, deadline: Instant) -> usize {
+        loop {
+            let mut left = std::pin::pin!(self.left.notified());
+            left.as_mut().enable();
+            let count = self.of(branch).len();
+            if count == 0 || timeout_at(deadline, left).await.is_err() {
+                return count;
+            }
+        }
     }
 
     /// Waits until nobody is left.
@@ -185,13 +348,13 @@ mod tests {
         let entry = registry.add(BranchName::main(), "shop".into(), "al".into(), "local".into());
         let state = || registry.infos().first().map(|info| info.state.to_string());
         assert_eq!(state().unwrap(), "starting");
-        entry.record().ready(b'I');
+        entry.record().ready(b'I', true);
         assert_eq!(state().unwrap(), "idle");
         entry.record().active();
         assert_eq!(state().unwrap(), "active");
-        entry.record().ready(b'T');
+        entry.record().ready(b'T', true);
         assert_eq!(state().unwrap(), "idle in transaction");
-        entry.record().ready(b'E');
+        entry.record().ready(b'E', true);
         assert_eq!(state().unwrap(), "idle in transaction (aborted)");
         let waiting = tokio::spawn({
             let registry = registry.clone();

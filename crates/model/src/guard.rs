@@ -24,8 +24,10 @@ pub struct Observation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "guard", content = "count", rename_all = "kebab-case")]
 pub enum Guard {
-    /// Sessions of the gateway.
+    /// Sessions of the gateway that do something, or are not to be parked.
     Sessions(u32),
+    /// Idle sessions of the gateway that cannot be parked.
+    Pinned(u32),
     /// Clients that did not come through the gateway.
     OtherClients(u32),
     /// WAL senders.
@@ -40,11 +42,21 @@ pub enum Guard {
     NeverSleeps,
 }
 
+/// The gateway's sessions that keep a server awake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// They do something, or are not to be parked.
+    pub active: u32,
+    /// They are idle, and something of theirs would be lost.
+    pub pinned: u32,
+}
+
 /// Everything that stands in the way of sleep; empty means that the server may sleep.
 /// `never` is heeded only when the server would sleep of itself (`of_itself`), not when it is told to.
-pub fn guards(sessions: u32, never: bool, of_itself: bool, seen: &Observation) -> Vec<Guard> {
+pub fn guards(sessions: Holding, never: bool, of_itself: bool, seen: &Observation) -> Vec<Guard> {
     let counted = [
-        (sessions, Guard::Sessions(sessions)),
+        (sessions.active, Guard::Sessions(sessions.active)),
+        (sessions.pinned, Guard::Pinned(sessions.pinned)),
         (seen.other_client_backends, Guard::OtherClients(seen.other_client_backends)),
         (seen.wal_senders, Guard::WalSenders(seen.wal_senders)),
         (seen.base_backups, Guard::BaseBackups(seen.base_backups)),
@@ -63,6 +75,7 @@ impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, one, many) = match self {
             Guard::Sessions(n) => (*n, "session", "sessions"),
+            Guard::Pinned(n) => (*n, "pinned session", "pinned sessions"),
             Guard::OtherClients(n) => (*n, "client past the gateway", "clients past the gateway"),
             Guard::WalSenders(n) => (*n, "WAL sender", "WAL senders"),
             Guard::BaseBackups(n) => (*n, "base backup", "base backups"),
@@ -80,19 +93,24 @@ mod tests {
 
     #[test]
     fn nothing_seen_means_it_may_sleep() {
-        assert!(guards(0, false, true, &Observation::default()).is_empty());
-        assert!(guards(0, true, false, &Observation::default()).is_empty(), "told to sleep, it sleeps");
+        assert!(guards(Holding::default(), false, true, &Observation::default()).is_empty());
+        assert!(
+            guards(Holding::default(), true, false, &Observation::default()).is_empty(),
+            "told to sleep, it sleeps"
+        );
     }
 
     #[test]
     fn every_reason_is_named() {
         let seen =
             Observation { other_client_backends: 1, wal_senders: 2, base_backups: 1, maintenance: 3, subscriptions: 1 };
-        let named: Vec<String> = guards(2, true, true, &seen).iter().map(ToString::to_string).collect();
+        let named: Vec<String> =
+            guards(Holding { active: 2, pinned: 1 }, true, true, &seen).iter().map(ToString::to_string).collect();
         assert_eq!(
             named,
             [
                 "2 sessions",
+                "1 pinned session",
                 "1 client past the gateway",
                 "2 WAL senders",
                 "1 base backup",

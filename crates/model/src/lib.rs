@@ -11,6 +11,7 @@ pub mod ids;
 pub mod lsn;
 pub mod nearest;
 pub mod pg_control;
+pub mod pin;
 pub mod postmaster_pid;
 pub mod settings;
 pub mod span;

@@ -3,6 +3,7 @@
 mod list;
 mod spec;
 mod ssl;
+mod switch;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::nearest::{in_parentheses, nearest};
 use crate::span::Span;
 pub use spec::{Applies, SPECS, Spec, markdown};
 pub use ssl::SslProtocol;
+pub use switch::Switch;
 
 /// `nap.toml`, with defaults filled in.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -51,8 +53,12 @@ pub struct Settings {
     pub default_branch: crate::ids::BranchName,
     /// The first role, for URLs. Written by the first `nap up`.
     pub role: Option<String>,
-    /// How long after its last session a server goes to sleep.
+    /// How long after it was last used a server goes to sleep.
     pub sleep_after: Span,
+    /// Whether idle sessions are parked, so that they do not keep a server awake.
+    pub park: Switch,
+    /// Whether pings of parked sessions are answered without waking a server.
+    pub answer_pings: Switch,
     /// How many servers may be awake at once.
     pub max_awake: u32,
     /// How long a client waits for its server to wake.
@@ -89,6 +95,8 @@ impl Default for Settings {
             default_branch: crate::ids::BranchName::main(),
             role: None,
             sleep_after: Span::seconds(30),
+            park: Switch(true),
+            answer_pings: Switch(true),
             max_awake: 50,
             wake_timeout: Span::seconds(60),
             authentication_timeout: Span::seconds(60),
@@ -111,6 +119,12 @@ pub struct BranchSettings {
     /// In place of the home's `sleep_after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sleep_after: Option<Span>,
+    /// In place of the home's `park`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub park: Option<Switch>,
+    /// In place of the home's `answer_pings`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_pings: Option<Switch>,
 }
 
 /// What is wrong with a settings text.

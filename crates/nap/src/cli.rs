@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Logs(commands::logs::Logs),
     Wake(commands::wake::Wake),
     Sleep(commands::sleep::Sleep),
+    Sessions(commands::sessions::Sessions),
     Branch(commands::branch::Branch),
     Rm(commands::rm::Rm),
     Set(commands::set::Set),

@@ -19,6 +19,7 @@ pub(crate) mod psql;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod service;
+pub(crate) mod sessions;
 pub(crate) mod set;
 pub(crate) mod sleep;
 pub(crate) mod status;
@@ -42,6 +43,7 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Logs(command) => command.run(&context),
         Command::Wake(command) => command.run(&context),
         Command::Sleep(command) => command.run(&context),
+        Command::Sessions(command) => command.run(&context),
         Command::Branch(command) => command.run(&context),
         Command::Rm(command) => command.run(&context),
         Command::Set(command) => command.run(&context),

@@ -65,10 +65,11 @@ impl Context {
 fn patience(request: &Request) -> Duration {
     match request {
         Request::Status | Request::List | Request::Connection { .. } | Request::ReloadConfig => QUICK,
-        Request::SetBranch { .. } => QUICK,
+        Request::SetBranch { .. } | Request::Sessions { .. } | Request::EndSession { .. } => QUICK,
         Request::Wake { .. }
         | Request::Sleep { .. }
         | Request::Restart { .. }
+        | Request::ParkSessions { .. }
         | Request::CreateBranch { .. }
         | Request::RemoveBranch { .. }
         | Request::Down => PATIENT,

@@ -15,6 +15,7 @@ mod logging;
 mod notify;
 pub(crate) mod privileges;
 mod secrets;
+mod sessions;
 mod signals;
 mod socket_lock;
 mod tls;
@@ -114,6 +115,7 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
     let gateway = Gateway::start(branches.clone(), bounds.limits, peers, secrets::mock_secret(&home)?);
     let gateway = Arc::new(gateway.context("cannot start the gateway")?);
+    branches.set_gateway(&gateway);
     let tls = tls::ServerTls::new(config.clone(), gateway.clone(), branches.clone());
     tls.load().await?;
     let libpq_socket_missing = listening.libpq_socket_missing();

@@ -105,7 +105,7 @@ impl Fleet {
                 status.state == State::Awake && !status.guards.contains(&Guard::NeverSleeps)
             })
             .filter_map(|(_, handle)| {
-                let since = *handle.idle_since.borrow();
+                let since = handle.unused_since();
                 since.map(|since| (since, handle))
             })
             .collect();

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use crate::error::{AccessError, SleepError, WakeError};
 use crate::owner::Question;
+use crate::sessions::Sessions;
+use crate::spec::Policy;
 
 /// How long a look into a server may take before the last one's result is shown.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
@@ -96,6 +98,23 @@ pub struct ServerHandle {
     pub(crate) owner: mpsc::UnboundedSender<Command>,
     pub(crate) status: watch::Receiver<ServerStatus>,
     pub(crate) idle_since: watch::Receiver<Option<Instant>>,
+    pub(crate) sessions: Arc<dyn Sessions>,
+    pub(crate) policy: watch::Receiver<Policy>,
+}
+
+/// Since when nobody has used a server with so many leases; none: somebody does. A lease that no session holds is
+/// somebody else's, who needs it now.
+pub(crate) fn unused_since(
+    leases: u32,
+    idle_since: Option<Instant>,
+    policy: Policy,
+    sessions: &dyn Sessions,
+) -> Option<Instant> {
+    if leases == 0 {
+        return idle_since;
+    }
+    let quiet = policy.park.then(|| sessions.quiet())?;
+    quiet.since.filter(|_| quiet.attached >= leases)
 }
 
 impl ServerHandle {
@@ -175,6 +194,12 @@ impl ServerHandle {
             true => WakeError::Removed { branch: self.branch.clone() },
             false => error,
         }
+    }
+
+    /// Since when nobody has used it.
+    pub(crate) fn unused_since(&self) -> Option<Instant> {
+        let leases = self.status.borrow().sessions;
+        unused_since(leases, *self.idle_since.borrow(), *self.policy.borrow(), &*self.sessions)
     }
 
     /// What keeps it awake now. Asked of a sleeping server, its status tells afterwards whether somebody else runs it.

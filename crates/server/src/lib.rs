@@ -18,6 +18,7 @@ mod log_end;
 mod owner;
 pub mod procfs;
 mod ready;
+pub mod sessions;
 pub mod slots;
 pub mod spec;
 mod takeover;

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nap_model::guard::{Guard, Observation, guards};
+use nap_model::guard::{Guard, Holding, Observation, guards};
 use nap_model::state::{Reason, State, transition};
 use nap_model::status::ServerStatus;
 use rustix::process::Signal;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::admin::{Admin, Roles};
 use crate::error::{AccessError, SleepError, WakeError};
 use crate::exit_watch::ExitWatch;
-use crate::handle::{AsleepHold, Command, Lease, ServerHandle};
+use crate::handle::{AsleepHold, Command, Lease, ServerHandle, unused_since};
 use crate::log_end::LogMark;
 use crate::slots::Slot;
 use crate::spec::{Policy, ServerSpec, Shared};
@@ -107,6 +107,8 @@ pub(crate) struct Owner {
     /// Read when the server settled; kept on disk once it has stopped at the place in the WAL they belong to.
     settled_roles: Option<Roles>,
     last_seen: Observation,
+    /// The sessions that kept it awake when that was last looked at.
+    holding: Holding,
     failures: u32,
     /// No start before this.
     not_before: Option<Instant>,
@@ -134,6 +136,8 @@ impl Owner {
             owner: outbox.clone(),
             status: watched,
             idle_since: idle_watched,
+            sessions: spec.sessions.clone(),
+            policy: spec.policy.clone(),
         };
         let admin = Admin::new(spec.branch.clone(), spec.major, spec.places.socket_dir.clone());
         let owner = Self {
@@ -153,6 +157,7 @@ impl Owner {
             roles: KnownRoles::default(),
             settled_roles: None,
             last_seen: Observation::default(),
+            holding: Holding::default(),
             failures: 0,
             not_before: None,
             timer: None,
@@ -213,7 +218,7 @@ impl Owner {
     fn on_timer(&mut self) {
         self.timer = None;
         match self.state {
-            State::Awake if self.leases == 0 => self.settle(Reason::Idle),
+            State::Awake => self.settle_when_unused(),
             State::Failed => self.begin_wake(Reason::PauseOver),
             _ => {}
         }
@@ -291,7 +296,7 @@ impl Owner {
         if !matches!(self.state, State::Awake | State::Settling) {
             return Vec::new();
         }
-        guards(self.leases, self.policy().sleep_after.is_none(), of_itself, &self.last_seen)
+        guards(self.holding, self.policy().sleep_after.is_none(), of_itself, &self.last_seen)
     }
 
     fn policy(&self) -> Policy {
@@ -306,7 +311,7 @@ impl Owner {
         !self.queues.end.is_empty()
     }
 
-    /// Starts the idle clock if nothing holds the server, stops it if something does.
+    /// Starts the idle clock, or sets it to when it is worth looking: nobody tells when a session becomes idle.
     fn set_idle_timer(&mut self) {
         if self.state != State::Awake {
             return;
@@ -315,9 +320,26 @@ impl Owner {
         let since = *self.idle_since.borrow();
         let since = idle.then(|| since.unwrap_or_else(Instant::now));
         self.idle_since.send_replace(since);
+        // Whoever is active now will not have been idle for `sleep_after` before that has passed.
+        let since = since.or_else(|| self.policy().park.then(|| self.unused_since().unwrap_or_else(Instant::now)));
         self.timer = since.zip(self.policy().sleep_after).map(|(since, span)| since + span);
         if idle {
             self.shared.slots.nudge();
+        }
+    }
+
+    /// Since when nobody has used it; none: somebody does.
+    fn unused_since(&self) -> Option<Instant> {
+        unused_since(self.leases, *self.idle_since.borrow(), self.policy(), &*self.spec.sessions)
+    }
+
+    /// The clock has run out.
+    fn settle_when_unused(&mut self) {
+        let due = self.unused_since().zip(self.policy().sleep_after).map(|(since, span)| since + span);
+        if due.is_some_and(|due| due <= Instant::now()) {
+            self.settle(Reason::Idle);
+        } else {
+            self.set_idle_timer();
         }
     }
 

@@ -10,6 +10,7 @@ use crate::children::Children;
 use crate::install::Install;
 use crate::keeper::Keeper;
 pub use crate::launch::{OURS, Ours, Places};
+use crate::sessions::Sessions;
 use crate::slots::Slots;
 
 /// What is needed to run one branch's server.
@@ -22,6 +23,8 @@ pub struct ServerSpec {
     pub places: Places,
     /// What keeps its roles and log.
     pub keeper: Arc<dyn Keeper>,
+    /// Its sessions.
+    pub sessions: Arc<dyn Sessions>,
     /// How it is to behave; may change at any time.
     pub policy: watch::Receiver<Policy>,
 }
@@ -29,8 +32,10 @@ pub struct ServerSpec {
 /// How a server is to behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// How long after its last session it goes to sleep; `None`: never of itself.
+    /// How long after it was last used it goes to sleep; `None`: never of itself.
     pub sleep_after: Option<Duration>,
+    /// Whether idle sessions are parked: otherwise every session keeps it awake.
+    pub park: bool,
     /// How long a fast shutdown may take before it becomes an immediate one.
     pub shutdown_timeout: Duration,
 }

@@ -99,6 +99,7 @@ fn bad(path: &Path, problem: impl ToString) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nap_model::settings::Switch;
     use nap_model::span::Span;
     use proptest::prelude::*;
 
@@ -124,7 +125,12 @@ mod tests {
                 branched_at: lsn.map(Lsn),
                 created: jiff::Timestamp::from_nanosecond(nanoseconds).unwrap(),
                 major: Major(major),
-                settings: BranchSettings { port, sleep_after: seconds.map(Span::seconds) },
+                settings: BranchSettings {
+                    port,
+                    sleep_after: seconds.map(Span::seconds),
+                    park: port.map(|port| Switch(port.get() > 1_000)),
+                    answer_pings: seconds.map(|seconds| Switch(seconds > 10)),
+                },
             }
         }
     }

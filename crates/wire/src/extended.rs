@@ -102,6 +102,14 @@ pub fn close_statement(out: &mut Vec<u8>, name: &[u8]) {
     });
 }
 
+/// Appends `Describe` of a statement.
+pub fn describe_statement(out: &mut Vec<u8>, name: &[u8]) {
+    message(out, tag::DESCRIBE, |out| {
+        out.push(STATEMENT);
+        put_bytes(out, name);
+    });
+}
+
 /// Appends `Sync`.
 pub fn sync(out: &mut Vec<u8>) {
     message(out, tag::SYNC, |_| {});

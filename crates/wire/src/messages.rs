@@ -9,10 +9,9 @@ pub use read::{
     SaslInitialResponse, parse_authentication, parse_backend_key_data, parse_parameter_status,
     parse_sasl_initial_response, parse_sasl_response,
 };
-pub(crate) use write::message;
 pub use write::{
     authentication_ok, authentication_sasl, authentication_sasl_continue, authentication_sasl_final, backend_key_data,
-    negotiate_protocol_version, parameter_status, parameter_status_bytes, ready_for_query,
+    message, negotiate_protocol_version, parameter_status, parameter_status_bytes, ready_for_query,
 };
 
 /// Message types, named as in PostgreSQL's protocol.h.

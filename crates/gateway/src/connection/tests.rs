@@ -154,6 +154,10 @@ impl Files for TwoRules {
 }
 
 impl Branches for Fake {
+    fn answers_pings(&self, _: &BranchName) -> bool {
+        true
+    }
+
     fn default_branch(&self) -> BranchName {
         BranchName::main()
     }
@@ -251,6 +255,7 @@ impl House {
             mock_secret: [9; 32],
             tls: watch::channel(None).1,
             registry: Arc::default(),
+            rehearsals: crate::parking::Rehearsals::default(),
             cancels: Arc::default(),
             closing: closing_seen,
         };

@@ -1,5 +1,6 @@
 use super::*;
 use crate::sessions::Registry;
+use crate::traffic::Traffic;
 use nap_model::ids::BranchName;
 use proptest::prelude::*;
 use std::io;
@@ -12,7 +13,8 @@ async fn run(room: usize, greeting: Vec<u8>, asked: Vec<u8>, answered: Vec<u8>) 
     let entry = registry.add(BranchName::main(), "d".into(), "r".into(), "local".into());
     let (mut client_side, client) = duplex(room);
     let (mut backend_side, backend) = duplex(room);
-    let forwarding = forward(&mut client_side, &mut backend_side, greeting, entry.record());
+    let (mut traffic, begun) = (Traffic::default(), Begun { to_client: greeting, ..Begun::default() });
+    let forwarding = forward(&mut client_side, &mut backend_side, begun, &mut traffic, entry.record());
     let client = async {
         let (mut reader, mut writer) = split(client);
         let mut heard = Vec::new();
@@ -32,6 +34,18 @@ async fn run(room: usize, greeting: Vec<u8>, asked: Vec<u8>, answered: Vec<u8>) 
     };
     let (_, heard_by_client, heard_by_backend) = tokio::join!(forwarding, client, backend);
     (heard_by_client, heard_by_backend)
+}
+
+/// Forwards to the end, and tells whether the client may still be reading.
+async fn listens<C, B>(client: &mut C, backend: &mut B, record: &Record) -> bool
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    match forward(client, backend, Begun::default(), &mut Traffic::default(), record).await {
+        Stopped::Over { client_listens } => client_listens,
+        Stopped::Asked(_) => panic!("nobody asks"),
+    }
 }
 
 proptest! {
@@ -58,7 +72,7 @@ async fn the_end_of_the_backend_ends_the_client() {
     let (mut backend_side, mut backend) = duplex(100);
     backend.write_all(b"last words").await.unwrap();
     drop(backend);
-    assert!(forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()).await);
+    assert!(listens(&mut client_side, &mut backend_side, entry.record()).await);
     let mut heard = Vec::new();
     client.read_to_end(&mut heard).await.unwrap();
     assert_eq!(heard, b"last words");
@@ -81,7 +95,8 @@ async fn what_a_stream_holds_back_is_flushed() {
         drop((client, backend));
         heard
     };
-    let forwarding = forward(&mut client_side, &mut backend_side, b"hello".to_vec(), entry.record());
+    let (mut traffic, begun) = (Traffic::default(), Begun { to_client: b"hello".to_vec(), ..Begun::default() });
+    let forwarding = forward(&mut client_side, &mut backend_side, begun, &mut traffic, entry.record());
     let both = async { tokio::join!(forwarding, talking) };
     let (_, heard) = timeout(Duration::from_secs(10), both).await.expect("something is held back");
     assert_eq!(&heard, b"hello");
@@ -95,7 +110,7 @@ async fn a_client_that_ended_and_reads_no_more_is_given_up() {
     let (mut backend_side, mut backend) = duplex(1_000);
     client.shutdown().await.unwrap();
     backend.write_all(&[0; 1_000]).await.unwrap();
-    assert!(!forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()).await);
+    assert!(!listens(&mut client_side, &mut backend_side, entry.record()).await);
 }
 
 #[tokio::test]
@@ -110,7 +125,7 @@ async fn a_backend_that_talks_to_nobody_is_given_up() {
         drop(client);
     };
     let forwarding = async {
-        let listens = forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()).await;
+        let listens = listens(&mut client_side, &mut backend_side, entry.record()).await;
         drop(backend_side);
         listens
     };
@@ -174,7 +189,7 @@ async fn a_message_costs_one_read_and_one_write() {
         }
         drop((client, backend));
     };
-    tokio::join!(forward(&mut client_side, &mut backend_side, Vec::new(), entry.record()), talking);
+    tokio::join!(listens(&mut client_side, &mut backend_side, entry.record()), talking);
     for side in [client_side, backend_side] {
         assert_eq!(side.writes, MESSAGES);
         // The last one finds the end.

@@ -193,6 +193,10 @@ impl Cluster {
 }
 
 impl Branches for Cluster {
+    fn answers_pings(&self, _: &BranchName) -> bool {
+        true
+    }
+
     fn default_branch(&self) -> BranchName {
         BranchName::main()
     }

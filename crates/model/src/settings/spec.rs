@@ -99,7 +99,25 @@ pub const SPECS: &[Spec] = {
                 "sleep_after",
                 "\"30s\"",
                 Reload,
-                "how long after its last session has gone a server goes to sleep; `never` keeps it awake",
+                "how long after it was last used a server goes to sleep; `never` keeps it awake",
+            )
+        },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "park",
+                "\"on\"",
+                Reload,
+                "whether sessions that do nothing are parked, so that they keep no server awake; off: a server sleeps after its last session has gone",
+            )
+        },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "answer_pings",
+                "\"on\"",
+                Reload,
+                "whether an empty query and `SELECT 1` of a parked session are answered without waking its server",
             )
         },
         spec(

@@ -10,7 +10,8 @@ use crate::context::Context;
 
 /// Put a branch's server to sleep now, and return when its processes are gone
 ///
-/// It is refused while something must not be interrupted, such as an open session; `nap ls` shows what.
+/// Sessions that do nothing are parked: their clients stay connected. It is refused while something must not be
+/// interrupted, or would be lost; `nap ls` and `nap sessions` show what.
 #[derive(Debug, Args)]
 pub(crate) struct Sleep {
     /// The branch [default: the default branch]

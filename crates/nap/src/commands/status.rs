@@ -1,9 +1,9 @@
 //! `nap status`
 
 use clap::Args;
-use comfy_table::{Table, presets};
-use nap_control::{Answer, Request, SessionReport, StatusReport};
+use nap_control::{Answer, Request, StatusReport};
 
+use super::sessions;
 use crate::command_error::CommandError;
 use crate::context::{Context, unexpected};
 use crate::neighbour;
@@ -53,35 +53,15 @@ fn say(report: &StatusReport) -> String {
     }
     if !report.sessions.is_empty() {
         text.push('\n');
-        text.push_str(&table(&report.sessions));
+        text.push_str(&sessions::table(&report.sessions));
     }
     text
-}
-
-fn table(sessions: &[SessionReport]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["SESSION", "BRANCH", "DATABASE", "ROLE", "CLIENT", "STATE"]);
-    for session in sessions {
-        table.add_row([
-            session.id.to_string(),
-            session.branch.to_string(),
-            session.database.as_deref().map_or_else(|| "(replication)".to_owned(), words::printable),
-            words::printable(&session.role),
-            session.client.clone(),
-            session.state.clone(),
-        ]);
-    }
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
-    }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nap_control::{Counts, LoweredReport, PostgresReport};
+    use nap_control::{Counts, LoweredReport, PostgresReport, SessionReport};
     use nap_model::ids::{BranchName, Major};
 
     #[test]
@@ -108,7 +88,9 @@ mod tests {
                 database: Some("shop".into()),
                 role: "alice".into(),
                 client: "127.0.0.1:50000".into(),
-                state: "attached".into(),
+                state: "active".into(),
+                idle_ms: 0,
+                pin: None,
             }],
         };
         insta::assert_snapshot!(say(&report));

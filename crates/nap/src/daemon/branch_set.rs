@@ -7,11 +7,12 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use nap_control::Failure;
-use nap_gateway::{Awake, BranchFacts, Branches, Refusal};
+use nap_gateway::{Awake, BranchFacts, Branches, Gateway, Refusal};
 use nap_model::access::AccessFacts;
 use nap_model::hba::{Problems, Rules};
 use nap_model::ids::BranchName;
 use nap_model::settings::Settings;
+use nap_model::state::State;
 use nap_server::children::Children;
 use nap_server::fleet::Fleet;
 use nap_server::handle::ServerHandle;
@@ -24,6 +25,7 @@ use super::config::Config;
 use super::doors::Doors;
 use super::installs::Installs;
 use super::keeper::BranchKeeper;
+use super::sessions::{BranchSessions, LateGateway};
 use crate::rules::{self, RuleBook};
 
 pub(super) mod change;
@@ -51,6 +53,7 @@ pub(crate) struct BranchSet {
     fleet: Arc<Fleet>,
     entries: RwLock<BTreeMap<BranchName, Entry>>,
     doors: OnceLock<Doors>,
+    gateway: LateGateway,
     count: watch::Sender<usize>,
     rules: RwLock<RuleBook>,
     /// Of two reloads the one that read last must be in force.
@@ -77,7 +80,8 @@ impl BranchSet {
         }
         let (entries, doors, rules) = (RwLock::default(), OnceLock::new(), RwLock::new(rules));
         let (count, reloading) = (watch::Sender::new(0), tokio::sync::Mutex::default());
-        let set = Arc::new(Self { store, config, fleet, entries, doors, count, rules, reloading });
+        let gateway = LateGateway::default();
+        let set = Arc::new(Self { store, config, fleet, entries, doors, gateway, count, rules, reloading });
         for branch in branches.whole {
             set.take_on(branch)?;
         }
@@ -95,6 +99,16 @@ impl BranchSet {
     /// Called once, when the gateway serves.
     pub(super) fn set_doors(&self, doors: Doors) {
         let _ = self.doors.set(doors);
+    }
+
+    /// Called once, before the gateway serves: sessions can be parked from now on.
+    pub(super) fn set_gateway(&self, gateway: &Arc<Gateway<Self>>) {
+        let _ = self.gateway.set(Arc::downgrade(gateway));
+    }
+
+    /// The gateway.
+    pub(super) fn gateway(&self) -> Option<Arc<Gateway<Self>>> {
+        self.gateway.get()?.upgrade()
     }
 
     /// The open doors.
@@ -174,6 +188,7 @@ impl BranchSet {
                 hba_file: hba_file(home),
             },
             keeper: Arc::new(BranchKeeper { dir: dir.clone() }),
+            sessions: Arc::new(BranchSessions { branch: record.name.clone(), gateway: self.gateway.clone() }),
             policy: watched,
         });
         let name = record.name.clone();
@@ -192,8 +207,11 @@ fn hba_file(home: &Home) -> PathBuf {
 }
 
 fn policy(settings: &Settings, record: &BranchRecord) -> Policy {
-    let sleep_after = record.settings.sleep_after.unwrap_or(settings.sleep_after);
-    Policy { sleep_after: sleep_after.0, shutdown_timeout: settings.shutdown_timeout.0.unwrap_or_default() }
+    Policy {
+        sleep_after: record.settings.sleep_after.unwrap_or(settings.sleep_after).0,
+        park: record.settings.park.unwrap_or(settings.park).0,
+        shutdown_timeout: settings.shutdown_timeout.0.unwrap_or_default(),
+    }
 }
 
 /// Brings changed settings to every server.
@@ -229,6 +247,12 @@ impl Branches for BranchSet {
     async fn access(&self, branch: &BranchName, role: &str, database: &str) -> Result<AccessFacts, Refusal> {
         let server = self.server(branch)?;
         server.access(role, database).await.map_err(|error| Box::new(error) as Refusal)
+    }
+
+    fn answers_pings(&self, branch: &BranchName) -> bool {
+        let Some(entry) = self.entry(branch) else { return false };
+        let could_wake = entry.server.status().state != State::Failed;
+        could_wake && entry.record.settings.answer_pings.unwrap_or(self.config.get().answer_pings).0
     }
 
     async fn wake(&self, branch: &BranchName, deadline: Instant) -> Result<Awake, Refusal> {

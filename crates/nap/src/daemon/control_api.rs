@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use nap_control::{
     Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, LoweredReport,
-    Reply, Request,
+    Reply, Request, SESSIONS_SHOWN_MAX,
 };
 use nap_gateway::Gateway;
 use nap_model::client_error::ClientError;
@@ -20,11 +20,14 @@ use super::branch_set::change::{sleep_failure, store_failure};
 use super::branch_set::{BranchSet, Entry};
 use super::config::Config;
 use super::installs::Installs;
+use super::sessions::PARK_WITHIN;
 use super::tls::ServerTls;
 use crate::branch_names::DEFAULT_BRANCH_CURE;
 use crate::commands::config::value_text;
 
 mod report;
+
+use report::session_report;
 
 /// Answers requests.
 pub(super) struct ControlApi {
@@ -116,6 +119,30 @@ impl ControlApi {
         Ok(Answer::Config(ConfigReport { changes: settings.into_iter().map(change).collect() }))
     }
 
+    /// Of one branch, or all.
+    fn sessions(&self, branch: Option<&BranchName>) -> Answer {
+        let sessions = self.gateway.sessions().into_iter();
+        let wanted = sessions.filter(|session| branch.is_none_or(|branch| session.branch == *branch));
+        Answer::Sessions(wanted.take(SESSIONS_SHOWN_MAX).map(session_report).collect())
+    }
+
+    async fn park_sessions(&self, branch: Option<BranchName>) -> Reply {
+        let branches = match &branch {
+            Some(name) => vec![self.branches.existing(name)?.record.name],
+            None => self.branches.names_now(),
+        };
+        let deadline = Instant::now() + PARK_WITHIN;
+        join_all(branches.iter().map(|branch| self.gateway.park(branch, deadline))).await;
+        Ok(self.sessions(branch.as_ref()))
+    }
+
+    fn end_session(&self, id: u64) -> Reply {
+        if self.gateway.end_session(id) {
+            return Ok(Answer::Done);
+        }
+        Err(Failure::new(FailureKind::NotFound, format!("there is no session {id}")).hint("`nap sessions` shows all"))
+    }
+
     /// Settings that wait for the next start are told with the value that the file has for them.
     async fn reload(&self) -> Reply {
         let file = self.config.home().nap_toml();
@@ -154,6 +181,9 @@ impl Handler for ControlApi {
             Request::Connection { branch, database } => {
                 Ok(Answer::Connection(self.connection(branch, database, true).await?))
             }
+            Request::Sessions { branch } => Ok(self.sessions(branch.as_ref())),
+            Request::ParkSessions { branch } => self.park_sessions(branch).await,
+            Request::EndSession { id } => self.end_session(id),
             Request::ReloadConfig => self.reload().await,
             Request::Down => {
                 self.stop.send_replace(true);

@@ -1,6 +1,6 @@
 //! What the owner does when it is asked.
 
-use nap_model::guard::guards;
+use nap_model::guard::{Holding, guards};
 use nap_model::state::{Reason, State};
 use tokio::sync::oneshot;
 
@@ -58,8 +58,7 @@ impl Owner {
 
     pub(super) fn grant(&mut self, reply: oneshot::Sender<Result<Lease, WakeError>>) {
         self.leases += 1;
-        self.timer = None;
-        self.idle_since.send_replace(None);
+        self.set_idle_timer();
         // If nobody is there to take it the lease is dropped, and so given back, here.
         let _ = reply.send(Ok(Lease::new(self.socket(), self.outbox.clone())));
     }
@@ -74,7 +73,7 @@ impl Owner {
     }
 
     fn on_sleep(&mut self, why: Reason, reply: oneshot::Sender<Result<(), SleepError>>) {
-        if why == Reason::RoomNeeded && (self.state != State::Awake || self.leases > 0) {
+        if why == Reason::RoomNeeded && (self.state != State::Awake || self.unused_since().is_none()) {
             // It was idle when it was chosen, and is no more: another one must make room.
             let error = SleepError::Guarded { branch: self.branch(), guards: self.guards(true) };
             let _ = reply.send(Err(error));
@@ -119,12 +118,23 @@ impl Owner {
             return;
         }
         let (admin, leases, never) = (self.admin.clone(), self.leases, self.policy().sleep_after.is_none());
+        let holding = self.holding_now();
         tokio::spawn(async move {
             let mut seen = admin.observe().await.unwrap_or_default();
             // The gateway's sessions have client backends too.
             seen.other_client_backends = seen.other_client_backends.saturating_sub(leases);
-            let _ = reply.send(guards(leases, never, true, &seen));
+            let _ = reply.send(guards(holding, never, true, &seen));
         });
+    }
+
+    /// The sessions that keep it awake now. A lease that no session has is somebody's who is on the way.
+    pub(super) fn holding_now(&self) -> Holding {
+        if !self.policy().park {
+            return Holding { active: self.leases, pinned: 0 };
+        }
+        let quiet = self.spec.sessions.quiet();
+        let others = self.leases.saturating_sub(quiet.attached);
+        Holding { active: quiet.holding.active + others, ..quiet.holding }
     }
 
     fn on_end(&mut self, reply: oneshot::Sender<()>) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nap_model::guard::{Guard, Observation, guards};
+use nap_model::guard::{Guard, Holding, Observation, guards};
 use nap_model::state::{Reason, State};
 use rustix::process::Signal;
 use tokio::time::Instant;
@@ -12,6 +12,8 @@ use super::{Done, LOOK_AGAIN, Owner};
 use crate::admin::{Admin, AdminError, Roles};
 use crate::error::SleepError;
 use crate::handle::AsleepHold;
+use crate::sessions::Sessions;
+use crate::spec::Policy;
 
 /// A backend whose client has just gone needs a moment to notice.
 const LAST_BACKEND_LEAVES: Duration = Duration::from_millis(500);
@@ -26,6 +28,8 @@ const QUIT_WITHIN: Duration = Duration::from_secs(5);
 pub(super) enum Settled {
     /// It may stop; these are its roles.
     Yes(Box<Roles>),
+    /// Sessions keep their backends.
+    Held(Holding),
     /// Guards stand.
     Guarded(Observation, Vec<Guard>),
     /// It could not be looked into.
@@ -38,14 +42,26 @@ impl Owner {
             return;
         }
         let of_itself = reason != Reason::AskedToSleep;
-        let never = self.policy().sleep_after.is_none();
-        self.job = Some(Box::pin(settle(self.admin.clone(), never, of_itself)));
+        let Policy { sleep_after, park, .. } = self.policy();
+        let sessions = park.then(|| self.spec.sessions.clone());
+        self.job = Some(Box::pin(settle(self.admin.clone(), sessions, sleep_after.is_none(), of_itself)));
     }
 
     pub(super) fn on_settled(&mut self, settled: Settled) {
         match settled {
             Settled::Yes(roles) => {
+                // Sessions that were parked have given their leases back; who came instead is served first.
+                while let Ok(command) = self.inbox.try_recv() {
+                    self.on_command(command);
+                }
+                if self.state != State::Settling {
+                    return;
+                }
+                if self.leases > 0 {
+                    return self.stay_for_sessions(Holding { active: self.leases, pinned: 0 });
+                }
                 self.last_seen = Observation::default();
+                self.holding = Holding::default();
                 self.settled_roles = Some(*roles);
                 self.go(Reason::Settled);
                 self.stop_processes();
@@ -60,6 +76,7 @@ impl Owner {
                 let branch = self.branch();
                 self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
             }
+            Settled::Held(holding) => self.stay_for_sessions(holding),
             Settled::Failed(error) => {
                 tracing::warn!(branch = %self.spec.branch, %error, "cannot settle");
                 self.stay_awake();
@@ -67,6 +84,17 @@ impl Owner {
                 self.deny_sleep(|| SleepError::Failed { branch: branch.clone(), problem: problem.clone() });
             }
         }
+    }
+
+    fn stay_for_sessions(&mut self, holding: Holding) {
+        if holding != self.holding {
+            let Holding { active, pinned } = holding;
+            tracing::info!(branch = %self.spec.branch, active, pinned, "sessions keep it awake");
+        }
+        self.holding = holding;
+        self.stay_awake();
+        let (branch, standing) = (self.branch(), self.guards(false));
+        self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
     }
 
     fn stay_awake(&mut self) {
@@ -78,6 +106,7 @@ impl Owner {
 
     /// The sessions that stood in the way stayed.
     pub(super) fn deny_for_sessions(&mut self) {
+        self.holding = self.holding_now();
         let (branch, standing) = (self.branch(), self.guards(false));
         self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
     }
@@ -156,6 +185,7 @@ impl Owner {
         }
         self.timer = None;
         self.last_seen = Observation::default();
+        self.holding = Holding::default();
         self.idle_since.send_replace(None);
         self.settled_roles = None;
         self.go(reason);
@@ -205,7 +235,7 @@ impl Owner {
                 let _ = waiter.send(Ok(AsleepHold::new(self.outbox.clone())));
             }
         } else if self.state == State::Awake {
-            if self.leases > 0 {
+            if self.leases > 0 && !self.policy().park {
                 // A session whose client has just gone is still on its way out.
                 self.deny_at.get_or_insert(Instant::now() + LAST_BACKEND_LEAVES);
             } else {
@@ -216,14 +246,27 @@ impl Owner {
     }
 }
 
-async fn settle(admin: Arc<Admin>, never: bool, of_itself: bool) -> Done {
+async fn settle(admin: Arc<Admin>, sessions: Option<Arc<dyn Sessions>>, never: bool, of_itself: bool) -> Done {
     let patience = Instant::now() + LAST_BACKEND_LEAVES;
+    if let Some(sessions) = sessions {
+        loop {
+            let holding = sessions.park().await;
+            if holding == Holding::default() {
+                break;
+            }
+            // One whose client has just gone is still on its way out.
+            if holding.pinned > 0 || Instant::now() >= patience {
+                return Done::Settled(Settled::Held(holding));
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
     loop {
         let seen = match admin.observe().await {
             Ok(seen) => seen,
             Err(error) => return Done::Settled(Settled::Failed(error)),
         };
-        let standing = guards(0, never, of_itself, &seen);
+        let standing = guards(Holding::default(), never, of_itself, &seen);
         let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
         if standing.is_empty() {
             break;

@@ -87,7 +87,7 @@ fn authentication(out: &mut Vec<u8>, code: u32, data: &[u8]) {
 }
 
 /// Appends a message whose body `write_body` appends; the length is filled in after.
-pub(crate) fn message(out: &mut Vec<u8>, tag: u8, write_body: impl FnOnce(&mut Vec<u8>)) {
+pub fn message(out: &mut Vec<u8>, tag: u8, write_body: impl FnOnce(&mut Vec<u8>)) {
     out.push(tag);
     let start = out.len();
     put_u32(out, 0);

@@ -1,15 +1,20 @@
 //! Making, changing and removing branches.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
 use nap_model::ids::BranchName;
 use nap_model::nearest::{did_you_mean, nearest};
 use nap_server::error::SleepError;
 use nap_store::{NewBranch, StoreError, record};
+use tokio::time::Instant;
 
 use super::{BranchSet, Entry, policy};
 use crate::daemon::secrets;
+
+/// A session whose client has just gone needs a moment to notice.
+const SESSION_LEAVES_WITHIN: Duration = Duration::from_millis(500);
 
 impl BranchSet {
     /// A branch, or a failure that names the nearest ones.
@@ -53,12 +58,19 @@ impl BranchSet {
             return Err(Failure::new(FailureKind::Conflict, message)
                 .hint("make another one the default first: `nap config set default_branch=NAME`"));
         }
+        if !force {
+            self.refuse_sessions(name).await?;
+        }
         // Before anything is done to its sessions.
         let (store, parent) = (self.store.clone(), name.clone());
         let refused = tokio::task::spawn_blocking(move || store.refuse_parent(&parent)).await;
         refused.map_err(|error| Failure::failed(error.to_string()))?.map_err(store_failure)?;
         let hold = if force {
             entry.server.remove().await;
+            // Those that are parked would ask for a branch that is not there.
+            if let Some(gateway) = self.gateway() {
+                gateway.end_sessions(name);
+            }
             None
         } else {
             let held = entry.server.hold_asleep().await;
@@ -86,6 +98,19 @@ impl BranchSet {
         self.fleet.remove(name);
         entry.server.remove().await;
         Ok(())
+    }
+
+    /// Sessions are a reason not to remove a branch, parked ones too.
+    async fn refuse_sessions(&self, name: &BranchName) -> Result<(), Failure> {
+        let Some(gateway) = self.gateway() else { return Ok(()) };
+        match gateway.emptied_of(name, Instant::now() + SESSION_LEAVES_WITHIN).await {
+            0 => Ok(()),
+            count => {
+                let sessions = if count == 1 { "session" } else { "sessions" };
+                let message = format!("branch \"{name}\" has {count} {sessions}");
+                Err(Failure::new(FailureKind::Conflict, message).hint("--force ends its sessions"))
+            }
+        }
     }
 
     /// Changes some of a branch's own settings, all or none; `None`: the home's holds again.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use nap_control::{
     BranchReport, ConnectionReport, Counts, Failure, PostgresReport, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
 };
-use nap_model::guard::Guard;
 use nap_model::ids::BranchName;
 use nap_model::state::State;
 use nap_server::initdb::BOOTSTRAP_SUPERUSER;
@@ -23,8 +22,10 @@ impl ControlApi {
         let guards = entry.server.guards().await;
         let mut status = entry.server.status();
         if matches!(status.state, State::Awake | State::Settling) {
-            status.guards = with_sessions(guards, status.sessions);
+            status.guards = guards;
         }
+        let sessions = self.gateway.sessions().iter().filter(|session| session.branch == entry.record.name).count();
+        status.sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         let settings = self.config.get();
         BranchReport {
             id: entry.record.id,
@@ -113,14 +114,7 @@ impl ControlApi {
     }
 }
 
-/// The guards, with the sessions of the same copy as the count that stands beside them: some may have come or gone since
-/// the guards were asked for.
-fn with_sessions(guards: Vec<Guard>, sessions: u32) -> Vec<Guard> {
-    let own = (sessions > 0).then_some(Guard::Sessions(sessions));
-    own.into_iter().chain(guards.into_iter().filter(|guard| !matches!(guard, Guard::Sessions(_)))).collect()
-}
-
-fn session_report(session: nap_gateway::SessionInfo) -> SessionReport {
+pub(super) fn session_report(session: nap_gateway::SessionInfo) -> SessionReport {
     SessionReport {
         id: session.id,
         branch: session.branch,
@@ -128,18 +122,7 @@ fn session_report(session: nap_gateway::SessionInfo) -> SessionReport {
         role: session.role,
         client: session.client,
         state: session.state.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sessions_are_counted_once() {
-        let seen = || vec![Guard::Sessions(2), Guard::BaseBackups(1)];
-        assert_eq!(with_sessions(seen(), 3), [Guard::Sessions(3), Guard::BaseBackups(1)]);
-        assert_eq!(with_sessions(seen(), 0), [Guard::BaseBackups(1)]);
-        assert_eq!(with_sessions(Vec::new(), 1), [Guard::Sessions(1)]);
+        idle_ms: u64::try_from(session.idle.as_millis()).unwrap_or(u64::MAX),
+        pin: session.pin,
     }
 }

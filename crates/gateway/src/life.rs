@@ -1,0 +1,147 @@
+//! A session's life between being let in and its end: attached, parked, attached again.
+
+mod leave;
+mod restore;
+mod wait;
+
+use std::sync::Arc;
+
+use nap_model::pin::Pin;
+use nap_wire::startup::CancelKey;
+
+use crate::attach::attach;
+use crate::backend::Backend;
+use crate::branches::Branches;
+use crate::cancel::Registered;
+use crate::client::ClientStream;
+use crate::connection::{Interrupted, Shared};
+use crate::error::Ended;
+use crate::forward::{Begun, Stopped, forward};
+use crate::parking::Kept;
+use crate::session::Session;
+use crate::sessions::Request;
+use crate::traffic::{Ready, Traffic};
+use leave::Left;
+use wait::Woken;
+
+/// How a session ended.
+pub(crate) enum Over {
+    /// Nobody is there any more.
+    Gone,
+    /// The client may still be reading what its backend said last.
+    Listens,
+    /// The client is to be told.
+    Refused(Ended),
+    /// The client is to be told in a server's words.
+    Words(Vec<u8>),
+}
+
+/// A session under way.
+pub(crate) struct Life<'a, B, S> {
+    shared: &'a Shared<B>,
+    session: &'a mut Session<S>,
+    traffic: Traffic,
+    /// What the client sends to cancel: the key of its first backend.
+    key: Option<CancelKey>,
+    /// Whether who logged in is a superuser.
+    superuser: bool,
+    /// Why it was not parked, and how much had passed then: as long as nothing has since, that holds.
+    pinned: Option<(Pin, u64)>,
+}
+
+/// A backend, and the key that leads to it.
+struct Attached {
+    backend: Backend,
+    _registered: Option<Registered>,
+}
+
+impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
+    pub(crate) fn new(shared: &'a Shared<B>, session: &'a mut Session<S>) -> Self {
+        Self { shared, session, traffic: Traffic::default(), key: None, superuser: false, pinned: None }
+    }
+
+    /// To the end.
+    pub(crate) async fn live(mut self) -> Over {
+        // What is seldom and large is boxed: most of its life a session waits.
+        let (mut attached, mut begun) = match Box::pin(self.begin()).await {
+            Ok(begun) => begun,
+            Err(ended) => return Over::Refused(ended),
+        };
+        loop {
+            let (client, backend) = (&mut self.session.client.stream, &mut attached.backend.stream);
+            let record = self.session.entry.record();
+            let reply = match forward(client, backend, begun, &mut self.traffic, record).await {
+                Stopped::Over { client_listens: true } => return Over::Listens,
+                Stopped::Over { client_listens: false } => return Over::Gone,
+                Stopped::Asked(Request::End) => return Box::pin(self.end(attached)).await,
+                Stopped::Asked(Request::Park(reply)) => reply,
+            };
+            let kept = match Box::pin(self.leave(attached)).await {
+                Left::Parked(kept) => kept,
+                Left::Stays(pin, back) => {
+                    let _ = reply.send(Err(pin));
+                    (attached, begun) = (*back, Begun::default());
+                    continue;
+                }
+                Left::Broken(ended) => return Over::Refused(ended),
+            };
+            let _ = reply.send(Ok(()));
+            (attached, begun) = match self.park(kept).await {
+                Ok(back) => back,
+                Err(over) => return over,
+            };
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(Attached, Begun), Ended> {
+        let mut attached = self.attach(false).await?;
+        // Before the client is told the key: it may use it at once.
+        self.key = attached.backend.key.clone();
+        attached.register(self.shared, self.key.clone());
+        self.superuser = attached.backend.reported.get("is_superuser").is_some_and(|value| value == b"on");
+        let to_client = std::mem::take(&mut attached.backend.greeting);
+        let record = self.session.entry.record();
+        self.traffic.greeted(&to_client, |Ready { status, worked }| record.ready(status, worked));
+        Ok((attached, Begun { to_client, to_backend: Vec::new() }))
+    }
+
+    async fn attach(&mut self, returns: bool) -> Result<Attached, Ended> {
+        let backend = tokio::select! {
+            biased;
+            attached = attach(&*self.shared.branches, &self.shared.places, self.session, returns) => attached?,
+            () = self.shared.closed() => return Err(Ended::refused(Interrupted::Closing)),
+        };
+        Ok(Attached { backend, _registered: None })
+    }
+
+    /// Without a backend, until its client wants one again.
+    async fn park(&mut self, mut kept: Box<Kept>) -> Result<(Attached, Begun), Over> {
+        self.session.entry.record().parked();
+        match self.wait(&mut kept).await {
+            Woken::Bytes(bytes) => {
+                self.session.entry.record().returns();
+                Box::pin(self.restore(*kept, bytes)).await
+            }
+            Woken::Gone => Err(Over::Gone),
+            Woken::Ended(why) => Err(Over::Refused(Ended::refused(why))),
+        }
+    }
+
+    /// Somebody ends it. The client is told where its backend has not begun to say something else.
+    async fn end(self, attached: Attached) -> Over {
+        let at_boundary = self.traffic.backend_is_at_boundary();
+        if let Some(key) = &self.key {
+            self.shared.cancels.cancel(key).await;
+        }
+        drop(attached);
+        if at_boundary { Over::Refused(Ended::refused(Interrupted::Ended)) } else { Over::Gone }
+    }
+}
+
+impl Attached {
+    fn register<B>(&mut self, shared: &Shared<B>, seen: Option<CancelKey>) {
+        let keys = seen.zip(self.backend.key.clone());
+        self._registered =
+            keys.map(|(seen, key)| Arc::clone(&shared.cancels).register(seen, &self.backend.socket, key));
+    }
+}

@@ -1,0 +1,124 @@
+//! Parked: waiting for the client, answering its pings.
+
+use std::future::pending;
+
+use nap_wire::messages::tag;
+use nap_wire::ping::{PING_MAX_BYTES, UnnamedAfter, Verdict, answer};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, sleep_until};
+
+use super::Life;
+use crate::branches::Branches;
+use crate::client::ClientStream;
+use crate::connection::Interrupted;
+use crate::parking::Kept;
+use crate::sessions::Request;
+use crate::traffic::Unnamed;
+
+/// Why it waits no longer.
+pub(super) enum Woken {
+    /// The client wants a backend: this is what it has sent, perhaps not all of it, perhaps nothing that was read.
+    Bytes(Vec<u8>),
+    /// The client has left.
+    Gone,
+    /// It is to be told why.
+    Ended(Interrupted),
+}
+
+impl<B: Branches, S: ClientStream> Life<'_, B, S> {
+    pub(super) async fn wait(&mut self, kept: &mut Kept) -> Woken {
+        let mut begun = Vec::new();
+        let mut idle_since = Instant::now();
+        loop {
+            let idle = idle_for(kept.idle_timeout.map(|span| idle_since + span));
+            tokio::select! {
+                biased;
+                () = self.shared.closed() => return Woken::Ended(Interrupted::Closing),
+                request = self.session.entry.record().requests.next() => match request {
+                    Request::End => return Woken::Ended(Interrupted::Ended),
+                    Request::Park(reply) => drop(reply.send(Ok(()))),
+                },
+                first = self.session.client.peek() => match first {
+                    Ok(Some(first)) => {
+                        if begun.is_empty() && first == tag::TERMINATE {
+                            return Woken::Gone;
+                        }
+                        if let Some(woken) = self.hear(kept, &mut begun).await {
+                            return woken;
+                        }
+                        idle_since = Instant::now();
+                    }
+                    Ok(None) | Err(_) => return Woken::Gone,
+                },
+                () = idle => return Woken::Ended(Interrupted::IdleTooLong),
+            }
+        }
+    }
+
+    /// The client has sent something. `begun` is what may still become a ping.
+    async fn hear(&mut self, kept: &mut Kept, begun: &mut Vec<u8>) -> Option<Woken> {
+        if !self.shared.branches.answers_pings(&self.session.identity.branch) {
+            return Some(Woken::Bytes(std::mem::take(begun)));
+        }
+        begun.reserve_exact(PING_MAX_BYTES.saturating_sub(begun.len()).max(1));
+        match self.session.client.stream.read_buf(begun).await {
+            Ok(count) if count > 0 => {}
+            _ => return Some(Woken::Gone),
+        }
+        let mut answers = Vec::new();
+        let verdict = self.answer(kept, begun, &mut answers);
+        if !answers.is_empty() && self.session.client.send(&answers).await.is_err() {
+            return Some(Woken::Gone);
+        }
+        match verdict {
+            Heard::Pings => {
+                *begun = Vec::new();
+                None
+            }
+            Heard::Unfinished => None,
+            Heard::More if begun.first() == Some(&tag::TERMINATE) => Some(Woken::Gone),
+            Heard::More => Some(Woken::Bytes(std::mem::take(begun))),
+        }
+    }
+
+    /// Takes the pings from the front of `begun`.
+    fn answer(&mut self, kept: &mut Kept, begun: &mut Vec<u8>, answers: &mut Vec<u8>) -> Heard {
+        while !begun.is_empty() {
+            let (used, unnamed) = match answer(begun, |name| kept.ping_of(name), answers) {
+                Verdict::Unfinished => return Heard::Unfinished,
+                Verdict::Other => return Heard::More,
+                Verdict::Answered { used, unnamed } => {
+                    let unnamed = match unnamed {
+                        UnnamedAfter::Unchanged => None,
+                        UnnamedAfter::Gone => Some(None),
+                        UnnamedAfter::Parsed(body) => Some(Some(body.to_vec())),
+                    };
+                    (used, unnamed)
+                }
+            };
+            if let Some(unnamed) = unnamed {
+                self.traffic.set_unnamed(unnamed.clone().map_or(Unnamed::None, Unnamed::Parsed));
+                kept.state.unnamed = unnamed;
+            }
+            begun.drain(..used);
+        }
+        Heard::Pings
+    }
+}
+
+enum Heard {
+    /// All of it was pings.
+    Pings,
+    /// The rest may become one.
+    Unfinished,
+    /// The rest is for a server.
+    More,
+}
+
+/// Waits until it has been idle for too long.
+async fn idle_for(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending::<()>().await,
+    }
+}

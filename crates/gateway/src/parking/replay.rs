@@ -1,0 +1,141 @@
+//! Giving a kept state to a fresh backend.
+
+use std::io;
+
+use nap_wire::extended::{self, tag};
+use nap_wire::messages::{ErrorFields, message};
+use tokio::net::UnixStream;
+
+use super::state::{Origin, Reported, State, Statement};
+use super::talk::{Aside, Outcome, Pipelines, array, talk};
+
+/// All of them by one statement: it is not subject to what it sets.
+const SET_ALL: &str = "SELECT pg_catalog.set_config(s.n, s.v, false) \
+    FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) AS s(n, v)";
+const SET_ONE: &str = "SELECT pg_catalog.set_config($1::pg_catalog.text, $2::pg_catalog.text, false)";
+
+/// What would be in the way of restoring the rest: they come last.
+const LATE: [&[u8]; 6] = [
+    b"default_transaction_isolation",
+    b"default_transaction_read_only",
+    b"default_transaction_deferrable",
+    b"lock_timeout",
+    b"transaction_timeout",
+    b"idle_in_transaction_session_timeout",
+];
+
+/// Why a state could not be restored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotRestored {
+    /// The backend has ended, or makes no sense.
+    #[error("its connection to the server broke")]
+    Broken(#[from] io::Error),
+    /// The server refused.
+    #[error("{}", .0.message)]
+    Refused(ErrorFields),
+}
+
+/// Gives `state` to a backend that has just begun, and notes what it reports of it. A statement that cannot be prepared
+/// any more is missing afterwards, which shows when it is used.
+pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mut Reported) -> Result<(), NotRestored> {
+    let (late, early): (Vec<_>, Vec<_>) = state.settings.iter().partition(|(name, _)| LATE.contains(&name.as_slice()));
+    let mut first = Pipelines::default();
+    // Kept texts are in the server's encoding.
+    first.run(SET_ONE, &[b"client_encoding", &state.server_encoding]);
+    first.sync();
+    set_all(&mut first, &early);
+    for (name, statement) in &state.statements {
+        prepare(&mut first, name, statement);
+    }
+    become_role(&mut first, state);
+    let mut aside = Aside::default();
+    let outcomes = talk(stream, &first.bytes, first.syncs, &mut aside).await?;
+
+    let mut second = Pipelines::default();
+    let retried = retry(&mut second, state, &early, &outcomes)?;
+    set_all(&mut second, &late);
+    second.run(SET_ONE, &[b"client_encoding", &state.client_encoding]);
+    second.sync();
+    if let Some(body) = &state.unnamed {
+        message(&mut second.bytes, tag::PARSE, |out| out.extend_from_slice(body));
+        second.sync();
+    }
+    // Nothing that follows would be stopped by it.
+    second.run(SET_ONE, &[b"statement_timeout", &state.statement_timeout]);
+    second.sync();
+    let outcomes = talk(stream, &second.bytes, second.syncs, &mut aside).await?;
+    let wanted = outcomes.iter().enumerate().filter(|(at, _)| !retried.may_fail.contains(at));
+    for (at, outcome) in wanted {
+        // Of the rest only the unnamed statement may have become impossible.
+        let is_unnamed = state.unnamed.is_some() && at + 2 == outcomes.len();
+        if !is_unnamed {
+            done(outcome)?;
+        }
+    }
+    reported.append(&mut aside.reported);
+    Ok(())
+}
+
+fn done(outcome: &Outcome) -> Result<(), NotRestored> {
+    match &outcome.error {
+        Some(error) => Err(NotRestored::Refused(error.clone())),
+        None => Ok(()),
+    }
+}
+
+/// As who is asked for only if it is not the case already: whoever may do nothing at all may not ask for it either.
+fn become_role(pipelines: &mut Pipelines, state: &State) {
+    if let Some(user) = &state.session_authorization {
+        pipelines.run(SET_ONE, &[b"session_authorization", user]);
+    }
+    if state.role != b"none" {
+        pipelines.run(SET_ONE, &[b"role", &state.role]);
+    }
+    pipelines.sync();
+}
+
+/// Which outcomes of the second round say nothing about whether all went well.
+struct Retried {
+    may_fail: std::ops::Range<usize>,
+}
+
+/// What the role that logged in may not do, the one it became perhaps may.
+fn retry(
+    second: &mut Pipelines,
+    state: &State,
+    early: &[(&Vec<u8>, &Vec<u8>)],
+    outcomes: &[Outcome],
+) -> Result<Retried, NotRestored> {
+    let [encoding, settings, statements @ .., role] = outcomes else {
+        return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+    };
+    done(encoding)?;
+    done(role)?;
+    if settings.error.is_some() {
+        set_all(second, early);
+    }
+    let start = second.syncs;
+    for ((name, statement), outcome) in state.statements.iter().zip(statements) {
+        if outcome.error.is_some() {
+            prepare(second, name, statement);
+        }
+    }
+    Ok(Retried { may_fail: start..second.syncs })
+}
+
+fn set_all(pipelines: &mut Pipelines, settings: &[(&Vec<u8>, &Vec<u8>)]) {
+    if !settings.is_empty() {
+        let names = array(settings.iter().map(|(name, _)| name.as_slice()));
+        let values = array(settings.iter().map(|(_, value)| value.as_slice()));
+        pipelines.run(SET_ALL, &[&names, &values]);
+    }
+    pipelines.sync();
+}
+
+fn prepare(pipelines: &mut Pipelines, name: &[u8], statement: &Statement) {
+    match &statement.origin {
+        Origin::Protocol(types) => extended::parse(&mut pipelines.bytes, name, &statement.text, types),
+        Origin::Sql => pipelines.run_bytes(&statement.text, &[]),
+    }
+    pipelines.sync();
+}

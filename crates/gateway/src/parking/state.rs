@@ -1,0 +1,66 @@
+//! What is kept of a parked session.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nap_wire::extended::parse_parse;
+use nap_wire::sql::{PingText, ping};
+
+/// What a client was last told by `ParameterStatus`, values in its own encoding.
+pub(crate) type Reported = BTreeMap<String, Vec<u8>>;
+
+/// What another backend is to be told, texts in the server's encoding.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    /// What was set in the session, custom settings too, by name.
+    pub(crate) settings: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Settings that are known by their value only: to ask for the rest they are changed first.
+    pub(crate) statement_timeout: Vec<u8>,
+    pub(crate) client_encoding: Vec<u8>,
+    pub(crate) server_encoding: Vec<u8>,
+    /// As `current_setting('role')` has it: `none` or a name.
+    pub(crate) role: Vec<u8>,
+    /// Only if it is not who logged in.
+    pub(crate) session_authorization: Option<Vec<u8>>,
+    /// Prepared statements with names, by these.
+    pub(crate) statements: BTreeMap<Vec<u8>, Statement>,
+    /// The body of the unnamed statement's `Parse`, as the client sent it.
+    pub(crate) unnamed: Option<Vec<u8>>,
+}
+
+/// A prepared statement.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Statement {
+    pub(crate) text: Vec<u8>,
+    pub(crate) origin: Origin,
+}
+
+/// How a statement was prepared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Origin {
+    /// By PREPARE: its text is the command.
+    Sql,
+    /// By `Parse`, with the types of its parameters.
+    Protocol(Vec<u32>),
+}
+
+/// A parked session's.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) state: State,
+    pub(crate) reported: Reported,
+    /// `idle_session_timeout`, if it is on.
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+impl Kept {
+    /// Which ping a prepared statement is, if it is one; the unnamed one has an empty name.
+    pub(crate) fn ping_of(&self, name: &[u8]) -> Option<PingText> {
+        if name.is_empty() {
+            let parse = parse_parse(self.state.unnamed.as_deref()?)?;
+            return ping(parse.text).filter(|_| parse.typed_parameters == 0);
+        }
+        let statement = self.state.statements.get(name)?;
+        ping(&statement.text).filter(|_| statement.origin == Origin::Protocol(Vec::new()))
+    }
+}

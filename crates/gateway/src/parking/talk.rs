@@ -1,0 +1,173 @@
+//! Talking to a backend in a session's stead: pipelines out, what they come to back.
+
+use std::io;
+
+use nap_wire::extended::{self, parse_data_row};
+use nap_wire::frame::{Frame, parse_frame};
+use nap_wire::messages::{ErrorFields, parse_error_response, parse_parameter_status, tag};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::state::Reported;
+
+/// All that a backend may answer: statements and settings are kept in memory.
+const ANSWERS_MAX_BYTES: usize = 16 * 1024 * 1024;
+const CHUNK_BYTES: usize = 4096;
+
+/// The rows of one statement.
+pub(super) type Rows = Vec<Vec<Option<Vec<u8>>>>;
+
+/// What a pipeline up to its `Sync` came to.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// What each `Execute` returned.
+    pub(super) results: Vec<Rows>,
+    /// The first error: what followed it was not done.
+    pub(super) error: Option<ErrorFields>,
+    /// `I`, `T` or `E`.
+    pub(super) status: u8,
+}
+
+/// What came besides the answers.
+#[derive(Default)]
+pub(super) struct Aside {
+    /// Notices and notifications, whole.
+    pub(super) messages: Vec<u8>,
+    /// `ParameterStatus`.
+    pub(super) reported: Reported,
+}
+
+/// Sends pipelines with `syncs` ends, and reads what they come to.
+pub(super) async fn talk(
+    stream: &mut UnixStream,
+    pipelines: &[u8],
+    syncs: usize,
+    aside: &mut Aside,
+) -> io::Result<Vec<Outcome>> {
+    let (mut reader, mut writer) = stream.split();
+    // At the same time: a backend whose answers nobody reads takes no more questions.
+    let (written, read) = tokio::join!(writer.write_all(pipelines), async {
+        let mut outcomes = Vec::with_capacity(syncs);
+        let (mut buffer, mut current, mut total_bytes) = (Vec::with_capacity(CHUNK_BYTES), Outcome::default(), 0);
+        while outcomes.len() < syncs {
+            buffer.reserve(CHUNK_BYTES);
+            let count = reader.read_buf(&mut buffer).await?;
+            total_bytes += count;
+            if count == 0 || total_bytes > ANSWERS_MAX_BYTES {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            let mut used = 0;
+            while let Some((frame, frame_bytes)) =
+                parse_frame(buffer.get(used..).unwrap_or_default(), ANSWERS_MAX_BYTES)
+                    .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?
+            {
+                let whole = buffer.get(used..used + frame_bytes).unwrap_or_default();
+                if current.take(frame, whole, aside) {
+                    outcomes.push(std::mem::take(&mut current));
+                }
+                used += frame_bytes;
+            }
+            buffer.drain(..used);
+        }
+        Ok(outcomes)
+    });
+    // A backend that has ended may have said why.
+    let outcomes = read?;
+    written?;
+    Ok(outcomes)
+}
+
+impl Outcome {
+    /// Whether it is whole now.
+    fn take(&mut self, frame: Frame<'_>, whole: &[u8], aside: &mut Aside) -> bool {
+        match frame.tag {
+            extended::tag::BIND_COMPLETE => self.results.push(Rows::new()),
+            extended::tag::DATA_ROW => {
+                let row = parse_data_row(frame.body).unwrap_or_default();
+                let row = row.into_iter().map(|column| column.map(<[u8]>::to_vec)).collect();
+                if let Some(rows) = self.results.last_mut() {
+                    rows.push(row);
+                }
+            }
+            tag::ERROR_RESPONSE if self.error.is_none() => self.error = Some(parse_error_response(frame.body)),
+            tag::READY_FOR_QUERY => {
+                self.status = frame.body.first().copied().unwrap_or_default();
+                return true;
+            }
+            tag::PARAMETER_STATUS => {
+                if let Some((name, value)) = parse_parameter_status(frame.body) {
+                    aside.reported.insert(name.to_owned(), value.to_vec());
+                }
+            }
+            tag::NOTICE_RESPONSE | extended::tag::NOTIFICATION_RESPONSE => aside.messages.extend_from_slice(whole),
+            _ => {}
+        }
+        false
+    }
+}
+
+/// A text as an element of an array's literal.
+fn push_element(literal: &mut Vec<u8>, text: &[u8]) {
+    literal.push(b'"');
+    for byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            literal.push(b'\\');
+        }
+        literal.push(*byte);
+    }
+    literal.push(b'"');
+}
+
+/// An array's literal. In no server encoding can a quote or a backslash be part of another character.
+pub(super) fn array<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut literal = vec![b'{'];
+    for (at, text) in texts.into_iter().enumerate() {
+        if at > 0 {
+            literal.push(b',');
+        }
+        push_element(&mut literal, text);
+    }
+    literal.push(b'}');
+    literal
+}
+
+/// Pipelines under construction. Statements are named `_nap_1` and so on: the unnamed one is the session's.
+#[derive(Default)]
+pub(super) struct Pipelines {
+    pub(super) bytes: Vec<u8>,
+    pub(super) syncs: usize,
+    names: usize,
+}
+
+impl Pipelines {
+    /// Does one statement, and forgets it.
+    pub(super) fn run(&mut self, text: &str, parameters: &[&[u8]]) {
+        self.run_bytes(text.as_bytes(), parameters);
+    }
+
+    /// The same with a text in the server's encoding.
+    pub(super) fn run_bytes(&mut self, text: &[u8], parameters: &[&[u8]]) {
+        self.names += 1;
+        let name = format!("{OUR_PREFIX}{}", self.names);
+        extended::parse(&mut self.bytes, name.as_bytes(), text, &[]);
+        extended::bind(&mut self.bytes, name.as_bytes(), parameters);
+        extended::execute(&mut self.bytes);
+        extended::close_statement(&mut self.bytes, name.as_bytes());
+    }
+
+    /// Ends a pipeline.
+    pub(super) fn sync(&mut self) {
+        extended::sync(&mut self.bytes);
+        self.syncs += 1;
+    }
+
+    /// Forgets what an error may have left of `others`' statements: they were closed only if all went well.
+    pub(super) fn close_names_of(&mut self, others: &Pipelines) {
+        for number in 1..=others.names {
+            extended::close_statement(&mut self.bytes, format!("{OUR_PREFIX}{number}").as_bytes());
+        }
+    }
+}
+
+/// How the names of our own statements begin.
+pub(super) const OUR_PREFIX: &str = "_nap_";

@@ -1,0 +1,29 @@
+//! What a server's owner asks of the clients' side, without knowing it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use nap_model::guard::Holding;
+use tokio::time::Instant;
+
+/// What the sessions of a server do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quiet {
+    /// Sessions that have a backend.
+    pub attached: u32,
+    /// Of them, those that are not idle, and those that are idle and known to be pinned.
+    pub holding: Holding,
+    /// When the last of them became idle; none: one is not, or there is none.
+    pub since: Option<Instant>,
+}
+
+/// Parking under way.
+pub type Parking = Pin<Box<dyn Future<Output = Holding> + Send>>;
+
+/// The sessions of one server. Each that has a backend holds a lease.
+pub trait Sessions: Send + Sync + 'static {
+    /// What they do now.
+    fn quiet(&self) -> Quiet;
+    /// Takes the backends of idle ones, as far as nothing is lost by it, and tells which sessions keep theirs.
+    fn park(&self) -> Parking;
+}
