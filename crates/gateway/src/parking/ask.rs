@@ -135,12 +135,10 @@ async fn clean_up(
     outcomes: &[Outcome],
     aside: &mut Aside,
 ) -> Result<(), NoAnswer> {
-    let mut cleaning = Pipelines::default();
+    let mut cleaning = Pipelines::after(asked);
     if outcomes.last().is_some_and(|outcome| outcome.status != b'I') {
         cleaning.run(q::ROLLBACK, &[]);
-        cleaning.sync();
     }
-    cleaning.close_names_of(asked);
     cleaning.sync();
     let cleaned = timeout(ASK_WITHIN, talk(stream, &cleaning.bytes, cleaning.syncs, aside)).await;
     let cleaned = cleaned.map_err(|_| NoAnswer::Broken)??;

@@ -51,7 +51,8 @@ pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mu
     let mut aside = Aside::default();
     let outcomes = talk(stream, &first.bytes, first.syncs, &mut aside).await?;
 
-    let mut second = Pipelines::default();
+    let failed = |outcomes: &[Outcome]| outcomes.iter().any(|outcome| outcome.error.is_some());
+    let mut second = if failed(&outcomes) { Pipelines::after(&first) } else { Pipelines::default() };
     let retried = retry(&mut second, state, &early, &outcomes)?;
     set_all(&mut second, &late);
     second.run(SET_ONE, &[b"client_encoding", &state.client_encoding]);
@@ -71,6 +72,11 @@ pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mu
         if !is_unnamed {
             done(outcome)?;
         }
+    }
+    if failed(&outcomes) {
+        let mut third = Pipelines::after(&second);
+        third.sync();
+        talk(stream, &third.bytes, third.syncs, &mut aside).await?;
     }
     reported.append(&mut aside.reported);
     Ok(())

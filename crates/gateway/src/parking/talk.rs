@@ -140,6 +140,16 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
+    /// Pipelines that follow others: what an error may have left of those is closed first, it was closed only if all
+    /// went well.
+    pub(super) fn after(others: &Pipelines) -> Self {
+        let mut pipelines = Self { names: others.names, ..Self::default() };
+        for number in 1..=others.names {
+            extended::close_statement(&mut pipelines.bytes, format!("{OUR_PREFIX}{number}").as_bytes());
+        }
+        pipelines
+    }
+
     /// Does one statement, and forgets it.
     pub(super) fn run(&mut self, text: &str, parameters: &[&[u8]]) {
         self.run_bytes(text.as_bytes(), parameters);
@@ -159,13 +169,6 @@ impl Pipelines {
     pub(super) fn sync(&mut self) {
         extended::sync(&mut self.bytes);
         self.syncs += 1;
-    }
-
-    /// Forgets what an error may have left of `others`' statements: they were closed only if all went well.
-    pub(super) fn close_names_of(&mut self, others: &Pipelines) {
-        for number in 1..=others.names {
-            extended::close_statement(&mut self.bytes, format!("{OUR_PREFIX}{number}").as_bytes());
-        }
     }
 }
 

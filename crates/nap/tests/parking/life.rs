@@ -88,7 +88,8 @@ fn what_a_new_login_would_be_told_a_returning_session_is_told() {
     home.psql("main", "CREATE ROLE gone LOGIN").ok();
     home.psql("main", "CREATE DATABASE lost").ok();
     let socket = |role: &str, database: &str| {
-        let mut session = Raw::unix(&home.socket_directory(), home.port()).start(&[("user", role), ("database", database)]);
+        let mut session =
+            Raw::unix(&home.socket_directory(), home.port()).start(&[("user", role), ("database", database)]);
         session.ready().unwrap();
         session
     };

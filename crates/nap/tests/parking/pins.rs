@@ -26,7 +26,12 @@ fn temporary_objects() {
     pinned(&home, &["CREATE TEMP TABLE t (i int)"], "temporary-objects", Some("DROP TABLE t"));
     pinned(&home, &["CREATE TEMP VIEW v AS SELECT 1"], "temporary-objects", Some("DISCARD TEMP"));
     pinned(&home, &["CREATE TEMP SEQUENCE s"], "temporary-objects", Some("DISCARD ALL"));
-    pinned(&home, &["CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'"], "temporary-objects", Some("DROP FUNCTION pg_temp.f()"));
+    pinned(
+        &home,
+        &["CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'"],
+        "temporary-objects",
+        Some("DROP FUNCTION pg_temp.f()"),
+    );
     pinned(&home, &["CREATE TYPE pg_temp.e AS ENUM ('a')"], "temporary-objects", Some("DROP TYPE pg_temp.e"));
     pinned(&home, &["CREATE DOMAIN pg_temp.d AS int"], "temporary-objects", Some("DROP DOMAIN pg_temp.d"));
 }

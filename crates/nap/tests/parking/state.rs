@@ -20,16 +20,40 @@ fn survives(home: &TestHome, commands: &[&str], questions: &[&str]) {
 fn settings_come_back() {
     let home = home();
     let nasty = r#"SET my.var = E'quote '' double " back \\ brace { } comma , newline \n é NULL'"#;
-    survives(&home, &[nasty, "SET my.empty = ''"], &["SHOW my.var", "SHOW my.empty", "SELECT length(current_setting('my.var'))"]);
     survives(
         &home,
-        &["SET search_path = \"$user\", \"odd \"\"schema\", public", "SET DateStyle = 'German'", "SET TimeZone = 'Asia/Tokyo'"],
+        &[nasty, "SET my.empty = ''"],
+        &["SHOW my.var", "SHOW my.empty", "SELECT length(current_setting('my.var'))"],
+    );
+    survives(
+        &home,
+        &[
+            "SET search_path = \"$user\", \"odd \"\"schema\", public",
+            "SET DateStyle = 'German'",
+            "SET TimeZone = 'Asia/Tokyo'",
+        ],
         &["SHOW search_path", "SHOW DateStyle", "SHOW TimeZone", "SELECT '2026-03-01'::date"],
     );
-    survives(&home, &["SET work_mem = '7MB'", "SET statement_timeout = '7min'", "SET lock_timeout = 1234"], &["SHOW work_mem", "SHOW statement_timeout", "SHOW lock_timeout"]);
-    survives(&home, &["SET my.reset = 'x'", "RESET my.reset"], &["SELECT current_setting('my.reset', true) IS NULL", "SELECT current_setting('my.reset', true)"]);
-    survives(&home, &["BEGIN", "SET LOCAL my.local = 'x'", "COMMIT"], &["SELECT current_setting('my.local', true) = ''"]);
-    survives(&home, &["SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE"], &["SHOW transaction_isolation", "SHOW transaction_read_only", "SHOW transaction_deferrable"]);
+    survives(
+        &home,
+        &["SET work_mem = '7MB'", "SET statement_timeout = '7min'", "SET lock_timeout = 1234"],
+        &["SHOW work_mem", "SHOW statement_timeout", "SHOW lock_timeout"],
+    );
+    survives(
+        &home,
+        &["SET my.reset = 'x'", "RESET my.reset"],
+        &["SELECT current_setting('my.reset', true) IS NULL", "SELECT current_setting('my.reset', true)"],
+    );
+    survives(
+        &home,
+        &["BEGIN", "SET LOCAL my.local = 'x'", "COMMIT"],
+        &["SELECT current_setting('my.local', true) = ''"],
+    );
+    survives(
+        &home,
+        &["SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE"],
+        &["SHOW transaction_isolation", "SHOW transaction_read_only", "SHOW transaction_deferrable"],
+    );
     let hidden = "CREATE FUNCTION remember(v text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('hidden.name', v, false) $$";
     survives(&home, &[hidden, "SELECT remember('deep')"], &["SELECT current_setting('hidden' || '.' || 'name', true)"]);
 }
@@ -41,7 +65,11 @@ fn roles_come_back() {
     let who = &["SELECT session_user || '/' || current_user", "SHOW role", "SHOW is_superuser"];
     survives(&home, &["SET ROLE reader"], who);
     survives(&home, &["SET SESSION AUTHORIZATION reader"], who);
-    survives(&home, &["SET session_replication_role = replica", "SET SESSION AUTHORIZATION writer"], &[who[0], who[1], "SHOW session_replication_role"]);
+    survives(
+        &home,
+        &["SET session_replication_role = replica", "SET SESSION AUTHORIZATION writer"],
+        &[who[0], who[1], "SHOW session_replication_role"],
+    );
     // Back to who logged in, after it was somebody else.
     survives(&home, &["SET SESSION AUTHORIZATION reader", "RESET SESSION AUTHORIZATION", "SET ROLE writer"], who);
 }
@@ -50,10 +78,24 @@ fn roles_come_back() {
 fn prepared_statements_come_back() {
     let home = home();
     let list = "SELECT string_agg(name || statement || from_sql || parameter_types::text, ',' ORDER BY name) FROM pg_prepared_statements";
-    survives(&home, &["PREPARE a(int, text) AS SELECT $1 + 1, ';' || $2", "PREPARE b AS VALUES ('é')"], &[list, "EXECUTE a(41, 'x')", "EXECUTE b"]);
-    survives(&home, &["SET search_path = other", "CREATE SCHEMA other", "CREATE TABLE other.t (i int)", "PREPARE c AS SELECT count(*) FROM t"], &[list, "EXECUTE c"]);
+    survives(
+        &home,
+        &["PREPARE a(int, text) AS SELECT $1 + 1, ';' || $2", "PREPARE b AS VALUES ('é')"],
+        &[list, "EXECUTE a(41, 'x')", "EXECUTE b"],
+    );
+    survives(
+        &home,
+        &[
+            "SET search_path = other",
+            "CREATE SCHEMA other",
+            "CREATE TABLE other.t (i int)",
+            "PREPARE c AS SELECT count(*) FROM t",
+        ],
+        &[list, "EXECUTE c"],
+    );
     home.psql("postgres@main", "CREATE ROLE narrow; CREATE SCHEMA closed; CREATE TABLE closed.t (i int); GRANT USAGE ON SCHEMA closed TO narrow; GRANT SELECT ON closed.t TO narrow; CREATE ROLE entry LOGIN NOINHERIT IN ROLE narrow").ok();
-    let mut session = Raw::unix(&home.socket_directory(), home.port()).start(&[("user", "entry"), ("database", "postgres")]);
+    let mut session =
+        Raw::unix(&home.socket_directory(), home.port()).start(&[("user", "entry"), ("database", "postgres")]);
     session.ready().unwrap();
     session.ask("SET ROLE narrow").unwrap();
     session.ask("PREPARE d AS SELECT count(*) FROM closed.t").unwrap();
@@ -127,11 +169,31 @@ fn hostile_states_are_asked_without_harm() {
     let hostile: [&[&str]; 7] = [
         &["SET search_path = trap, pg_catalog"],
         &["SET standard_conforming_strings = off", "SET escape_string_warning = on", "SET backslash_quote = off"],
-        &["SET client_encoding = 'SJIS'", "SET DateStyle = 'SQL, DMY'", "SET IntervalStyle = 'sql_standard'", "SET bytea_output = 'escape'"],
-        &["SET default_transaction_isolation = 'serializable'", "SET default_transaction_read_only = on", "SET default_transaction_deferrable = on"],
+        &[
+            "SET client_encoding = 'SJIS'",
+            "SET DateStyle = 'SQL, DMY'",
+            "SET IntervalStyle = 'sql_standard'",
+            "SET bytea_output = 'escape'",
+        ],
+        &[
+            "SET default_transaction_isolation = 'serializable'",
+            "SET default_transaction_read_only = on",
+            "SET default_transaction_deferrable = on",
+        ],
         &["SET row_security = off", "SET ROLE nothing"],
-        &["SET quote_all_identifiers = on", "SET transform_null_equals = on", "SET array_nulls = off", "SET extra_float_digits = -15"],
-        &["SET enable_seqscan = off", "SET enable_indexscan = off", "SET jit_above_cost = 0", "SET work_mem = 64", "SET plan_cache_mode = 'force_generic_plan'"],
+        &[
+            "SET quote_all_identifiers = on",
+            "SET transform_null_equals = on",
+            "SET array_nulls = off",
+            "SET extra_float_digits = -15",
+        ],
+        &[
+            "SET enable_seqscan = off",
+            "SET enable_indexscan = off",
+            "SET jit_above_cost = 0",
+            "SET work_mem = 64",
+            "SET plan_cache_mode = 'force_generic_plan'",
+        ],
     ];
     for commands in hostile {
         survives(&home, commands, &["SELECT 'a' || 'b'", "SHOW search_path", "SHOW client_encoding", "SHOW role"]);
