@@ -36,10 +36,9 @@ impl<T: Read + Write> Stream for T {}
 
 /// Connects, logs in and asks `select 1`. The first try must be served.
 pub(crate) fn first_row(target: &Target) -> Result<()> {
-    let stream = open(&target.door).with_context(|| format!("{:?}", target.door))?;
-    let mut session = Session { stream: BufReader::new(stream) };
-    session.startup(target)?;
-    session.until_row(target)
+    let mut session = Session::begin(target)?;
+    session.ask("select 1")?;
+    session.send(Some(b'X'), b"")
 }
 
 fn open(door: &Door) -> Result<Box<dyn Stream>, Error> {
@@ -58,11 +57,41 @@ fn open(door: &Door) -> Result<Box<dyn Stream>, Error> {
     })
 }
 
-struct Session {
+/// A session that has logged in.
+pub(crate) struct Session {
     stream: BufReader<Box<dyn Stream>>,
 }
 
 impl Session {
+    /// Connects and logs in.
+    pub(crate) fn begin(target: &Target) -> Result<Self> {
+        let stream = open(&target.door).with_context(|| format!("{:?}", target.door))?;
+        let mut session = Session { stream: BufReader::new(stream) };
+        session.startup(target)?;
+        let password = target.password.as_deref().unwrap_or_default();
+        let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+        loop {
+            match session.message()? {
+                (b'R', body) => session.authenticate(&mut scram, &body)?,
+                (b'Z', _) => return Ok(session),
+                (b'E', body) => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
+                _ => {}
+            }
+        }
+    }
+
+    /// Up to the row of a query. What follows it is read with the next one.
+    pub(crate) fn ask(&mut self, sql: &str) -> Result<()> {
+        self.send(Some(b'Q'), format!("{sql}\0").as_bytes())?;
+        loop {
+            match self.message()? {
+                (b'D', _) => return Ok(()),
+                (b'E', body) => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
+                _ => {}
+            }
+        }
+    }
+
     fn startup(&mut self, target: &Target) -> Result<()> {
         let mut body = 196_608u32.to_be_bytes().to_vec();
         for text in ["user", &target.user, "database", &target.database] {
@@ -71,25 +100,6 @@ impl Session {
         }
         body.push(0);
         self.send(None, &body)
-    }
-
-    /// Reads on, answering what is asked, until a row comes.
-    fn until_row(&mut self, target: &Target) -> Result<()> {
-        let password = target.password.as_deref().unwrap_or_default();
-        let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        loop {
-            let (kind, body) = self.message()?;
-            match kind {
-                b'R' => self.authenticate(&mut scram, &body)?,
-                b'Z' => self.send(Some(b'Q'), b"select 1\0")?,
-                b'D' => {
-                    self.send(Some(b'X'), b"")?;
-                    return Ok(());
-                }
-                b'E' => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
-                _ => {}
-            }
-        }
     }
 
     fn authenticate(&mut self, scram: &mut ScramSha256, body: &[u8]) -> Result<()> {

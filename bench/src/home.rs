@@ -23,12 +23,19 @@ pub(crate) struct Home {
 impl Home {
     /// Makes it below `base` and brings it up, with a server that goes to sleep only when it is told to.
     pub(crate) fn up(nap: &Path, base: &Path, account: Account) -> Result<Self> {
+        Self::up_with(nap, base, account, "")
+    }
+
+    /// The same with more settings, one in a line.
+    pub(crate) fn up_with(nap: &Path, base: &Path, account: Account, more: &str) -> Result<Self> {
         let (path, sockets) = (base.join("home"), base.join("s"));
         account.make_directory(&path)?;
         account.make_directory(&sockets)?;
         let port = free_ports()?;
-        let settings =
-            format!("port = {port}\nsleep_after = \"never\"\nunix_socket_directory = \"{}\"\n", sockets.display());
+        let settings = format!(
+            "port = {port}\nsleep_after = \"never\"\nunix_socket_directory = \"{}\"\n{more}",
+            sockets.display()
+        );
         std::fs::write(path.join("nap.toml"), settings)?;
         account.own(&path.join("nap.toml"))?;
         let home = Self { nap: nap.to_owned(), path, sockets, port };

@@ -15,6 +15,7 @@ mod race;
 mod report;
 mod rest;
 mod storm;
+mod unpark;
 mod wake;
 
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ enum Which {
     Storm(Common),
     /// A thousand sleeping branches.
     Rest(Common),
+    /// Parked sessions: how they come back, and what they cost.
+    Unpark(Common),
     /// Throughput, COPY and connections, beside PgBouncer.
     Forward(Common),
 }
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Which::Wake(common) => wake::run(&common),
         Which::Storm(common) => storm::run(&common),
         Which::Rest(common) => rest::run(&common),
+        Which::Unpark(common) => unpark::run(&common),
         Which::Forward(common) => forward::run(&common),
     }
 }

@@ -177,7 +177,14 @@ mod tests {
     const SECRET: [u8; 32] = [7; 32];
 
     fn role(verifier: &str, valid_until_us: Option<i64>) -> Role {
-        Role { name: "al".into(), can_login: true, verifier: Some(verifier.into()), valid_until_us }
+        Role {
+            name: "al".into(),
+            can_login: true,
+            verifier: Some(verifier.into()),
+            valid_until_us,
+            connection_limit: -1,
+            superuser: false,
+        }
     }
 
     #[test]

@@ -113,9 +113,9 @@ impl<B> Gateway<B> {
     }
 
     /// Parks the sessions of a branch that can be, and tells what keeps the others. Who does not answer by the deadline
-    /// counts as active.
-    pub async fn park(&self, branch: &BranchName, deadline: Instant) -> Holding {
-        self.shared.registry.park(branch, deadline).await
+    /// counts as active. Without `all` none is, if one is found that cannot be.
+    pub async fn park(&self, branch: &BranchName, all: bool, deadline: Instant) -> Holding {
+        self.shared.registry.park(branch, all, deadline).await
     }
 
     /// Ends a session, as `pg_terminate_backend` does. Gives back whether there is one of this number.

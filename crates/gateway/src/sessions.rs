@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nap_model::access::Crowd;
 use nap_model::guard::Holding;
 use nap_model::ids::BranchName;
 use nap_model::pin::Pin;
@@ -243,6 +244,26 @@ impl Registry {
         records.values().filter(|record| record.branch == *branch).cloned().collect()
     }
 
+    /// The sessions of a role in a branch, and those in a database of it.
+    pub(crate) fn crowds(&self, branch: &BranchName, role: &str, database: &str) -> (Crowd, Crowd) {
+        let (mut of_role, mut in_database) = (Crowd::default(), Crowd::default());
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records.values().filter(|record| record.branch == *branch) {
+            let parked = u32::from(record.state() == SessionState::Parked);
+            let count = |crowd: &mut Crowd| {
+                crowd.sessions += 1;
+                crowd.parked += parked;
+            };
+            if record.role == role {
+                count(&mut of_role);
+            }
+            if record.database == database {
+                count(&mut in_database);
+            }
+        }
+        (of_role, in_database)
+    }
+
     /// What the sessions of a branch do.
     pub(crate) fn quiet(&self, branch: &BranchName) -> Quiet {
         let mut quiet = Quiet { attached: 0, active: 0, pinned: 0, since: None };
@@ -263,18 +284,16 @@ impl Registry {
     }
 
     /// Parks the sessions of a branch that can be, and tells what keeps the others. Who has not answered by the
-    /// deadline is active.
-    pub(crate) async fn park(&self, branch: &BranchName, deadline: Instant) -> Holding {
+    /// deadline is active. Without `all` nobody is parked in vain: those that were pinned are asked first, and if one
+    /// still is the others are left alone.
+    pub(crate) async fn park(&self, branch: &BranchName, all: bool, deadline: Instant) -> Holding {
         let attached = self.of(branch).into_iter().filter(|record| record.state() != SessionState::Parked);
-        let answers: Vec<_> = attached.map(|record| record.requests.park()).collect();
-        let mut holding = Holding::default();
-        for answer in answers {
-            match timeout_at(deadline, answer).await {
-                // One that has ended needs nothing any more.
-                Ok(Ok(Ok(())) | Err(_)) => {}
-                Ok(Ok(Err(Pin::Active))) | Err(_) => holding.active += 1,
-                Ok(Ok(Err(_))) => holding.pinned += 1,
-            }
+        let (pinned, others): (Vec<_>, Vec<_>) = attached.partition(|record| record.pin().is_some());
+        let mut holding = park_each(&pinned, deadline).await;
+        if all || holding == Holding::default() {
+            let more = park_each(&others, deadline).await;
+            holding.active += more.active;
+            holding.pinned += more.pinned;
         }
         holding
     }
@@ -317,6 +336,20 @@ impl Registry {
             left.await;
         }
     }
+}
+
+async fn park_each(records: &[Arc<Record>], deadline: Instant) -> Holding {
+    let answers: Vec<_> = records.iter().map(|record| record.requests.park()).collect();
+    let mut holding = Holding::default();
+    for answer in answers {
+        match timeout_at(deadline, answer).await {
+            // One that has ended needs nothing any more.
+            Ok(Ok(Ok(())) | Err(_)) => {}
+            Ok(Ok(Err(Pin::Active))) | Err(_) => holding.active += 1,
+            Ok(Ok(Err(_))) => holding.pinned += 1,
+        }
+    }
+    holding
 }
 
 /// A session's place in the registry.

@@ -237,7 +237,7 @@ impl Seen {
 
     fn binds(&mut self, body: Option<&[u8]>) {
         self.open = true;
-        let bare = self.ping_statements.is_empty().then_some(None).unwrap_or_else(|| body.and_then(parse_bare_bind));
+        let bare = if self.ping_statements.is_empty() { None } else { body.and_then(parse_bare_bind) };
         if bare.is_some_and(|bound| bound.portal.is_empty() && self.ping_statements.contains(bound.statement)) {
             return;
         }

@@ -22,6 +22,12 @@ pub struct Role {
     pub verifier: Option<String>,
     /// `rolvaliduntil` in microseconds since 1970-01-01 UTC; `None` is for ever
     pub valid_until_us: Option<i64>,
+    /// `rolconnlimit`; negative: none, as for every superuser
+    #[serde(default = "no_limit")]
+    pub connection_limit: i32,
+    /// `rolsuper`
+    #[serde(default)]
+    pub superuser: bool,
 }
 
 /// One row of `pg_database`.
@@ -31,6 +37,13 @@ pub struct Database {
     pub name: String,
     /// `datallowconn`
     pub allows_connections: bool,
+    /// `datconnlimit`; negative: none
+    #[serde(default = "no_limit")]
+    pub connection_limit: i32,
+}
+
+fn no_limit() -> i32 {
+    -1
 }
 
 /// The roles and databases of a sleeping cluster, as they were at its shutdown checkpoint.
@@ -119,6 +132,12 @@ pub enum Refused {
     /// `datallowconn` is false.
     #[error("database \"{0}\" is not currently accepting connections")]
     NoConnections(String),
+    /// CONNECTION LIMIT, counting sessions that have no backend now.
+    #[error("too many connections for role \"{0}\"")]
+    RoleIsFull(String),
+    /// The same of a database.
+    #[error("too many connections for database \"{0}\"")]
+    DatabaseIsFull(String),
 }
 
 impl ClientError for Refused {
@@ -127,6 +146,7 @@ impl ClientError for Refused {
             Refused::NoSuchRole(_) | Refused::NoLogin(_) => sqlstate::INVALID_AUTHORIZATION_SPECIFICATION,
             Refused::NoSuchDatabase(_) => sqlstate::INVALID_CATALOG_NAME,
             Refused::NoConnections(_) => sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Refused::RoleIsFull(_) | Refused::DatabaseIsFull(_) => sqlstate::TOO_MANY_CONNECTIONS,
         }
     }
 }
@@ -152,14 +172,51 @@ pub fn admit(facts: &AccessFacts, role: &str, database: Option<&str>) -> Result<
     }
 }
 
+/// How many sessions there are of a role, or in a database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// All of them.
+    pub sessions: u32,
+    /// Those that are parked: PostgreSQL does not count them.
+    pub parked: u32,
+}
+
+impl Crowd {
+    fn fills(self, limit: i32) -> bool {
+        self.parked > 0 && u32::try_from(limit).is_ok_and(|limit| self.sessions >= limit)
+    }
+}
+
+/// Whether there is room for one more, where PostgreSQL does not see all who are there. As PostgreSQL does, it heeds a
+/// database's limit only for roles that can have one.
+pub fn has_room(facts: &AccessFacts, of_role: Crowd, in_database: Crowd) -> Result<(), Refused> {
+    let Some(role) = &facts.role else { return Ok(()) };
+    if of_role.fills(role.connection_limit) {
+        return Err(Refused::RoleIsFull(role.name.clone()));
+    }
+    match &facts.database {
+        Some(database) if !role.superuser && in_database.fills(database.connection_limit) => {
+            Err(Refused::DatabaseIsFull(database.name.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn facts(can_login: bool, allows_connections: bool) -> AccessFacts {
         AccessFacts {
-            role: Some(Role { name: "alice".into(), can_login, verifier: None, valid_until_us: None }),
-            database: Some(Database { name: "shop".into(), allows_connections }),
+            role: Some(Role {
+                name: "alice".into(),
+                can_login,
+                verifier: None,
+                valid_until_us: None,
+                connection_limit: -1,
+                superuser: false,
+            }),
+            database: Some(Database { name: "shop".into(), allows_connections, connection_limit: -1 }),
             member_of: vec!["alice".into()],
         }
     }
@@ -177,8 +234,29 @@ mod tests {
     }
 
     #[test]
+    fn parked_sessions_count_towards_the_limits() {
+        let mut facts = facts(true, true);
+        let crowd = |sessions, parked| Crowd { sessions, parked };
+        facts.role.as_mut().unwrap().connection_limit = 2;
+        facts.database.as_mut().unwrap().connection_limit = 3;
+        assert_eq!(has_room(&facts, crowd(1, 1), crowd(2, 2)), Ok(()));
+        assert_eq!(has_room(&facts, crowd(2, 0), crowd(3, 0)), Ok(()), "PostgreSQL will say it");
+        assert_eq!(has_room(&facts, crowd(2, 1), crowd(2, 2)), Err(Refused::RoleIsFull("alice".into())));
+        assert_eq!(has_room(&facts, crowd(1, 1), crowd(3, 1)), Err(Refused::DatabaseIsFull("shop".into())));
+        facts.role.as_mut().unwrap().superuser = true;
+        assert_eq!(has_room(&facts, crowd(1, 1), crowd(3, 1)), Ok(()));
+    }
+
+    #[test]
     fn membership_goes_on_from_role_to_role() {
-        let role = |name: &str| Role { name: name.into(), can_login: true, verifier: None, valid_until_us: None };
+        let role = |name: &str| Role {
+            name: name.into(),
+            can_login: true,
+            verifier: None,
+            valid_until_us: None,
+            connection_limit: -1,
+            superuser: false,
+        };
         let membership = |(member, of): (&str, &str)| Membership { member: member.into(), of: of.into() };
         let rows = [("al", "staff"), ("staff", "people"), ("bo", "admins"), ("people", "staff")];
         let mut snapshot: AccessSnapshot =
@@ -193,7 +271,14 @@ mod tests {
 
     #[test]
     fn a_password_ends_after_its_valid_until() {
-        let role = |until| Role { name: "a".into(), can_login: true, verifier: None, valid_until_us: until };
+        let role = |until| Role {
+            name: "a".into(),
+            can_login: true,
+            verifier: None,
+            valid_until_us: until,
+            connection_limit: -1,
+            superuser: false,
+        };
         assert!(password_is_valid(&role(None), i64::MAX));
         assert!(password_is_valid(&role(Some(10)), 10));
         assert!(!password_is_valid(&role(Some(10)), 11));

@@ -123,13 +123,17 @@ impl Admin {
                     can_login: row.try_get(1)?,
                     verifier: row.try_get(2)?,
                     valid_until_us: row.try_get(3)?,
+                    connection_limit: row.try_get(4)?,
+                    superuser: row.try_get(5)?,
                 }),
             };
-            let database = match row.try_get::<_, Option<String>>(4)? {
+            let database = match row.try_get::<_, Option<String>>(6)? {
                 None => None,
-                Some(name) => Some(Database { name, allows_connections: row.try_get(5)? }),
+                Some(name) => {
+                    Some(Database { name, allows_connections: row.try_get(7)?, connection_limit: row.try_get(8)? })
+                }
             };
-            Ok(AccessFacts { role, database, member_of: row.try_get(6)? })
+            Ok(AccessFacts { role, database, member_of: row.try_get(9)? })
         };
         within(ask).await
     }
@@ -228,11 +232,17 @@ async fn read_roles(client: &Client) -> Result<Roles, AdminError> {
             can_login: row.try_get(1)?,
             verifier: row.try_get(2)?,
             valid_until_us: row.try_get(3)?,
+            connection_limit: row.try_get(4)?,
+            superuser: row.try_get(5)?,
         });
     }
     let mut databases = Vec::new();
     for row in client.query_typed(queries::DATABASES, &[]).await? {
-        databases.push(Database { name: row.try_get(0)?, allows_connections: row.try_get(1)? });
+        databases.push(Database {
+            name: row.try_get(0)?,
+            allows_connections: row.try_get(1)?,
+            connection_limit: row.try_get(2)?,
+        });
     }
     let mut memberships = Vec::new();
     for row in client.query_typed(queries::MEMBERSHIPS, &[]).await? {

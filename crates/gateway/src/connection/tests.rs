@@ -183,10 +183,17 @@ impl Branches for Fake {
             }
             _ => {}
         }
-        let role = Role { name: role.into(), can_login: true, verifier: None, valid_until_us: None };
+        let role = Role {
+            name: role.into(),
+            can_login: true,
+            verifier: None,
+            valid_until_us: None,
+            connection_limit: -1,
+            superuser: false,
+        };
         Ok(AccessFacts {
             role: (self.story() != NoSuchRole).then_some(role),
-            database: Some(Database { name: database.into(), allows_connections: true }),
+            database: Some(Database { name: database.into(), allows_connections: true, connection_limit: -1 }),
             member_of: Vec::new(),
         })
     }

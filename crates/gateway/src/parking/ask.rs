@@ -154,6 +154,9 @@ fn read(subject: &Subject<'_>, outcomes: &[Outcome]) -> Result<Asked, NoAnswer> 
         tracing::debug!(sqlstate, message, "a session could not be asked for its state");
         NoAnswer::Pinned(Pin::NotAsked)
     };
+    if outcomes.iter().any(|outcome| outcome.cut) {
+        return Err(NoAnswer::Pinned(Pin::TooMuch));
+    }
     let mut outcomes = outcomes.iter();
     let main = outcomes.next().ok_or_else(|| not_asked(None))?;
     let [_, who, reported, _, settings, _, custom, statements, pins, _] = main.results.as_slice() else {

@@ -10,8 +10,10 @@ use tokio::net::UnixStream;
 
 use super::state::Reported;
 
-/// All that a backend may answer: statements and settings are kept in memory.
-const ANSWERS_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// All that is kept of a backend's answers: settings and statements. More is a pin.
+pub(super) const ANSWERS_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A row with the longest text there can be.
+const MESSAGE_MAX_BYTES: usize = 0x3fff_ffff;
 const CHUNK_BYTES: usize = 4096;
 
 /// The rows of one statement.
@@ -26,6 +28,8 @@ pub(super) struct Outcome {
     pub(super) error: Option<ErrorFields>,
     /// `I`, `T` or `E`.
     pub(super) status: u8,
+    /// Rows are missing: there were too many.
+    pub(super) cut: bool,
 }
 
 /// What came besides the answers.
@@ -53,12 +57,13 @@ pub(super) async fn talk(
             buffer.reserve(CHUNK_BYTES);
             let count = reader.read_buf(&mut buffer).await?;
             total_bytes += count;
-            if count == 0 || total_bytes > ANSWERS_MAX_BYTES {
+            if count == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
             }
+            current.cut |= total_bytes > ANSWERS_MAX_BYTES;
             let mut used = 0;
             while let Some((frame, frame_bytes)) =
-                parse_frame(buffer.get(used..).unwrap_or_default(), ANSWERS_MAX_BYTES)
+                parse_frame(buffer.get(used..).unwrap_or_default(), MESSAGE_MAX_BYTES)
                     .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?
             {
                 let whole = buffer.get(used..used + frame_bytes).unwrap_or_default();
@@ -82,7 +87,7 @@ impl Outcome {
     fn take(&mut self, frame: Frame<'_>, whole: &[u8], aside: &mut Aside) -> bool {
         match frame.tag {
             extended::tag::BIND_COMPLETE => self.results.push(Rows::new()),
-            extended::tag::DATA_ROW => {
+            extended::tag::DATA_ROW if !self.cut => {
                 let row = parse_data_row(frame.body).unwrap_or_default();
                 let row = row.into_iter().map(|column| column.map(<[u8]>::to_vec)).collect();
                 if let Some(rows) = self.results.last_mut() {

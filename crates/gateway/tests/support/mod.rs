@@ -124,8 +124,10 @@ impl Cluster {
             can_login,
             verifier: verifier.map(str::to_owned),
             valid_until_us,
+            connection_limit: -1,
+            superuser: false,
         };
-        let database = |name: &str| Database { name: name.into(), allows_connections: true };
+        let database = |name: &str| Database { name: name.into(), allows_connections: true, connection_limit: -1 };
         let snapshot = AccessSnapshot {
             system_identifier: 1,
             checkpoint: Lsn(0),

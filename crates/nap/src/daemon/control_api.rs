@@ -132,7 +132,7 @@ impl ControlApi {
             None => self.branches.names_now(),
         };
         let deadline = Instant::now() + PARK_WITHIN;
-        join_all(branches.iter().map(|branch| self.gateway.park(branch, deadline))).await;
+        join_all(branches.iter().map(|branch| self.gateway.park(branch, true, deadline))).await;
         Ok(self.sessions(branch.as_ref()))
     }
 

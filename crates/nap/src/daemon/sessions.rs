@@ -41,7 +41,7 @@ impl Sessions for BranchSessions {
         let (gateway, branch) = (self.gateway(), self.branch.clone());
         Box::pin(async move {
             match gateway {
-                Some(gateway) => gateway.park(&branch, Instant::now() + PARK_WITHIN).await,
+                Some(gateway) => gateway.park(&branch, false, Instant::now() + PARK_WITHIN).await,
                 None => Holding::default(),
             }
         })

@@ -121,9 +121,8 @@ fn a_cancel_with_the_first_key_reaches_the_current_backend() {
     let mut session =
         Raw::unix(&home.socket_directory(), home.port()).start(&[("user", &role), ("database", "postgres")]);
     let key = loop {
-        match session.message().unwrap() {
-            (b'K', key) => break key,
-            _ => {}
+        if let (b'K', key) = session.message().unwrap() {
+            break key;
         }
     };
     session.ready().unwrap();
@@ -144,4 +143,22 @@ fn an_idle_session_timeout_counts_while_parked() {
     session.ask("SET idle_session_timeout = '3s'").unwrap();
     home.nap(&["sleep"]).ok();
     assert_eq!(session.ready().unwrap_err().code, "57P05");
+}
+
+#[test]
+fn limits_of_connections_count_parked_sessions() {
+    let home = home();
+    home.psql("main", "CREATE ROLE two LOGIN CONNECTION LIMIT 2").ok();
+    let begin = || Raw::unix(&home.socket_directory(), home.port()).start(&[("user", "two"), ("database", "postgres")]);
+    let mut sessions = [begin(), begin()];
+    sessions.iter_mut().for_each(|session| session.ready().unwrap());
+    // Nobody of this role can be let in to rehearse, so the first try needs one that leaves.
+    let [mut first, second] = sessions;
+    drop(second);
+    eventually("it has left", || (super::sessions(&home, "main").len() == 1).then_some(()));
+    all_parked(&home, "main");
+    let mut other = begin();
+    other.ready().unwrap();
+    assert_eq!(begin().ready().unwrap_err().code, "53300");
+    assert_eq!(first.ask("SELECT 2").unwrap(), "2");
 }

@@ -11,7 +11,8 @@ macro_rules! role_columns {
         "r.rolname::pg_catalog.text, r.rolcanlogin, \
          CASE WHEN pg_catalog.octet_length(r.rolpassword) <= 512 THEN r.rolpassword END, \
          CASE WHEN r.rolvaliduntil = 'infinity' THEN NULL WHEN r.rolvaliduntil = '-infinity' THEN 0 \
-              ELSE pg_catalog.floor(EXTRACT(EPOCH FROM r.rolvaliduntil) * 1000000)::pg_catalog.int8 END"
+              ELSE pg_catalog.floor(EXTRACT(EPOCH FROM r.rolvaliduntil) * 1000000)::pg_catalog.int8 END, \
+         CASE WHEN r.rolsuper THEN -1 ELSE r.rolconnlimit END, r.rolsuper"
     };
 }
 
@@ -22,7 +23,7 @@ pub(super) const FACTS: &str = concat!(
          UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN belongs ON m.member = belongs.oid) \
      SELECT ",
     role_columns!(),
-    ", d.datname::pg_catalog.text, d.datallowconn, \
+    ", d.datname::pg_catalog.text, d.datallowconn, d.datconnlimit, \
      ARRAY(SELECT g.rolname::pg_catalog.text FROM belongs JOIN pg_catalog.pg_authid g ON g.oid = belongs.oid \
            ORDER BY g.rolname <> $1::pg_catalog.text::pg_catalog.name, 1) \
      FROM (SELECT 1) AS one \
@@ -37,7 +38,7 @@ pub(super) const MEMBERSHIPS: &str = "SELECT DISTINCT m.rolname::pg_catalog.text
      JOIN pg_catalog.pg_authid g ON g.oid = roleid ORDER BY 1, 2";
 
 pub(super) const DATABASES: &str =
-    "SELECT datname::pg_catalog.text, datallowconn FROM pg_catalog.pg_database ORDER BY 1";
+    "SELECT datname::pg_catalog.text, datallowconn, datconnlimit FROM pg_catalog.pg_database ORDER BY 1";
 
 /// The bootstrap superuser has oid 10, whatever its name.
 pub(super) const SUPERUSERS: &str = "SELECT rolname::pg_catalog.text FROM pg_catalog.pg_authid \
