@@ -31,8 +31,8 @@ pub(crate) enum Door {
     Tcp(u16),
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
 
 /// Connects, logs in and asks `select 1`. The first try must be served.
 pub(crate) fn first_row(target: &Target) -> Result<()> {

@@ -48,13 +48,17 @@ impl Seen {
     }
 }
 
-/// Inserts numbered rows in short sessions, and notes each that was acknowledged.
+/// Inserts numbered rows in sessions that are short or have pauses, and notes each that was acknowledged.
 async fn write(config: Config, seen: Arc<Seen>, first: i32, stop: Arc<AtomicBool>, mut chaos: Chaos) {
     let mut number = first;
     while !stop.load(Ordering::Relaxed) {
         match connect(&config).await {
             Ok(session) => {
                 for _ in 0..=chaos.below(20) {
+                    // Some stay and do nothing, long enough to be parked.
+                    if chaos.once_in(8) {
+                        tokio::time::sleep(chaos.span_up_to(Duration::from_millis(300))).await;
+                    }
                     number += 1;
                     match session.execute("insert into rows values ($1)", &[&number]).await {
                         Ok(_) => drop(seen.acknowledged.lock().unwrap().insert(number)),
