@@ -367,6 +367,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.registry.records.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.record.id);
+        self.record.requests.close();
         self.registry.left.notify_waiters();
     }
 }

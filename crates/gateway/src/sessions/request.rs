@@ -27,16 +27,26 @@ pub(crate) struct Requests {
 struct Waiting {
     park: Option<oneshot::Sender<Parked>>,
     end: bool,
+    /// The session has ended: nobody will take a request up.
+    over: bool,
 }
 
 impl Requests {
     /// Asks the session to be parked. The answer is an error if it ends meanwhile.
     pub(super) fn park(&self) -> oneshot::Receiver<Parked> {
         let (reply, answer) = oneshot::channel();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Who asked before has given up, or it would not be asked again.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).park = Some(reply);
+        waiting.park = Some(reply).filter(|_| !waiting.over);
+        drop(waiting);
         self.news.notify_one();
         answer
+    }
+
+    /// The session has ended. Who asked something of it must not wait for as long as somebody else remembers it.
+    pub(super) fn close(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting = Waiting { over: true, ..Waiting::default() };
     }
 
     /// Asks the session to end.
@@ -61,5 +71,30 @@ impl Requests {
             true => Some(Request::End),
             false => waiting.park.take().map(Request::Park),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_session_that_has_ended() {
+        let requests = Requests::default();
+        let before = requests.park();
+        requests.close();
+        assert!(before.await.is_err());
+        assert!(requests.park().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_before_all_else() {
+        let requests = Requests::default();
+        let parked = requests.park();
+        requests.end();
+        assert!(matches!(requests.next().await, Request::End));
+        let Request::Park(reply) = requests.next().await else { panic!("not asked to park") };
+        reply.send(Ok(())).unwrap();
+        assert_eq!(parked.await, Ok(Ok(())));
     }
 }
