@@ -15,7 +15,7 @@ use crate::backend::{Backend, NotYet, begin};
 use crate::branches::{Awake, Branches};
 use crate::client::ClientStream;
 use crate::error::Ended;
-use crate::limits::Places;
+use crate::limits::{Permit, Places};
 use crate::session::{Identity, Session};
 
 /// The pause before a server that went is woken again: short at first, because it is mostly a matter of
@@ -47,7 +47,8 @@ impl ClientError for NoBackend {
     }
 }
 
-/// Gives the session a backend; `returns`: another one.
+/// Gives the session a backend; `returns`: another one. A session that returns has sent something that a server would
+/// have read, whatever its client does after that; and it has a place already.
 pub(crate) async fn attach<B: Branches, S: ClientStream>(
     branches: &B,
     places: &Places,
@@ -57,7 +58,7 @@ pub(crate) async fn attach<B: Branches, S: ClientStream>(
     tokio::select! {
         biased;
         attached = try_until_attached(branches, places, &session.identity, returns) => attached,
-        () = session.client.left() => {
+        () = session.client.left(), if !returns => {
             tracing::debug!(branch = %session.identity.branch, "client left while it waited for its server");
             Err(Ended::Gone)
         }
@@ -75,7 +76,8 @@ async fn try_until_attached<B: Branches>(
     let packet = identity.startup_packet();
     let mut pause = PAUSE_FIRST;
     loop {
-        let awake = wake(branches, places, &identity.branch, deadline).await?;
+        let waiting = || if returns { Ok(None) } else { places.wait().map(Some).map_err(Ended::refused) };
+        let awake = wake(branches, &waiting, &identity.branch, deadline).await?;
         let begun = timeout_at(deadline, begin(awake, &packet, identity.minor, returns)).await;
         let last = match begun.unwrap_or(Err(NotYet::Silent)) {
             Ok(backend) => return Ok(backend),
@@ -85,7 +87,7 @@ async fn try_until_attached<B: Branches>(
         if Instant::now() + pause >= deadline {
             return Err(Ended::refused(NoBackend { branch: identity.branch.clone(), timeout, last }));
         }
-        let _waiting = places.wait().map_err(Ended::refused)?;
+        let _waiting = waiting()?;
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_LONGEST);
     }
@@ -94,7 +96,7 @@ async fn try_until_attached<B: Branches>(
 /// Waits for the server. It counts among the waiting clients only if there is something to wait for.
 async fn wake<B: Branches>(
     branches: &B,
-    places: &Places,
+    waiting: &impl Fn() -> Result<Option<Permit>, Ended>,
     branch: &BranchName,
     deadline: Instant,
 ) -> Result<Awake, Ended> {
@@ -106,7 +108,7 @@ async fn wake<B: Branches>(
     let woken = match at_once.await {
         Some(woken) => woken,
         None => {
-            let _waiting = places.wait().map_err(Ended::refused)?;
+            let _waiting = waiting()?;
             wake.await
         }
     };

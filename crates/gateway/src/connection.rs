@@ -22,7 +22,7 @@ use crate::error::{Ended, dismiss, linger, refuse};
 use crate::first_packet::{Opening, read_opening};
 use crate::life::{Life, Over};
 use crate::limits::{Admission, Permit, Places};
-use crate::parking::Rehearsals;
+use crate::parking::{Rehearsals, Stock};
 use crate::repeats::may_log;
 use crate::route::{Entrance, Route, RouteError, route};
 use crate::session::{Identity, Session};
@@ -42,6 +42,7 @@ pub(crate) struct Shared<B> {
     pub(crate) registry: Arc<Registry>,
     pub(crate) cancels: Arc<Cancels>,
     pub(crate) rehearsals: Rehearsals,
+    pub(crate) stock: Arc<Stock>,
     pub(crate) closing: watch::Receiver<bool>,
 }
 

@@ -70,6 +70,7 @@ impl<B: Branches> Gateway<B> {
             registry: Arc::default(),
             cancels: Arc::new(Cancels::default()),
             rehearsals: Rehearsals::default(),
+            stock: Arc::default(),
             closing: closing_seen,
         });
         let workers = Arc::new(Workers::start(&shared)?);

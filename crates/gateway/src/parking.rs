@@ -14,4 +14,4 @@ mod talk;
 pub(crate) use ask::{Asked, NoAnswer, Subject, ask};
 pub(crate) use rehearse::{Rehearsals, rehearse};
 pub(crate) use replay::{NotRestored, replay};
-pub(crate) use state::Kept;
+pub(crate) use state::{Kept, Stock};

@@ -263,6 +263,7 @@ impl House {
             tls: watch::channel(None).1,
             registry: Arc::default(),
             rehearsals: crate::parking::Rehearsals::default(),
+            stock: Arc::default(),
             cancels: Arc::default(),
             closing: closing_seen,
         };

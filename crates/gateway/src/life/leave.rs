@@ -92,15 +92,18 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         if !for_client.is_empty() && self.session.client.send(&for_client).await.is_err() {
             return Err(Left::Broken(Ended::Gone));
         }
-        match (asked, rehearsed) {
-            (Ok(asked), Ok(())) => {
-                let Asked { state, reported, idle_timeout } = asked;
+        let parked = match (asked, rehearsed) {
+            (Ok(asked), Ok(())) => self.shared.stock.take(&asked.state).map(|share| (asked, share)).ok_or(Pin::TooMuch),
+            (_, Err(pin)) => Err(pin),
+            (Err(_), Ok(())) => Err(Pin::NotAsked),
+        };
+        match parked {
+            Ok((Asked { state, reported, idle_timeout }, share)) => {
                 farewell(attached).await;
                 self.pinned = None;
-                Ok(Box::new(Kept { state, reported, idle_timeout }))
+                Ok(Box::new(Kept { state, reported, idle_timeout, _share: share }))
             }
-            (_, Err(pin)) => Err(Left::Stays(pin, Box::new(attached))),
-            (Err(_), Ok(())) => Err(Left::Stays(Pin::NotAsked, Box::new(attached))),
+            Err(pin) => Err(Left::Stays(pin, Box::new(attached))),
         }
     }
 }

@@ -122,7 +122,9 @@ fn questions(subject: &Subject<'_>) -> Pipelines {
     }
     if subject.unnamed.is_some() {
         // An error if there is none: no view shows it.
+        asked.run(q::BEGIN, &[]);
         extended::describe_statement(&mut asked.bytes, b"");
+        asked.run(q::ROLLBACK, &[]);
         asked.sync();
     }
     asked

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nap_model::pin::Pin;
 use nap_wire::extended::terminate;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::ask::{Asked, Subject, ask};
@@ -20,6 +21,8 @@ use crate::branches::Awake;
 
 /// From connecting to the last answer.
 const REHEARSE_WITHIN: Duration = Duration::from_secs(10);
+/// So many at once: a pool's sessions are asked together, and mostly have the same state.
+const AT_ONCE_MAX: usize = 2;
 /// So many rehearsals are remembered; then they begin anew.
 const REMEMBERED_MAX: usize = 10_000;
 
@@ -28,10 +31,16 @@ const REMEMBERED_MAX: usize = 10_000;
 type Outcome = Option<Arc<BTreeSet<String>>>;
 
 /// The rehearsals of all sessions, by branch, startup packet and state.
-#[derive(Default)]
 pub(crate) struct Rehearsals {
     hasher: RandomState,
     known: Mutex<HashMap<u64, Outcome>>,
+    turns: Semaphore,
+}
+
+impl Default for Rehearsals {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), known: Mutex::default(), turns: Semaphore::new(AT_ONCE_MAX) }
+    }
 }
 
 impl Rehearsals {
@@ -61,6 +70,8 @@ pub(crate) async fn rehearse(
     asked: &Asked,
 ) -> Result<(), Pin> {
     let key = rehearsals.key(&backend.socket, packet, &asked.state);
+    // Whoever had the turn before may have rehearsed the same.
+    let turn = if rehearsals.get(key).is_none() { rehearsals.turns.acquire().await.ok() } else { None };
     let outcome = match rehearsals.get(key) {
         Some(outcome) => outcome,
         None => {
@@ -71,6 +82,7 @@ pub(crate) async fn rehearse(
             outcome
         }
     };
+    drop(turn);
     let known = outcome.ok_or(Pin::NotRestored)?;
     let pid = backend.key.as_ref().map(|key| key.pid).ok_or(Pin::NotAsked)?;
     let own = loaded(pid).map_err(|_| Pin::NotAsked)?;

@@ -1,5 +1,6 @@
 //! Giving a kept state to a fresh backend.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use nap_wire::extended::{self, tag};
@@ -23,6 +24,8 @@ const LATE: [&[u8]; 6] = [
     b"transaction_timeout",
     b"idle_in_transaction_session_timeout",
 ];
+
+const STATEMENT_TIMEOUT: &[u8] = b"statement_timeout";
 
 /// Why a state could not be restored.
 #[derive(Debug, thiserror::Error)]
@@ -53,25 +56,20 @@ pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mu
 
     let failed = |outcomes: &[Outcome]| outcomes.iter().any(|outcome| outcome.error.is_some());
     let mut second = if failed(&outcomes) { Pipelines::after(&first) } else { Pipelines::default() };
-    let retried = retry(&mut second, state, &early, &outcomes)?;
-    set_all(&mut second, &late);
+    let mut may_fail = retry(&mut second, state, &early, &outcomes)?;
     second.run(SET_ONE, &[b"client_encoding", &state.client_encoding]);
     second.sync();
     if let Some(body) = &state.unnamed {
         message(&mut second.bytes, tag::PARSE, |out| out.extend_from_slice(body));
+        may_fail.insert(second.syncs);
         second.sync();
     }
-    // Nothing that follows would be stopped by it.
-    second.run(SET_ONE, &[b"statement_timeout", &state.statement_timeout]);
-    second.sync();
+    // All that is in the way of statements, by the last one.
+    let timeout = (&STATEMENT_TIMEOUT.to_vec(), &state.statement_timeout);
+    set_all(&mut second, &[late, vec![timeout]].concat());
     let outcomes = talk(stream, &second.bytes, second.syncs, &mut aside).await?;
-    let wanted = outcomes.iter().enumerate().filter(|(at, _)| !retried.may_fail.contains(at));
-    for (at, outcome) in wanted {
-        // Of the rest only the unnamed statement may have become impossible.
-        let is_unnamed = state.unnamed.is_some() && at + 2 == outcomes.len();
-        if !is_unnamed {
-            done(outcome)?;
-        }
+    for (_, outcome) in outcomes.iter().enumerate().filter(|(at, _)| !may_fail.contains(at)) {
+        done(outcome)?;
     }
     if failed(&outcomes) {
         let mut third = Pipelines::after(&second);
@@ -100,18 +98,14 @@ fn become_role(pipelines: &mut Pipelines, state: &State) {
     pipelines.sync();
 }
 
-/// Which outcomes of the second round say nothing about whether all went well.
-struct Retried {
-    may_fail: std::ops::Range<usize>,
-}
-
-/// What the role that logged in may not do, the one it became perhaps may.
+/// What the role that logged in may not do, the one it became perhaps may. Gives back which of the second round's
+/// outcomes may be errors: those of statements, which then are missing.
 fn retry(
     second: &mut Pipelines,
     state: &State,
     early: &[(&Vec<u8>, &Vec<u8>)],
     outcomes: &[Outcome],
-) -> Result<Retried, NotRestored> {
+) -> Result<BTreeSet<usize>, NotRestored> {
     let [encoding, settings, statements @ .., role] = outcomes else {
         return Err(io::Error::from(io::ErrorKind::InvalidData).into());
     };
@@ -126,7 +120,7 @@ fn retry(
             prepare(second, name, statement);
         }
     }
-    Ok(Retried { may_fail: start..second.syncs })
+    Ok((start..second.syncs).collect())
 }
 
 fn set_all(pipelines: &mut Pipelines, settings: &[(&Vec<u8>, &Vec<u8>)]) {

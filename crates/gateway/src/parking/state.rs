@@ -1,6 +1,8 @@
 //! What is kept of a parked session.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nap_wire::extended::parse_parse;
@@ -51,6 +53,47 @@ pub(crate) struct Kept {
     pub(crate) reported: Reported,
     /// `idle_session_timeout`, if it is on.
     pub(crate) idle_timeout: Option<Duration>,
+    /// Its part of all that is kept.
+    pub(crate) _share: Share,
+}
+
+/// All that is kept of parked sessions: whoever may log in could fill the memory otherwise. A thousand sessions with
+/// hundreds of prepared statements each have room.
+const STOCK_MAX_BYTES: usize = 512 * 1024 * 1024;
+
+/// What is kept of all parked sessions together.
+#[derive(Debug, Default)]
+pub(crate) struct Stock(AtomicUsize);
+
+/// A part of it, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    stock: Arc<Stock>,
+    bytes: usize,
+}
+
+impl Stock {
+    /// Room for a state, if there is any.
+    pub(crate) fn take(self: &Arc<Self>, state: &State) -> Option<Share> {
+        let share = Share { stock: self.clone(), bytes: state.bytes() };
+        let before = self.0.fetch_add(share.bytes, Ordering::Relaxed);
+        (before + share.bytes <= STOCK_MAX_BYTES).then_some(share)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.stock.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// Its texts, together.
+    fn bytes(&self) -> usize {
+        let settings: usize = self.settings.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let statements: usize = self.statements.iter().map(|(name, statement)| name.len() + statement.text.len()).sum();
+        settings + statements + self.unnamed.as_ref().map_or(0, Vec::len)
+    }
 }
 
 impl Kept {
@@ -62,5 +105,31 @@ impl Kept {
         }
         let statement = self.state.statements.get(name)?;
         ping(&statement.text).filter(|_| statement.origin == Origin::Protocol(Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_all_is_bounded() {
+        let stock = Arc::new(Stock::default());
+        let mut state = State {
+            settings: BTreeMap::new(),
+            statement_timeout: Vec::new(),
+            client_encoding: Vec::new(),
+            server_encoding: Vec::new(),
+            role: Vec::new(),
+            session_authorization: None,
+            statements: BTreeMap::new(),
+            unnamed: None,
+        };
+        state.settings.insert(b"my.var".to_vec(), vec![0; STOCK_MAX_BYTES / 2]);
+        let first = stock.take(&state);
+        assert!(first.is_some());
+        assert!(stock.take(&state).is_none());
+        drop(first);
+        assert!(stock.take(&state).is_some(), "what was refused takes no room");
     }
 }

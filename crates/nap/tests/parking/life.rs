@@ -162,3 +162,32 @@ fn limits_of_connections_count_parked_sessions() {
     assert_eq!(begin().ready().unwrap_err().code, "53300");
     assert_eq!(first.ask("SELECT 2").unwrap(), "2");
 }
+
+/// A client may send its last words and leave: a server would have read them.
+#[test]
+fn last_words_are_heard() {
+    let home = home();
+    home.psql("postgres@main", "CREATE TABLE said (word text)").ok();
+    for leaves in [&b"X\0\0\0\x04"[..], b""] {
+        let mut session = session(&home);
+        home.nap(&["sleep"]).ok();
+        let sql = b"INSERT INTO said VALUES ('last')\0";
+        session.send(&[b"Q", &(sql.len() as u32 + 4).to_be_bytes()[..], sql, leaves].concat());
+    }
+    eventually("both are heard", || {
+        (home.psql("postgres@main", "SELECT count(*) FROM said").ok() == "2").then_some(())
+    });
+}
+
+#[test]
+fn more_sessions_than_may_wait_come_back_at_once() {
+    let home = TestHome::builder(env!("CARGO_BIN_EXE_nap"))
+        .setting("sleep_after", "\"10min\"")
+        .setting("max_waiting_clients", "2")
+        .build();
+    home.up();
+    let mut sessions: Vec<_> = (0..20).map(|_| session(&home)).collect();
+    home.nap(&["sleep"]).ok();
+    sessions.iter_mut().for_each(|session| session.send(b"Q\0\0\0\x0dSELECT 2\0"));
+    sessions.iter_mut().for_each(|session| session.ready().unwrap());
+}

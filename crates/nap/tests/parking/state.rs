@@ -199,3 +199,20 @@ fn hostile_states_are_asked_without_harm() {
         survives(&home, commands, &["SELECT 'a' || 'b'", "SHOW search_path", "SHOW client_encoding", "SHOW role"]);
     }
 }
+
+#[test]
+fn who_would_wait_for_a_safe_snapshot_is_not_made_to() {
+    let home = home();
+    home.psql("postgres@main", "CREATE TABLE written (i int)").ok();
+    let mut writer = session(&home);
+    writer.ask("BEGIN ISOLATION LEVEL SERIALIZABLE").unwrap();
+    writer.ask("INSERT INTO written VALUES (1)").unwrap();
+    let mut patient = session(&home);
+    patient
+        .ask("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE")
+        .unwrap();
+    let states: Vec<String> = park(&home, "main").into_iter().map(|(state, _)| state).collect();
+    assert_eq!(states, ["idle in transaction", "parked"]);
+    assert_eq!(patient.ask("SHOW transaction_deferrable").unwrap(), "on");
+    writer.ask("COMMIT").unwrap();
+}
