@@ -18,6 +18,7 @@ mod drizzle;
 mod node_postgres;
 mod pg8000;
 mod pgjdbc;
+mod pools;
 mod postgresjs;
 mod program;
 mod psql;
