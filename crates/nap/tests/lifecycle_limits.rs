@@ -71,6 +71,7 @@ async fn clients_that_wait_for_a_server() {
     let home = home(&[("max_awake", "1"), ("max_waiting_clients", "2")]);
     home.nap(&["branch", "feat"]).ok();
     let holds = home.connect("postgres@main").await;
+    holds.batch_execute("begin").await.unwrap();
     let config = home.config("postgres@feat");
     let wait = || {
         let config = config.clone();

@@ -44,6 +44,10 @@ fn the_longest_idle_makes_room() {
 async fn a_client_that_finds_no_place_is_told_why() {
     let home = home("2s");
     let (on_a, on_b) = (home.connect("postgres@a").await, home.connect("postgres@b").await);
+    for client in [&on_a, &on_b] {
+        // Else they would be parked, to make room.
+        client.batch_execute("begin").await.unwrap();
+    }
     let said = home.psql("postgres@c", "select 1");
     assert!(said.fails_with(2).contains("max_awake"), "{said}");
     let error = connect(&home.config("postgres@c")).await.map(drop).unwrap_err();
@@ -60,6 +64,10 @@ async fn a_client_that_finds_no_place_is_told_why() {
 async fn wakes_queue_in_the_order_of_asking() {
     let home = home("60s");
     let (on_a, on_b) = (home.connect("postgres@a").await, home.connect("postgres@b").await);
+    for client in [&on_a, &on_b] {
+        // Else they would be parked, to make room.
+        client.batch_execute("begin").await.unwrap();
+    }
     let mut waiting = Vec::new();
     for branch in ["d", "c"] {
         let config = home.config(&format!("postgres@{branch}"));
@@ -75,6 +83,18 @@ async fn wakes_queue_in_the_order_of_asking() {
     assert_eq!(on_c.query_one("show nap.branch", &[]).await.unwrap().get::<_, &str>(0), "c");
     assert_eq!(awake(&home), ["b", "c"]);
     drop(on_b);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_nothing_makes_room() {
+    let home = home("60s");
+    let (on_a, on_b) = (home.connect("postgres@a").await, home.connect("postgres@b").await);
+    on_b.batch_execute("select 2").await.unwrap();
+    let on_c = home.connect("postgres@c").await;
+    assert_eq!(awake(&home), ["b", "c"], "a has been idle for longer");
+    assert_eq!(on_a.query_one("show nap.branch", &[]).await.unwrap().get::<_, &str>(0), "a");
+    assert_eq!(awake(&home), ["a", "c"]);
+    assert!(!on_b.is_closed() && !on_c.is_closed());
 }
 
 #[test]

@@ -59,8 +59,9 @@ fn each_branch_may_sleep_at_its_own_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_keeps_it_awake_and_is_named() {
+async fn a_session_that_is_not_to_be_parked_keeps_it_awake_and_is_named() {
     let home = home("200ms");
+    home.nap(&["set", "main", "park=off"]).ok();
     let client = home.connect("postgres@main").await;
     let said = home.nap(&["sleep", "main"]);
     assert!(said.fails_with(1).contains("1 session"), "{said}");

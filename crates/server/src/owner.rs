@@ -255,8 +255,8 @@ impl Owner {
             Ok(row) => {
                 self.state = row.to;
                 // Looks at a guard that goes on standing would fill the log.
-                let known_guard = self.last_seen != Observation::default();
-                if known_guard && matches!(reason, Reason::Idle | Reason::GuardStands) {
+                let known_guard = self.last_seen != Observation::default() || self.holding != Holding::default();
+                if known_guard && matches!(reason, Reason::Idle | Reason::RoomNeeded | Reason::GuardStands) {
                     tracing::debug!(branch = %self.spec.branch, from = %row.from, to = %row.to, "{}", row.says);
                 } else {
                     tracing::info!(branch = %self.spec.branch, from = %row.from, to = %row.to, "{}", row.says);
