@@ -73,6 +73,11 @@ impl<S: Read + Write> Raw<S> {
         self.0.write_all(bytes).expect("the other end reads");
     }
 
+    /// Says goodbye, to whoever may have gone already.
+    pub fn leave(&mut self) {
+        let _ = self.0.write_all(b"X\0\0\0\x04");
+    }
+
     /// The next message: its tag and its body.
     pub fn message(&mut self) -> std::io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 5];

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 
-const CASES: u64 = 400;
+const CASES: u64 = 1_000;
 const STEPS_MAX: usize = 14;
 
 /// What the client sends in one go, with so many ends; then it reads up to the last one.
@@ -218,11 +218,12 @@ struct Talker<'a> {
 }
 
 impl Talker<'_> {
-    fn hear(&mut self, ends: usize) -> Vec<(u8, Vec<u8>)> {
+    /// Up to so many ends; `None` if it has ended itself.
+    fn hear(&mut self, ends: usize) -> Option<Vec<(u8, Vec<u8>)>> {
         let mut heard = Vec::new();
         let mut seen = 0;
         while seen < ends {
-            let (tag, mut body) = self.session.message().unwrap();
+            let (tag, mut body) = self.session.message().ok()?;
             match tag {
                 // A notification names the backend that sent it.
                 b'A' => drop(body.drain(..4)),
@@ -231,10 +232,10 @@ impl Talker<'_> {
             }
             heard.push((tag, body));
         }
-        heard
+        Some(heard)
     }
 
-    fn take(&mut self, step: &Step) -> Vec<(u8, Vec<u8>)> {
+    fn take(&mut self, step: &Step) -> Option<Vec<(u8, Vec<u8>)>> {
         match step {
             Step::Say(bytes, ends) => {
                 self.session.send(bytes);
@@ -242,18 +243,18 @@ impl Talker<'_> {
             }
             Step::CopyIn(data) => {
                 self.session.send(&message(b'Q', b"COPY t FROM STDIN\0"));
-                let mut heard = self.hear(1);
+                let mut heard = self.hear(1)?;
                 if heard.last().is_some_and(|(tag, _)| *tag == b'G') {
                     self.session.send(&[message(b'd', data), message(b'c', b"")].concat());
-                    heard.extend(self.hear(1));
+                    heard.extend(self.hear(1)?);
                 }
-                heard
+                Some(heard)
             }
             Step::Park => {
                 if let Some(home) = self.parks {
                     park_now(home);
                 }
-                Vec::new()
+                Some(Vec::new())
             }
         }
     }
@@ -303,7 +304,7 @@ fn random_sessions_hear_what_direct_ones_hear() {
     let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (first, cases) = (number("NAP_TEST_SEED", 1), number("NAP_TEST_CASES", CASES));
     let (role, direct_socket) = (home.role(), server_socket(&home, "twin"));
-    let mut parked = 0;
+    let (mut parked, mut crashes) = (0, 0);
     for seed in first..first + cases {
         let random = &mut StdRng::seed_from_u64(seed);
         let steps: Vec<Step> = (0..random.random_range(3..=STEPS_MAX)).map(|_| step(random)).collect();
@@ -313,6 +314,15 @@ fn random_sessions_hear_what_direct_ones_hear() {
         let mut through = Talker { session: through, parks: Some(&home) };
         for (at, step) in steps.iter().enumerate() {
             let (expected, heard) = (direct.take(step), through.take(step));
+            let Some(expected) = expected else {
+                // PostgreSQL itself: 18 falls over some pipelines. It recovers, and all its sessions begin anew.
+                assert_eq!(heard, None, "NAP_TEST_SEED={seed}, step {at} of {:#?}", shown_steps(&steps));
+                crashes += 1;
+                eventually("PostgreSQL has recovered", || home.psql("twin", "SELECT 2").succeeded().then_some(()));
+                break;
+            };
+            let heard = heard
+                .unwrap_or_else(|| panic!("closed: NAP_TEST_SEED={seed}, step {at} of {:#?}", shown_steps(&steps)));
             let shown = |heard: &[(u8, Vec<u8>)]| -> Vec<String> {
                 heard
                     .iter()
@@ -324,10 +334,11 @@ fn random_sessions_hear_what_direct_ones_hear() {
         }
         parked += park_now(&home);
         for talker in [&mut direct, &mut through] {
-            talker.session.send(b"X\0\0\0\x04");
+            talker.session.leave();
             while talker.session.message().is_ok() {}
         }
     }
+    assert!(crashes * 50 <= cases, "PostgreSQL fell over {crashes} of {cases} sessions");
     // Most sessions end without a pin: if none is parked this test shows nothing.
     assert!(parked as u64 * 4 > cases, "only {parked} of {cases} sessions were parked at their end");
 }
