@@ -85,6 +85,8 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
                 }
                 Left::Broken(ended) => return Over::Refused(ended),
             };
+            // Who is told looks at once.
+            self.session.entry.record().parked();
             let _ = reply.send(Ok(()));
             (attached, begun) = match self.park(kept).await {
                 Ok(back) => back,
@@ -116,7 +118,6 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
 
     /// Without a backend, until its client wants one again.
     async fn park(&mut self, mut kept: Box<Kept>) -> Result<(Attached, Begun), Over> {
-        self.session.entry.record().parked();
         match self.wait(&mut kept).await {
             Woken::Bytes(bytes) => {
                 self.session.entry.record().returns();
