@@ -1,5 +1,5 @@
-//! Clients that knock and look at the first answer: as any user of this system, from any loopback address, with and
-//! without TLS.
+//! Clients that knock and look at the first answer: as any user of this system, from any loopback address or
+//! any of a network of the test's own, with and without TLS.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -10,7 +10,7 @@ use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 use socket2::{Domain, Socket, Type};
 
-use crate::tls;
+use crate::{network, tls};
 
 /// Where a server can be found.
 #[derive(Debug, Clone)]
@@ -97,12 +97,21 @@ fn unix(directory: &Path, port: u16, uid: u32) -> UnixStream {
 }
 
 fn tcp(from: IpAddr, port: u16) -> TcpStream {
-    let to: IpAddr = if from.is_ipv6() { "::1".parse().unwrap() } else { "127.0.0.1".parse().unwrap() };
-    let socket = Socket::new(Domain::for_address((to, port).into()), Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-    socket.connect(&SocketAddr::from((to, port)).into()).unwrap();
-    let stream = TcpStream::from(socket);
+    let stream = if from.is_loopback() { loopback(from, port) } else { network::tcp(from, port) };
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
+}
+
+fn loopback(from: IpAddr, port: u16) -> TcpStream {
+    let to: IpAddr = if from.is_ipv6() { "::1".parse().unwrap() } else { "127.0.0.1".parse().unwrap() };
+    connect(from, to, port)
+}
+
+/// Over TCP, from this address to that.
+pub fn connect(from: IpAddr, to: IpAddr, port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::for_address((to, port).into()), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from((to, port)).into()).unwrap();
+    TcpStream::from(socket)
 }

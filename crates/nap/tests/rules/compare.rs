@@ -35,22 +35,24 @@ const WORLD: &[&str] = &[
 ];
 
 /// A PostgreSQL and a home, with the same roles, databases and certificates.
-struct Both {
+pub struct Both {
     bare: Bare,
     home: TestHome,
     /// A session of PostgreSQL's superuser that stays open, whatever the rules say.
     inside: Raw<UnixStream>,
-    modern: bool,
+    pub modern: bool,
     reloads: u64,
 }
 
 impl Both {
-    fn start() -> Self {
+    /// They listen on these addresses.
+    pub fn start(addresses: &[&str]) -> Self {
         let install = nap_testkit::pg_majors().into_iter().next().unwrap();
-        let bare =
-            Bare::start(&install, &["listen_addresses=127.0.0.1,::1", "wal_level=logical", "max_wal_senders=50"]);
+        let listen = format!("listen_addresses={}", addresses.join(","));
+        let bare = Bare::start(&install, &[&listen, "wal_level=logical", "max_wal_senders=50"]);
         let home = TestHome::builder(env!("CARGO_BIN_EXE_nap"))
             .setting("sleep_after", "\"10min\"")
+            .setting("listen_addresses", &format!("{addresses:?}"))
             .setting("ssl_ca_file", "\"../clients.pem\"")
             .setting("ssl_cert_file", "\"../server.crt\"")
             .setting("ssl_key_file", "\"../server.key\"")
@@ -86,7 +88,7 @@ impl Both {
         Self { bare, home, inside, modern: install.major >= 16, reloads: 0 }
     }
 
-    fn write(&self, hba: &str, ident: &str) {
+    pub fn write(&self, hba: &str, ident: &str) {
         for directory in [self.bare.data(""), self.home.path()] {
             put(&directory.join("pg_hba.conf"), hba);
             put(&directory.join("pg_ident.conf"), ident);
@@ -94,7 +96,7 @@ impl Both {
     }
 
     /// What PostgreSQL finds wrong with the files as they are; nothing: they can be used.
-    fn their_errors(&mut self) -> String {
+    pub fn their_errors(&mut self) -> String {
         // A rule that can never match is no error to it: it says so in the same place.
         let rules = "select string_agg(error, '; ') from pg_hba_file_rules where error not like '%cannot match%'";
         let maps = "select string_agg(error, '; ') from pg_ident_file_mappings";
@@ -103,19 +105,19 @@ impl Both {
     }
 
     /// What Napgres finds wrong with them; nothing: they are in force now.
-    fn our_errors(&self) -> String {
+    pub fn our_errors(&self) -> String {
         let reloaded = self.home.nap(&["config", "reload"]);
         if reloaded.succeeded() { String::new() } else { reloaded.fails_with(1).to_owned() }
     }
 
     /// The first line of files to be loaded next: by it we see that PostgreSQL has loaded them.
-    fn mark(&mut self) -> String {
+    pub fn mark(&mut self) -> String {
         self.reloads += 1;
         format!("local mark{} all reject", self.reloads)
     }
 
     /// Has PostgreSQL read the files.
-    fn reload(&self) {
+    pub fn reload(&self) {
         let pid = std::fs::read_to_string(self.bare.data("postmaster.pid")).unwrap();
         nap_testkit::process::signal(pid.lines().next().unwrap().parse().unwrap(), rustix::process::Signal::HUP);
         let mark = Knock {
@@ -129,11 +131,11 @@ impl Both {
         });
     }
 
-    fn theirs(&self) -> Place {
+    pub fn theirs(&self) -> Place {
         Place { directory: self.bare.directory().to_owned(), port: self.bare.port() }
     }
 
-    fn ours(&self) -> Place {
+    pub fn ours(&self) -> Place {
         Place { directory: self.home.socket_directory(), port: self.home.port() }
     }
 }
@@ -155,7 +157,7 @@ fn users() -> Vec<u32> {
 
 #[test]
 fn slow_rules_and_connections_by_chance_are_decided_alike() {
-    let mut both = Both::start();
+    let mut both = Both::start(&["127.0.0.1", "::1"]);
     let mut chaos = Chaos::seed();
     let (users, modern) = (users(), both.modern);
     let ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();

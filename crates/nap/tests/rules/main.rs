@@ -11,5 +11,8 @@
 mod client;
 mod compare;
 mod draw;
+mod names;
+mod neighbours;
+mod network;
 mod stories;
 mod tls;
