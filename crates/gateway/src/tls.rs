@@ -4,6 +4,7 @@
 mod end_point;
 mod files;
 mod handshake;
+mod socket;
 mod subject;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 pub use files::{KeyFileFault, TlsError};
 pub(crate) use handshake::HandshakeError;
+pub(crate) use socket::Socket;
 
 /// The one protocol that is spoken over TLS here, as IANA has registered it.
 const ALPN: &[u8] = b"postgresql";
@@ -38,6 +40,8 @@ pub struct TlsOptions {
 /// TLS, ready to serve.
 pub struct Tls {
     config: Arc<ServerConfig>,
+    /// Clients may show certificates.
+    asks_for_certificates: bool,
     /// The hash of the certificate that SCRAM-SHA-256-PLUS binds to.
     server_end_point: Vec<u8>,
     sni_domains: Vec<String>,
@@ -68,7 +72,8 @@ impl Tls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         let sni_domains = options.sni_domains.clone();
-        Ok(Self { config: Arc::new(config), server_end_point, sni_domains })
+        let asks_for_certificates = options.ca_file.is_some();
+        Ok(Self { config: Arc::new(config), asks_for_certificates, server_end_point, sni_domains })
     }
 }
 

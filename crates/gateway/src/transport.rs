@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::client::{ClientStream, TlsSession, peek_socket};
-use crate::tls::{HandshakeError, Tls};
+use crate::tls::{HandshakeError, Socket, Tls};
 
 /// The stream of a TCP client.
 pub(crate) enum Transport {
     Plain(TcpStream),
     /// Boxed: it is ten times as large.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
     /// A handshake has the socket, or has failed.
     Gone,
 }
@@ -24,7 +24,7 @@ impl Transport {
     fn socket(&self) -> io::Result<&TcpStream> {
         match self {
             Transport::Plain(stream) => Ok(stream),
-            Transport::Tls(stream) => Ok(stream.get_ref().0),
+            Transport::Tls(stream) => Ok(stream.get_ref().0.stream()),
             Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }

@@ -1,4 +1,4 @@
-//! From a TCP socket to a TLS stream. The caller bounds the time; rustls bounds the bytes.
+//! From a TCP socket to a TLS stream. The caller bounds the time, the socket the bytes.
 
 use std::io;
 
@@ -7,6 +7,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Tls;
+use super::socket::Socket;
 use super::subject::{BadSubject, client_certificate};
 use crate::client::TlsSession;
 use crate::route::label_below;
@@ -21,8 +22,10 @@ pub(crate) enum HandshakeError {
 }
 
 impl Tls {
-    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, TlsSession), HandshakeError> {
-        let stream = TlsAcceptor::from(self.config.clone()).accept(stream).await?;
+    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<(TlsStream<Socket>, TlsSession), HandshakeError> {
+        let socket = Socket::new(stream, self.asks_for_certificates);
+        let mut stream = TlsAcceptor::from(self.config.clone()).accept(socket).await?;
+        stream.get_mut().0.handshake_is_over();
         let (_, connection) = stream.get_ref();
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
         let server_name = connection.server_name().map(str::to_owned);

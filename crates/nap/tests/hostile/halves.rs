@@ -7,10 +7,7 @@ use std::time::{Duration, Instant};
 
 use nap_testkit::Raw;
 
-use crate::siege::{Siege, home, startup, tcp_from};
-
-/// `SSLRequest`.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+use crate::siege::{SSL_REQUEST, Siege, home, startup, tcp_from};
 
 /// How far a half-open connection has come.
 fn stages() -> Vec<Vec<u8>> {

@@ -16,3 +16,4 @@ mod guesses;
 mod halves;
 mod liars;
 mod siege;
+mod veiled;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nap_testkit::{DEADLINE, Raw, TestHome, connect};
+use nap_testkit::{DEADLINE, Raw, TestHome, connect, eventually};
 use rustix::net::{AddressFamily, SocketType};
 
 /// What the slowest honest login and query may take, on a machine whose cores the attackers share: what clients mostly
@@ -21,6 +21,9 @@ const FLAT_MAX_KB: u64 = 2_000;
 /// What each connection that is held beside others may add. Measured: 6.7 kB each with 400 and with 1,000 half-open ones,
 /// 12 kB with 99 of which a third is in a TLS handshake and what all share counts too.
 const CONNECTION_MAX_KB: u64 = 10;
+
+/// `SSLRequest`.
+pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 pub(crate) struct Siege {
     pub(crate) home: TestHome,
@@ -64,6 +67,17 @@ impl Siege {
     /// What the daemon has grown by at its largest, however short that was: the kernel keeps the mark.
     pub(crate) fn peak_kb(&self) -> u64 {
         memory_kb(self.daemon, "VmHWM").saturating_sub(self.resident_before_kb)
+    }
+
+    /// Waits until the daemon has taken all that TCP clients have sent to it.
+    pub(crate) fn all_is_read(&self) {
+        let local = format!("0100007F:{:04X}", self.port());
+        eventually("the daemon has read all", || {
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let ours = |row: &Vec<&str>| [row[1], row[2]].contains(&local.as_str()) && row[3] == "01";
+            rows.filter(ours).all(|row| row[4] == "00000000:00000000").then_some(())
+        });
     }
 
     /// CPU time that the daemon has used so far.
