@@ -11,7 +11,7 @@ use crate::siege::{Siege, startup};
 const MEGABYTE: usize = 1 << 20;
 
 /// Logged in as the owner, with everything read up to ReadyForQuery.
-fn session(siege: &Siege) -> UnixStream {
+pub(crate) fn session(siege: &Siege) -> UnixStream {
     let path = siege.home.socket_directory().join(format!(".s.PGSQL.{}", siege.port()));
     let mut stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

@@ -11,9 +11,11 @@
 
 mod bytes;
 mod crowds;
+mod deaf;
 mod giants;
 mod guesses;
 mod halves;
 mod liars;
+mod orders;
 mod siege;
 mod veiled;

@@ -1,7 +1,7 @@
 //! Lies inside TLS: in its handshake, and behind it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 
 use nap_testkit::DEADLINE;
@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use crate::siege::{SSL_REQUEST, Siege, startup};
+use crate::siege::{SSL_REQUEST, Siege, startup, tcp_from};
 
 /// The longest record.
 const RECORD_MAX_BYTES: usize = 16_384;
@@ -31,8 +31,11 @@ fn hello_of(length: u32) -> Vec<u8> {
 
 /// The daemon has agreed to speak TLS.
 fn asked(siege: &Siege) -> TcpStream {
-    let mut stream = TcpStream::connect(("127.0.0.1", siege.port())).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    asked_from(siege, Ipv4Addr::LOCALHOST)
+}
+
+fn asked_from(siege: &Siege, source: Ipv4Addr) -> TcpStream {
+    let mut stream = tcp_from(source, siege.port()).unwrap();
     stream.write_all(&SSL_REQUEST).unwrap();
     let mut answer = [0];
     stream.read_exact(&mut answer).unwrap();
@@ -42,6 +45,10 @@ fn asked(siege: &Siege) -> TcpStream {
 
 /// A handshake that is over: the connection's own bytes, and the socket below.
 fn veiled(siege: &Siege) -> (ClientConnection, TcpStream) {
+    veiled_from(siege, Ipv4Addr::LOCALHOST)
+}
+
+pub(crate) fn veiled_from(siege: &Siege, source: Ipv4Addr) -> (ClientConnection, TcpStream) {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(siege.home.path().join("tls/root.crt")).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -50,7 +57,7 @@ fn veiled(siege: &Siege) -> (ClientConnection, TcpStream) {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut stream = asked(siege);
+    let mut stream = asked_from(siege, source);
     while connection.is_handshaking() {
         connection.complete_io(&mut stream).unwrap();
     }

@@ -74,6 +74,8 @@ fn who_names_another_protocol_is_refused() {
     assert!(refused.fails_with(1).contains("alert no application protocol"), "{refused}");
     let direct = openssl(&home, &["-alpn", "postgresql"]);
     assert!(direct.ok().contains("ALPN protocol: postgresql"), "{direct}");
+    let refused = openssl(&home, &["-alpn", "h2"]);
+    assert!(refused.fails_with(1).contains("alert no application protocol"), "{refused}");
     openssl(&home, &[]);
     let words = "received direct SSL connection request without ALPN protocol negotiation extension";
     eventually("the refusal in the log", || daemon_log(&home).contains(words).then_some(()));
