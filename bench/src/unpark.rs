@@ -51,6 +51,7 @@ pub(crate) fn run(common: &Common) -> Result<()> {
     writeln!(settings, "max_connections = {BACKENDS_MAX}")?;
     let tcp = home.by_tcp()?;
     let running = Cluster::running(account, &home.data(), home.wake()?)?;
+    home.sleep()?;
     let cluster = running.copy_to(&common.base.join("bare"))?;
     let machine = machine::line(&running);
 
