@@ -116,7 +116,8 @@ pub(crate) async fn serve<B: Branches, S: ClientStream>(shared: &Shared<B>, mut 
     let mut claim = Claim::default();
     let let_in = tokio::select! {
         biased;
-        let_in = let_in_or_refuse(shared, &mut client, &arrival, &mut claim) => let_in,
+        // Boxed: it is the largest part by far, and past for the rest of a session's life.
+        let_in = Box::pin(let_in_or_refuse(shared, &mut client, &arrival, &mut claim)) => let_in,
         reached = arrival.admission.displaced() => {
             // Who has not even said who it is, or was refused already, is told nothing.
             if claim.role.is_some() {
