@@ -18,7 +18,8 @@ use crate::report::{Figure, Results, Times, table, targets, write_section};
 
 const ROUNDS: usize = 41;
 const QUICK_ROUNDS: usize = 15;
-const SESSIONS: usize = 10_000;
+/// With 20,000 open files, which is all that some machines give, the daemon takes 9,674 clients.
+const SESSIONS: usize = 9_000;
 const QUICK_SESSIONS: usize = 1_000;
 /// So many are attached at once: each is a process of the server's.
 const BATCH: usize = 50;
