@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nap_model::access::{admit, has_room};
+use nap_model::access::{admit, has_room, is_limited};
 use nap_model::client_error::{ClientError, sqlstate};
 use nap_model::hba::Place;
 use nap_model::ids::BranchName;
@@ -210,8 +210,11 @@ async fn let_in<B: Branches, S: ClientStream>(
     let (method, rule) = (rule.method.name(), &rule.place);
     tracing::debug!(%branch, role, database, client = client.address, method, %rule, "connection authenticated");
     admit(&facts, role, identity.entered_database()).map_err(Ended::refused)?;
-    let (of_role, in_database) = shared.registry.crowds(branch, role, database);
-    has_room(&facts, of_role, in_database).map_err(Ended::refused)?;
+    // Counting looks at every session there is: most logins need none of it.
+    if is_limited(&facts) {
+        let (of_role, in_database) = shared.registry.crowds(branch, role, database);
+        has_room(&facts, of_role, in_database).map_err(Ended::refused)?;
+    }
     arrival.admission.authenticated().map_err(Ended::refused)?;
     let place = shared.places.enter(branch, &arrival.admission).map_err(Ended::refused)?;
     Ok(LetIn { place, identity })

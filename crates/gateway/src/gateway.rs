@@ -108,6 +108,11 @@ impl<B> Gateway<B> {
         self.shared.registry.infos()
     }
 
+    /// How many sessions a branch has, parked ones too.
+    pub fn count(&self, branch: &BranchName) -> usize {
+        self.shared.registry.count(branch)
+    }
+
     /// What the sessions of a branch do.
     pub fn quiet(&self, branch: &BranchName) -> Quiet {
         self.shared.registry.quiet(branch)

@@ -244,6 +244,12 @@ impl Registry {
         records.values().filter(|record| record.branch == *branch).cloned().collect()
     }
 
+    /// How many sessions a branch has.
+    pub(crate) fn count(&self, branch: &BranchName) -> usize {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.values().filter(|record| record.branch == *branch).count()
+    }
+
     /// The sessions of a role in a branch, and those in a database of it.
     pub(crate) fn crowds(&self, branch: &BranchName, role: &str, database: &str) -> (Crowd, Crowd) {
         let (mut of_role, mut in_database) = (Crowd::default(), Crowd::default());
@@ -318,7 +324,7 @@ impl Registry {
         loop {
             let mut left = std::pin::pin!(self.left.notified());
             left.as_mut().enable();
-            let count = self.of(branch).len();
+            let count = self.count(branch);
             if count == 0 || timeout_at(deadline, left).await.is_err() {
                 return count;
             }

@@ -187,6 +187,12 @@ impl Crowd {
     }
 }
 
+/// Whether a limit stands that somebody would have to be counted for.
+pub fn is_limited(facts: &AccessFacts) -> bool {
+    facts.role.as_ref().is_some_and(|role| role.connection_limit >= 0)
+        || facts.database.as_ref().is_some_and(|database| database.connection_limit >= 0)
+}
+
 /// Whether there is room for one more, where PostgreSQL does not see all who are there. As PostgreSQL does, it heeds a
 /// database's limit only for roles that can have one.
 pub fn has_room(facts: &AccessFacts, of_role: Crowd, in_database: Crowd) -> Result<(), Refused> {

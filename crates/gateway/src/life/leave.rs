@@ -82,9 +82,9 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         let asked = ask(&mut attached.backend.stream, &subject, &mut for_client, cancel).await;
         let rehearsed = match &asked {
             Ok(asked) => {
-                let packet = (identity.startup_packet(), identity.minor);
-                let packet = (packet.0.as_slice(), packet.1);
-                rehearse(&self.shared.rehearsals, &attached.backend, packet, &subject, asked).await
+                let packet = identity.startup_packet();
+                let begin = (packet.as_slice(), identity.minor);
+                rehearse(&self.shared.rehearsals, &attached.backend, begin, &subject, asked).await
             }
             Err(NoAnswer::Pinned(pin)) => Err(*pin),
             Err(NoAnswer::Broken) => return Err(Left::Broken(Ended::refused(Interrupted::Ended))),

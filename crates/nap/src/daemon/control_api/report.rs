@@ -24,8 +24,7 @@ impl ControlApi {
         if matches!(status.state, State::Awake | State::Settling) {
             status.guards = guards;
         }
-        let sessions = self.gateway.sessions().iter().filter(|session| session.branch == entry.record.name).count();
-        status.sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+        status.sessions = u32::try_from(self.gateway.count(&entry.record.name)).unwrap_or(u32::MAX);
         let settings = self.config.get();
         BranchReport {
             id: entry.record.id,
