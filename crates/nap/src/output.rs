@@ -8,6 +8,7 @@ use crate::command_error::CommandError;
 
 pub(crate) mod connection;
 pub(crate) mod quote;
+pub(crate) mod table;
 pub(crate) mod tree;
 pub(crate) mod words;
 

@@ -1,7 +1,6 @@
 //! `nap ls`
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use nap_control::{Answer, BranchReport, Request};
 use nap_model::state::{Reason, State};
 use owo_colors::{AnsiColors, OwoColorize as _};
@@ -9,7 +8,7 @@ use owo_colors::{AnsiColors, OwoColorize as _};
 use crate::command_error::CommandError;
 use crate::commands::doctor::branches::foreign;
 use crate::context::{Context, unexpected};
-use crate::output::{tree, words};
+use crate::output::{table, tree, words};
 
 /// List the branches as a tree: their state, and what keeps them awake
 #[derive(Debug, Default, Args)]
@@ -53,9 +52,7 @@ fn table(branches: &[BranchReport], width: Option<usize>) -> String {
 }
 
 fn lay_out(rows: &[tree::Row<'_>], because_max: usize) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["BRANCH", STATE, "SESSIONS", "BECAUSE", "AGE", "PG"]);
+    let mut table = table::with_header(["BRANCH", STATE, "SESSIONS", "BECAUSE", "AGE", "PG"]);
     for tree::Row { stem, branch } in rows {
         let default = if branch.default { " *" } else { "" };
         table.add_row([
@@ -67,11 +64,7 @@ fn lay_out(rows: &[tree::Row<'_>], because_max: usize) -> String {
             branch.major.to_string(),
         ]);
     }
-    // The first column's own left padding would push the tree off the margin.
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
-    }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    table::text(table)
 }
 
 /// The heading of the state's column, which says where it begins.

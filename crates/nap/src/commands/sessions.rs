@@ -1,14 +1,13 @@
 //! `nap sessions`
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use nap_control::{Answer, Request, SessionReport};
 use nap_model::ids::BranchName;
 
 use crate::command_error::CommandError;
 use crate::complete;
 use crate::context::{Context, unexpected};
-use crate::output::words;
+use crate::output::{table, words};
 
 /// Show who is connected, what each session does, and what keeps it from being parked
 ///
@@ -53,9 +52,8 @@ fn say(sessions: &[SessionReport]) -> String {
 
 /// One line for each session.
 pub(super) fn table(sessions: &[SessionReport]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["SESSION", "BRANCH", "DATABASE", "ROLE", "CLIENT", "STATE", "IDLE", "PINNED BY"]);
+    let mut table =
+        table::with_header(["SESSION", "BRANCH", "DATABASE", "ROLE", "CLIENT", "STATE", "IDLE", "PINNED BY"]);
     for session in sessions {
         let is_idle = session.state.starts_with("idle") || session.state == "parked";
         table.add_row([
@@ -69,10 +67,7 @@ pub(super) fn table(sessions: &[SessionReport]) -> String {
             session.pin.map(|pin| pin.to_string()).unwrap_or_default(),
         ]);
     }
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
-    }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    table::text(table)
 }
 
 #[cfg(test)]

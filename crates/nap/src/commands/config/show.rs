@@ -1,6 +1,5 @@
 //! `nap config get`
 
-use comfy_table::{Table, presets};
 use nap_model::settings::{SPECS, Spec};
 use serde::Serialize;
 use toml_edit::DocumentMut;
@@ -8,6 +7,7 @@ use toml_edit::DocumentMut;
 use super::known;
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::output::table;
 
 /// A setting and where its value comes from.
 #[derive(Debug, Serialize)]
@@ -60,17 +60,12 @@ fn plain(toml: &str) -> String {
 }
 
 fn table(all: &[Shown]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["SETTING", "VALUE", "FROM", "CHANGES TAKE EFFECT"]);
+    let mut table = table::with_header(["SETTING", "VALUE", "FROM", "CHANGES TAKE EFFECT"]);
     for shown in all {
         let value = shown.value.clone().unwrap_or_else(|| "-".to_owned());
         table.add_row([shown.name, &value, if shown.set { "nap.toml" } else { "default" }, shown.takes_effect]);
     }
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
-    }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    table::text(table)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use nap_model::ids::{BranchName, Major};
 use nap_server::install::{Found, Origin, Search, run_directly, survey};
 use nap_store::{BranchDir, BranchRecord, Home};
@@ -12,6 +11,7 @@ use serde::Serialize;
 use crate::branch_names::directories;
 use crate::command_error::CommandError;
 use crate::context::Context;
+use crate::output::table;
 use crate::pg_install::KNOWN;
 use crate::trust::trusted_bin;
 
@@ -84,9 +84,7 @@ fn say(report: &Report) -> String {
     if report.found.is_empty() {
         return format!("no PostgreSQL was found\n{offer}");
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["PG", "VERSION", "FROM", "BRANCHES", "MISSING", "DIRECTORY"]);
+    let mut table = table::with_header(["PG", "VERSION", "FROM", "BRANCHES", "MISSING", "DIRECTORY"]);
     for entry in &report.found {
         let branches: Vec<&str> = entry.branches.iter().map(BranchName::as_str).collect();
         let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
@@ -99,11 +97,7 @@ fn say(report: &Report) -> String {
             entry.directory.display().to_string(),
         ]);
     }
-    if let Some(column) = table.column_mut(0) {
-        column.set_padding((0, 1));
-    }
-    let lines: String = table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    lines + &offer
+    table::text(table) + &offer
 }
 
 #[cfg(test)]
