@@ -7,6 +7,7 @@ mod frames;
 mod hba;
 mod messages;
 mod options;
+mod queries;
 mod route;
 mod scram;
 mod secrets;
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     route::TARGET,
     hba::TARGET,
     control::TARGET,
+    queries::TARGET,
 ];
 
 /// Runs the check of this name.

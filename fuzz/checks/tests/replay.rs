@@ -104,4 +104,4 @@ macro_rules! replayed {
     };
 }
 
-replayed!(startup frames messages scram secrets options route hba control);
+replayed!(startup frames messages scram secrets options route hba control queries);
