@@ -38,7 +38,8 @@ impl Account {
             }
         }
         if let Some((user, group)) = self.0 {
-            command.uid(user).gid(group);
+            // libpq looks for certificates in the home, and that is not the caller's.
+            command.uid(user).gid(group).env_remove("HOME");
         }
         command
     }

@@ -92,6 +92,29 @@ impl Session {
         }
     }
 
+    /// To the end of a command without rows.
+    pub(crate) fn command(&mut self, sql: &str) -> Result<()> {
+        self.send(Some(b'Q'), format!("{sql}\0").as_bytes())?;
+        loop {
+            match self.message()? {
+                (b'Z', _) => return Ok(()),
+                (b'E', body) => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for a notification.
+    pub(crate) fn notification(&mut self) -> Result<()> {
+        loop {
+            match self.message()? {
+                (b'A', _) => return Ok(()),
+                (b'E', body) => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
+                _ => {}
+            }
+        }
+    }
+
     fn startup(&mut self, target: &Target) -> Result<()> {
         let mut body = 196_608u32.to_be_bytes().to_vec();
         for text in ["user", &target.user, "database", &target.database] {

@@ -9,6 +9,7 @@ mod crowd;
 mod forward;
 mod ground;
 mod home;
+mod listen;
 mod machine;
 mod process;
 mod race;
@@ -39,6 +40,8 @@ enum Which {
     Rest(Common),
     /// Parked sessions: how they come back, and what they cost.
     Unpark(Common),
+    /// A thousand clients that listen.
+    Listen(Common),
     /// Throughput, COPY and connections, beside PgBouncer.
     Forward(Common),
 }
@@ -69,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         Which::Storm(common) => storm::run(&common),
         Which::Rest(common) => rest::run(&common),
         Which::Unpark(common) => unpark::run(&common),
+        Which::Listen(common) => listen::run(&common),
         Which::Forward(common) => forward::run(&common),
     }
 }

@@ -20,6 +20,16 @@ impl Process {
         Ok(self.number("smaps_rollup", "Pss:")? / MB)
     }
 
+    /// The same with its children.
+    pub(crate) fn pss_mb_with_children(&self) -> Result<f64> {
+        let children = self.read(&format!("task/{}/children", self.0))?;
+        let mut sum = self.pss_mb()?;
+        for child in children.split_whitespace() {
+            sum += Process(child.parse()?).pss_mb()?;
+        }
+        Ok(sum)
+    }
+
     /// Threads.
     pub(crate) fn threads(&self) -> Result<f64> {
         self.number("status", "Threads:")
