@@ -28,6 +28,11 @@ pub(crate) fn python(file: &str) -> Option<Command> {
     Some(command)
 }
 
+/// Where packages for Node are.
+pub(crate) fn node_modules() -> Option<PathBuf> {
+    installed("NAP_TEST_NODE_MODULES").map(PathBuf::from)
+}
+
 /// A program for Node.
 pub(crate) fn node(file: &str) -> Option<Command> {
     let mut command = Command::new("node");
