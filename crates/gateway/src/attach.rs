@@ -14,8 +14,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::backend::{Backend, NotYet, begin};
 use crate::branches::{Awake, Branches};
 use crate::client::ClientStream;
+use crate::connection::Shared;
 use crate::error::Ended;
-use crate::limits::{Permit, Places};
+use crate::hub::Server;
+use crate::limits::Permit;
 use crate::session::{Identity, Session};
 
 /// The pause before a server that went is woken again: short at first, because it is mostly a matter of
@@ -50,14 +52,13 @@ impl ClientError for NoBackend {
 /// Gives the session a backend; `returns`: another one. A session that returns has sent something that a server would
 /// have read, whatever its client does after that; and it has a place already.
 pub(crate) async fn attach<B: Branches, S: ClientStream>(
-    branches: &B,
-    places: &Places,
+    shared: &Shared<B>,
     session: &mut Session<S>,
     returns: bool,
 ) -> Result<Backend, Ended> {
     tokio::select! {
         biased;
-        attached = try_until_attached(branches, places, &session.identity, returns) => attached,
+        attached = try_until_attached(shared, &session.identity, returns) => attached,
         () = session.client.left(), if !returns => {
             tracing::debug!(branch = %session.identity.branch, "client left while it waited for its server");
             Err(Ended::Gone)
@@ -66,18 +67,21 @@ pub(crate) async fn attach<B: Branches, S: ClientStream>(
 }
 
 async fn try_until_attached<B: Branches>(
-    branches: &B,
-    places: &Places,
+    shared: &Shared<B>,
     identity: &Identity,
     returns: bool,
 ) -> Result<Backend, Ended> {
+    let Shared { branches, places, .. } = shared;
     let timeout = places.limits().wake_timeout;
     let deadline = Instant::now() + timeout;
     let packet = identity.startup_packet();
     let mut pause = PAUSE_FIRST;
     loop {
         let waiting = || if returns { Ok(None) } else { places.wait().map(Some).map_err(Ended::refused) };
-        let awake = wake(branches, &waiting, &identity.branch, deadline).await?;
+        let awake = wake(&**branches, &waiting, &identity.branch, deadline).await?;
+        // Whoever is let in could notify.
+        let server = || Server::of(&awake, identity.major);
+        let _ = timeout_at(deadline, shared.hubs.listening(&identity.branch, server)).await;
         let begun = timeout_at(deadline, begin(awake, &packet, identity.minor, returns)).await;
         let last = match begun.unwrap_or(Err(NotYet::Silent)) {
             Ok(backend) => return Ok(backend),

@@ -31,6 +31,8 @@ pub(crate) struct Backend {
     pub(crate) stream: UnixStream,
     /// Where the server listens.
     pub(crate) socket: PathBuf,
+    /// A superuser of the server.
+    pub(crate) superuser: String,
     /// What cancels its work.
     pub(crate) key: Option<CancelKey>,
     /// What it has said so far, from its first byte: the client has seen none of it.
@@ -59,7 +61,7 @@ pub(crate) enum NotYet {
 /// Connects, begins, and reads until the server is ready or has refused for good. `returns`: for a session that had a
 /// backend before.
 pub(crate) async fn begin(
-    Awake { socket, hold }: Awake,
+    Awake { socket, superuser, hold }: Awake,
     startup_packet: &[u8],
     minor: u16,
     returns: bool,
@@ -81,7 +83,7 @@ pub(crate) async fn begin(
         }
     }
     let Greeting { bytes, key, ready, reported, .. } = greeting;
-    Ok(Backend { stream, socket, key, greeting: bytes, ready, reported, _hold: hold })
+    Ok(Backend { stream, socket, superuser, key, greeting: bytes, ready, reported, _hold: hold })
 }
 
 enum Progress {

@@ -25,6 +25,8 @@ pub struct BranchFacts {
 pub struct Awake {
     /// The server's Unix socket.
     pub socket: PathBuf,
+    /// A role that may log in there and do everything.
+    pub superuser: String,
     /// While it is held the server does not fall asleep.
     pub hold: Box<dyn Any + Send>,
 }

@@ -20,6 +20,7 @@ use crate::cancel::Cancels;
 use crate::client::{Client, ClientStream};
 use crate::error::{Ended, dismiss, linger, refuse};
 use crate::first_packet::{Opening, read_opening};
+use crate::hub::Hubs;
 use crate::life::{Life, Over};
 use crate::limits::{Admission, Permit, Places};
 use crate::parking::{Rehearsals, Stock};
@@ -42,6 +43,7 @@ pub(crate) struct Shared<B> {
     pub(crate) registry: Arc<Registry>,
     pub(crate) cancels: Arc<Cancels>,
     pub(crate) rehearsals: Rehearsals,
+    pub(crate) hubs: Arc<Hubs>,
     pub(crate) stock: Arc<Stock>,
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -67,13 +69,19 @@ pub(crate) enum Interrupted {
     /// As PostgreSQL says it.
     #[error("terminating connection due to idle-session timeout")]
     IdleTooLong,
+    #[error("terminating connection because notifications for it may have been lost")]
+    Deaf,
+    #[error("terminating connection because it does not read its notifications")]
+    Overrun,
 }
 
 impl ClientError for Interrupted {
     fn sqlstate(&self) -> &'static str {
         match self {
             Interrupted::TimedOut => "57014",
-            Interrupted::Closing | Interrupted::Ended => sqlstate::ADMIN_SHUTDOWN,
+            Interrupted::Closing | Interrupted::Ended | Interrupted::Deaf | Interrupted::Overrun => {
+                sqlstate::ADMIN_SHUTDOWN
+            }
             Interrupted::IdleTooLong => "57P05",
         }
     }
@@ -83,7 +91,8 @@ impl ClientError for Interrupted {
             Interrupted::TimedOut => {
                 Some("The setting authentication_timeout is how long a client may take to log in.".into())
             }
-            Interrupted::Closing | Interrupted::Ended | Interrupted::IdleTooLong => None,
+            Interrupted::Deaf => Some("Connect again, LISTEN, and look what has changed meanwhile.".into()),
+            Interrupted::Closing | Interrupted::Ended | Interrupted::IdleTooLong | Interrupted::Overrun => None,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::authenticate::Peers;
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::connection::{Arrival, Shared};
+use crate::hub::Hubs;
 use crate::limits::{Applicant, Limits, Places, Share};
 use crate::parking::Rehearsals;
 use crate::repeats::may_log;
@@ -70,6 +71,7 @@ impl<B: Branches> Gateway<B> {
             registry: Arc::default(),
             cancels: Arc::new(Cancels::default()),
             rehearsals: Rehearsals::default(),
+            hubs: Hubs::new(),
             stock: Arc::default(),
             closing: closing_seen,
         });
@@ -122,6 +124,17 @@ impl<B> Gateway<B> {
     /// counts as active. Without `all` none is, if one is found that cannot be.
     pub async fn park(&self, branch: &BranchName, all: bool, deadline: Instant) -> Holding {
         self.shared.registry.park(branch, all, deadline).await
+    }
+
+    /// How many backends listen for parked sessions of a branch. They hold nothing awake.
+    pub fn hub_backends(&self, branch: &BranchName) -> u32 {
+        self.shared.hubs.count(branch)
+    }
+
+    /// Brings in the notifications that are on the way to parked sessions of a branch, whose server is about to sleep, and
+    /// lets the backends go that listen for them.
+    pub async fn fall_silent(&self, branch: &BranchName) {
+        self.shared.hubs.fall_silent(branch).await;
     }
 
     /// Ends a session, as `pg_terminate_backend` does. Gives back whether there is one of this number.

@@ -15,6 +15,7 @@ mod error;
 mod first_packet;
 mod forward;
 mod gateway;
+mod hub;
 mod life;
 mod limits;
 mod listen;

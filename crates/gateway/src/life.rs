@@ -1,5 +1,6 @@
 //! A session's life between being let in and its end: attached, parked, attached again.
 
+mod hand_over;
 mod leave;
 mod restore;
 mod wait;
@@ -110,7 +111,7 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
     async fn attach(&mut self, returns: bool) -> Result<Attached, Ended> {
         let backend = tokio::select! {
             biased;
-            attached = attach(&*self.shared.branches, &self.shared.places, self.session, returns) => attached?,
+            attached = attach(self.shared, self.session, returns) => attached?,
             () = self.shared.closed() => return Err(Ended::refused(Interrupted::Closing)),
         };
         Ok(Attached { backend, _registered: None })

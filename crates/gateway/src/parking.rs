@@ -4,6 +4,7 @@
 //! nothing of the session changes. What cannot be asked, or does not come back when it is replayed, is a pin.
 
 mod ask;
+mod channels;
 mod libraries;
 mod questions;
 mod rehearse;
@@ -11,7 +12,8 @@ mod replay;
 mod state;
 mod talk;
 
-pub(crate) use ask::{Asked, NoAnswer, Subject, ask};
+pub(crate) use ask::{ASK_WITHIN, Asked, NoAnswer, Subject, ask};
+pub(crate) use channels::{Ear, Keep};
 pub(crate) use rehearse::{Rehearsals, rehearse};
 pub(crate) use replay::{NotRestored, replay};
 pub(crate) use state::{Kept, Stock};

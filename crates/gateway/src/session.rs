@@ -1,7 +1,7 @@
 //! A session is what the client sees; a backend is what serves it. They are two things, so that a session can be
 //! without a backend.
 
-use nap_model::ids::BranchName;
+use nap_model::ids::{BranchName, Major};
 use nap_wire::startup::encode_startup;
 
 use crate::branches::BranchFacts;
@@ -15,6 +15,8 @@ use crate::sessions::Entry;
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) branch: BranchName,
+    /// The PostgreSQL major of its branch.
+    pub(crate) major: Major,
     pub(crate) role: String,
     pub(crate) database: String,
     pub(crate) replication: Replication,
@@ -30,6 +32,7 @@ impl Identity {
         Self {
             options: options::with_branch(&route.options, &route.branch),
             branch: route.branch,
+            major: facts.major,
             role: route.role,
             database: route.database,
             replication: route.replication,

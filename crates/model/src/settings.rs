@@ -59,6 +59,8 @@ pub struct Settings {
     pub park: Switch,
     /// Whether pings of parked sessions are answered without waking a server.
     pub answer_pings: Switch,
+    /// How long a server that goes to sleep may be vacuumed and analyzed.
+    pub maintenance_budget: Span,
     /// How many servers may be awake at once.
     pub max_awake: u32,
     /// How long a client waits for its server to wake.
@@ -97,6 +99,7 @@ impl Default for Settings {
             sleep_after: Span::seconds(30),
             park: Switch(true),
             answer_pings: Switch(true),
+            maintenance_budget: Span::seconds(10),
             max_awake: 50,
             wake_timeout: Span::seconds(60),
             authentication_timeout: Span::seconds(60),
@@ -125,6 +128,9 @@ pub struct BranchSettings {
     /// In place of the home's `answer_pings`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_pings: Option<Switch>,
+    /// In place of the home's `maintenance_budget`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance_budget: Option<Span>,
 }
 
 /// What is wrong with a settings text.
@@ -201,6 +207,9 @@ impl Settings {
                 return wrong(format!("{name}: {value} is outside {least} to {most}"));
             }
         }
+        if self.maintenance_budget.0.is_none() {
+            return wrong("maintenance_budget: must end some time: `never` is not allowed, \"0s\" turns it off".into());
+        }
         for (name, span) in [
             ("wake_timeout", self.wake_timeout),
             ("authentication_timeout", self.authentication_timeout),
@@ -249,6 +258,7 @@ mod tests {
             "sni_domains = [\"\"]",
             "listen_addresses = []",
             "wake_timeout = \"never\"",
+            "maintenance_budget = \"never\"",
             "authentication_timeout = \"0s\"",
             "max_awake = 0",
             "postgres_major = 13",

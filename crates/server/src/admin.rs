@@ -18,6 +18,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls};
 
 mod connect;
+mod maintenance;
 mod queries;
 
 use connect::WaysIn;
@@ -78,6 +79,7 @@ pub struct Admin {
     socket_dir: PathBuf,
     open: Mutex<Option<Open>>,
     ways_in: std::sync::Mutex<WaysIn>,
+    looked: maintenance::Looked,
 }
 
 /// A connection that settles. When a client turns the settling round, its backend must not go on waiting for the
@@ -105,7 +107,14 @@ struct Open {
 impl Admin {
     /// For the server with this private socket. Nothing is connected yet.
     pub fn new(branch: BranchName, major: Major, socket_dir: PathBuf) -> Arc<Self> {
-        Arc::new(Self { branch, major, socket_dir, open: Mutex::new(None), ways_in: std::sync::Mutex::default() })
+        Arc::new(Self {
+            branch,
+            major,
+            socket_dir,
+            open: Mutex::new(None),
+            ways_in: std::sync::Mutex::default(),
+            looked: Default::default(),
+        })
     }
 
     /// What is to be known about a login, read now.

@@ -51,12 +51,18 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub struct Lease {
     socket: PathBuf,
+    superuser: String,
     owner: mpsc::UnboundedSender<Command>,
 }
 
 impl Lease {
-    pub(crate) fn new(socket: PathBuf, owner: mpsc::UnboundedSender<Command>) -> Self {
-        Self { socket, owner }
+    pub(crate) fn new(socket: PathBuf, superuser: String, owner: mpsc::UnboundedSender<Command>) -> Self {
+        Self { socket, superuser, owner }
+    }
+
+    /// A superuser of the server, as far as is known.
+    pub fn superuser(&self) -> &str {
+        &self.superuser
     }
 
     /// The server's private socket.

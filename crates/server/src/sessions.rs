@@ -20,10 +20,19 @@ pub struct Quiet {
 /// Parking under way.
 pub type Parking = Pin<Box<dyn Future<Output = Holding> + Send>>;
 
+/// The last notifications coming in.
+pub type Silence = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The sessions of one server. Each that has a backend holds a lease.
 pub trait Sessions: Send + Sync + 'static {
     /// What they do now.
     fn quiet(&self) -> Quiet;
-    /// Takes the backends of idle ones, as far as nothing is lost by it, and tells which sessions keep theirs.
-    fn park(&self) -> Parking;
+    /// Takes the backends of idle ones, as far as nothing is lost by it, and tells which sessions keep theirs. Without
+    /// `all` nobody's is taken in vain: if one keeps its own, perhaps none is.
+    fn park(&self, all: bool) -> Parking;
+    /// How many backends of the clients' side serve no session that is attached: they listen for parked ones, and hold
+    /// no lease.
+    fn listening(&self) -> u32;
+    /// Lets those go, when what is on the way to them has come in. Called when nobody is left who could notify.
+    fn fall_silent(&self) -> Silence;
 }

@@ -36,6 +36,8 @@ pub struct Policy {
     pub sleep_after: Option<Duration>,
     /// Whether idle sessions are parked: otherwise every session keeps it awake.
     pub park: bool,
+    /// How long settling may vacuum and analyze.
+    pub maintenance_budget: Duration,
     /// How long a fast shutdown may take before it becomes an immediate one.
     pub shutdown_timeout: Duration,
 }

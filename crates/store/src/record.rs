@@ -130,6 +130,7 @@ mod tests {
                     sleep_after: seconds.map(Span::seconds),
                     park: port.map(|port| Switch(port.get() > 1_000)),
                     answer_pings: seconds.map(|seconds| Switch(seconds > 10)),
+                    maintenance_budget: seconds.map(Span::seconds),
                 },
             }
         }

@@ -110,6 +110,11 @@ pub fn describe_statement(out: &mut Vec<u8>, name: &[u8]) {
     });
 }
 
+/// Appends a simple `Query`. It destroys the unnamed statement.
+pub fn query(out: &mut Vec<u8>, text: &[u8]) {
+    message(out, tag::QUERY, |out| put_bytes(out, text));
+}
+
 /// Appends `Sync`.
 pub fn sync(out: &mut Vec<u8>) {
     message(out, tag::SYNC, |_| {});

@@ -6,8 +6,8 @@ mod write;
 
 pub use error_fields::{ErrorFields, error_response, parse_error_response};
 pub use read::{
-    SaslInitialResponse, parse_authentication, parse_backend_key_data, parse_parameter_status,
-    parse_sasl_initial_response, parse_sasl_response,
+    Notification, SaslInitialResponse, parse_authentication, parse_backend_key_data, parse_notification,
+    parse_parameter_status, parse_sasl_initial_response, parse_sasl_response,
 };
 pub use write::{
     authentication_ok, authentication_sasl, authentication_sasl_continue, authentication_sasl_final, backend_key_data,

@@ -118,6 +118,10 @@ impl Fake {
         self.directory.path().join("socket")
     }
 
+    fn awake(&self, socket: std::path::PathBuf) -> Awake {
+        Awake { socket, superuser: "postgres".to_owned(), hold: Box::new(self.holds.clone()) }
+    }
+
     /// Answers every connection to the server.
     async fn answer(&self, listener: UnixListener) {
         let mut kept = Vec::new();
@@ -204,10 +208,8 @@ impl Branches for Fake {
         match self.story() {
             WakeRefused => Err(refusal("no server")),
             WaitingFull | LeavesWhileItWakes | ClosedWhileItWakes => std::future::pending().await,
-            NoSocket | LeavesWhileItIsTriedAgain => {
-                Ok(Awake { socket: self.directory.path().join("missing"), hold: Box::new(self.holds.clone()) })
-            }
-            _ => Ok(Awake { socket: self.socket(), hold: Box::new(self.holds.clone()) }),
+            NoSocket | LeavesWhileItIsTriedAgain => Ok(self.awake(self.directory.path().join("missing"))),
+            _ => Ok(self.awake(self.socket())),
         }
     }
 }
@@ -263,6 +265,7 @@ impl House {
             tls: watch::channel(None).1,
             registry: Arc::default(),
             rehearsals: crate::parking::Rehearsals::default(),
+            hubs: crate::hub::Hubs::new(),
             stock: Arc::default(),
             cancels: Arc::default(),
             closing: closing_seen,

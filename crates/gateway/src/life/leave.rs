@@ -97,14 +97,19 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
             (_, Err(pin)) => Err(pin),
             (Err(_), Ok(())) => Err(Pin::NotAsked),
         };
-        match parked {
-            Ok((Asked { state, reported, idle_timeout }, share)) => {
-                farewell(attached).await;
-                self.pinned = None;
-                Ok(Box::new(Kept { state, reported, idle_timeout, _share: share }))
+        let (Asked { state, reported, idle_timeout, channels }, share) = match parked {
+            Ok(parked) => parked,
+            Err(pin) => return Err(Left::Stays(pin, Box::new(attached))),
+        };
+        let (listener, attached) = match channels.is_empty() {
+            true => (None, attached),
+            false => {
+                self.hand_over(attached, &channels).await.map(|(listener, attached)| (Some(listener), attached))?
             }
-            Err(pin) => Err(Left::Stays(pin, Box::new(attached))),
-        }
+        };
+        farewell(attached).await;
+        self.pinned = None;
+        Ok(Box::new(Kept { state, reported, idle_timeout, channels, listener, _share: share }))
     }
 }
 

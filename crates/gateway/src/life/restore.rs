@@ -52,6 +52,10 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                 parameter_status_bytes(&mut to_client, name, value);
             }
         }
+        if let Some(listener) = kept.listener {
+            let heard = self.take_back(backend, listener, &kept.channels).await;
+            to_client.append(&mut heard.map_err(|error| Over::Refused(Ended::refused(error)))?);
+        }
         backend.greeting = Vec::new();
         attached.register(self.shared, self.key.clone());
         self.traffic.begin();

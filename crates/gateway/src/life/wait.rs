@@ -11,6 +11,7 @@ use super::Life;
 use crate::branches::Branches;
 use crate::client::ClientStream;
 use crate::connection::Interrupted;
+use crate::hub::{Deaf, Listener};
 use crate::parking::Kept;
 use crate::sessions::Request;
 use crate::traffic::Unnamed;
@@ -38,6 +39,11 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                     Request::End => return Woken::Ended(Interrupted::Ended),
                     Request::Park(reply) => drop(reply.send(Ok(()))),
                 },
+                heard = hear(&mut kept.listener) => {
+                    if let Some(woken) = self.tell(kept, heard).await {
+                        return woken;
+                    }
+                }
                 first = self.session.client.peek() => match first {
                     Ok(Some(first)) => {
                         if begun.is_empty() && first == tag::TERMINATE {
@@ -52,6 +58,17 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                 },
                 () = idle => return Woken::Ended(Interrupted::IdleTooLong),
             }
+        }
+    }
+
+    /// The hub has heard something.
+    async fn tell(&mut self, kept: &Kept, heard: Result<Vec<u8>, Deaf>) -> Option<Woken> {
+        let Ok(notifications) = heard else { return Some(Woken::Ended(Interrupted::Deaf)) };
+        tokio::select! {
+            biased;
+            sent = self.session.client.send(&notifications) => sent.is_err().then_some(Woken::Gone),
+            () = overrun(&kept.listener) => Some(Woken::Ended(Interrupted::Overrun)),
+            () = self.shared.closed() => Some(Woken::Ended(Interrupted::Closing)),
         }
     }
 
@@ -113,6 +130,23 @@ enum Heard {
     Unfinished,
     /// The rest is for a server.
     More,
+}
+
+async fn hear(listener: &mut Option<Listener>) -> Result<Vec<u8>, Deaf> {
+    match listener {
+        Some(listener) => {
+            let mut notifications = Vec::new();
+            listener.hear(&mut notifications).await.map(|_| notifications)
+        }
+        None => pending().await,
+    }
+}
+
+async fn overrun(listener: &Option<Listener>) {
+    match listener {
+        Some(listener) => listener.overrun().await,
+        None => pending().await,
+    }
 }
 
 /// Waits until it has been idle for too long.

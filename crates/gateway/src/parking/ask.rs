@@ -18,6 +18,8 @@ use super::talk::{Aside, OUR_PREFIX, Outcome, Pipelines, Rows, array, talk};
 /// It takes milliseconds. What takes longer waits for a lock on a catalog, or reads a great many functions.
 pub(crate) const ASK_WITHIN: Duration = Duration::from_secs(5);
 
+/// A session that listens to as many keeps its backend.
+const CHANNELS_MAX: usize = 1_000;
 /// Settings of a transaction; and those that are asked for by name.
 const NOT_OF_THE_SESSION: [&[u8]; 7] = [
     b"transaction_isolation",
@@ -51,6 +53,8 @@ pub(crate) struct Asked {
     pub(crate) state: State,
     pub(crate) reported: Reported,
     pub(crate) idle_timeout: Option<Duration>,
+    /// What it listens to, in the server's encoding, which is the client's too.
+    pub(crate) channels: Vec<Vec<u8>>,
 }
 
 /// Why there is no answer.
@@ -110,6 +114,7 @@ fn questions(subject: &Subject<'_>) -> Pipelines {
     asked.run(q::SEARCH_PATH, &[]);
     asked.run(q::CUSTOM, &[&names]);
     asked.run(q::STATEMENTS, &[]);
+    asked.run(q::CHANNELS, &[]);
     asked.run(q::PINS, &[]);
     asked.run(q::ROLLBACK, &[]);
     asked.sync();
@@ -131,7 +136,7 @@ fn questions(subject: &Subject<'_>) -> Pipelines {
 }
 
 /// Ends a transaction that failed, and closes what it left.
-async fn clean_up(
+pub(super) async fn clean_up(
     stream: &mut UnixStream,
     asked: &Pipelines,
     outcomes: &[Outcome],
@@ -161,7 +166,7 @@ fn read(subject: &Subject<'_>, outcomes: &[Outcome]) -> Result<Asked, NoAnswer> 
     }
     let mut outcomes = outcomes.iter();
     let main = outcomes.next().ok_or_else(|| not_asked(None))?;
-    let [_, who, reported, _, settings, _, custom, statements, pins, _] = main.results.as_slice() else {
+    let [_, who, reported, _, settings, _, custom, statements, channels, pins, _] = main.results.as_slice() else {
         return Err(not_asked(main.error.as_ref()));
     };
     let superuser = if subject.superuser { outcomes.next() } else { None };
@@ -172,7 +177,8 @@ fn read(subject: &Subject<'_>, outcomes: &[Outcome]) -> Result<Asked, NoAnswer> 
     let pin = pins.first().and_then(|row| first_pin(row));
     let pin = pin.or_else(|| superuser.and_then(|outcome| superuser_pin(outcome, &state)));
     let pin = pin.or_else(|| state.statements.values().find_map(statement_pin));
-    if let Some(pin) = pin {
+    let channels: Vec<Vec<u8>> = channels.iter().filter_map(|row| row.first().cloned().flatten()).collect();
+    if let Some(pin) = pin.or_else(|| channels_pin(&channels, &state)) {
         return Err(NoAnswer::Pinned(pin));
     }
     state.unnamed = subject.unnamed.filter(|_| unnamed_is_there).map(<[u8]>::to_vec);
@@ -180,7 +186,7 @@ fn read(subject: &Subject<'_>, outcomes: &[Outcome]) -> Result<Asked, NoAnswer> 
         [Some(name), Some(value)] => Some((String::from_utf8_lossy(name).into_owned(), value.clone())),
         _ => None,
     });
-    Ok(Asked { state, reported: reported.collect(), idle_timeout })
+    Ok(Asked { state, reported: reported.collect(), idle_timeout, channels })
 }
 
 fn read_state(
@@ -249,8 +255,18 @@ fn is_true(column: &Option<Vec<u8>>) -> bool {
 }
 
 fn first_pin(row: &[Option<Vec<u8>>]) -> Option<Pin> {
-    let pins = [Pin::TemporaryObjects, Pin::HeldCursor, Pin::Locks, Pin::Listens, Pin::KeepAwake];
+    let pins = [Pin::TemporaryObjects, Pin::HeldCursor, Pin::Locks, Pin::KeepAwake];
     row.iter().zip(pins).find(|(column, _)| is_true(column)).map(|(_, pin)| pin)
+}
+
+/// The hub hears what is said in the server's encoding. (Nothing is converted from SQL_ASCII.)
+fn channels_pin(channels: &[Vec<u8>], state: &State) -> Option<Pin> {
+    let converted = state.client_encoding != state.server_encoding && state.server_encoding != b"SQL_ASCII";
+    match channels.len() {
+        0 => None,
+        CHANNELS_MAX.. => Some(Pin::TooMuch),
+        _ => converted.then_some(Pin::Listens),
+    }
 }
 
 /// Who became somebody else may not be told, and could have begun it before: then nobody knows.

@@ -5,6 +5,9 @@
 /// A session whose transactions are serializable, read only and deferrable would wait here for ever.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
+pub(super) const COMMIT: &str = "COMMIT";
+/// For as long as the transaction takes.
+pub(super) const WITHOUT_TIMEOUT: &str = "SELECT pg_catalog.set_config('statement_timeout', '0', true)";
 
 /// Who it is, and what is changed next: role, session user, client and server encoding, statement_timeout.
 pub(super) const WHO: &str = "SELECT pg_catalog.current_setting('role'), session_user, \
@@ -42,14 +45,16 @@ pub(super) const CUSTOM: &str = "SELECT n, current_setting(n, true) FROM ( \
 pub(super) const STATEMENTS: &str =
     "SELECT name, statement, from_sql, array_to_string(parameter_types::oid[], ' ') FROM pg_prepared_statements";
 
+/// What it listens to, in the order of its LISTENs.
+pub(super) const CHANNELS: &str = "SELECT c FROM pg_listening_channels() AS c";
+
 /// Temporary objects (a schema stays when they have gone), cursors, locks beyond those that this transaction takes by
-/// reading, channels, and whether it asked to be left awake.
+/// reading, and whether it asked to be left awake.
 pub(super) const PINS: &str = "SELECT \
         EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = pg_my_temp_schema()), \
         EXISTS (SELECT FROM pg_cursors WHERE is_holdable), \
         EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND locktype <> 'virtualxid' \
             AND (locktype <> 'relation' OR mode <> 'AccessShareLock' OR relation >= 16384)), \
-        EXISTS (SELECT FROM pg_listening_channels()), \
         coalesce(lower(current_setting('nap.keep_awake', true)) IN ('on', 'true', 'yes', '1'), false)";
 
 /// What only a superuser can have begun, or be told of.

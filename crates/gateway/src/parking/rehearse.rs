@@ -90,7 +90,7 @@ pub(crate) async fn rehearse(
 }
 
 async fn attempt(socket: &Path, packet: &[u8], minor: u16, subject: &Subject<'_>, asked: &Asked) -> Option<Outcome> {
-    let awake = Awake { socket: socket.to_owned(), hold: Box::new(()) };
+    let awake = Awake { socket: socket.to_owned(), superuser: String::new(), hold: Box::new(()) };
     let mut other = begin(awake, packet, minor, true).await.ok()?;
     if !other.ready {
         return None;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use nap_wire::extended::parse_parse;
 use nap_wire::sql::{PingText, ping};
 
+use crate::hub::Listener;
+
 /// What a client was last told by `ParameterStatus`, values in its own encoding.
 pub(crate) type Reported = BTreeMap<String, Vec<u8>>;
 
@@ -53,6 +55,9 @@ pub(crate) struct Kept {
     pub(crate) reported: Reported,
     /// `idle_session_timeout`, if it is on.
     pub(crate) idle_timeout: Option<Duration>,
+    /// What it listens to, and who does so in its place.
+    pub(crate) channels: Vec<Vec<u8>>,
+    pub(crate) listener: Option<Listener>,
     /// Its part of all that is kept.
     pub(crate) _share: Share,
 }

@@ -39,9 +39,11 @@ pub(super) struct Aside {
     pub(super) messages: Vec<u8>,
     /// `ParameterStatus`.
     pub(super) reported: Reported,
+    /// The beginning of a message that has not been read to its end.
+    pub(super) unread: Vec<u8>,
 }
 
-/// Sends pipelines with `syncs` ends, and reads what they come to.
+/// Sends pipelines with `syncs` ends, and reads what they come to, and what comes after them up to the end of a message.
 pub(super) async fn talk(
     stream: &mut UnixStream,
     pipelines: &[u8],
@@ -52,8 +54,10 @@ pub(super) async fn talk(
     // At the same time: a backend whose answers nobody reads takes no more questions.
     let (written, read) = tokio::join!(writer.write_all(pipelines), async {
         let mut outcomes = Vec::with_capacity(syncs);
-        let (mut buffer, mut current, mut total_bytes) = (Vec::with_capacity(CHUNK_BYTES), Outcome::default(), 0);
-        while outcomes.len() < syncs {
+        let mut buffer = std::mem::take(&mut aside.unread);
+        let (mut current, mut total_bytes) = (Outcome::default(), 0);
+        // A notification may follow, of which only a part has been read.
+        while outcomes.len() < syncs || !buffer.is_empty() {
             buffer.reserve(CHUNK_BYTES);
             let count = reader.read_buf(&mut buffer).await?;
             total_bytes += count;

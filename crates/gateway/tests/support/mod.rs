@@ -230,7 +230,7 @@ impl Branches for Cluster {
                 self.socket()
             }
         };
-        Ok(Awake { socket, hold: Box::new(self.holds.clone()) })
+        Ok(Awake { socket, superuser: "postgres".to_owned(), hold: Box::new(self.holds.clone()) })
     }
 }
 

@@ -120,6 +120,15 @@ pub const SPECS: &[Spec] = {
                 "whether an empty query and `SELECT 1` of a parked session are answered without waking its server",
             )
         },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "maintenance_budget",
+                "\"10s\"",
+                Reload,
+                "how long a server that goes to sleep may spend on what autovacuum would have done: VACUUM and ANALYZE of the tables that are due. A client that comes meanwhile ends it; `0s` turns it off",
+            )
+        },
         spec(
             "max_awake",
             "50",

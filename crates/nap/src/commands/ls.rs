@@ -116,7 +116,6 @@ fn because(branch: &BranchReport) -> String {
             status.guards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
         State::Asleep if status.failure.is_some() => gist(status.failure.as_deref().unwrap_or_default()),
-        State::Awake if status.sessions > 0 => words::count(u64::from(status.sessions), "session", "sessions"),
         State::Awake => format!("sleeps when idle for {}", branch.sleep_after),
         State::Asleep | State::Waking | State::Settling | State::Stopping => reason(status.state, status.reason),
     }

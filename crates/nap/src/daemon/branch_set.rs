@@ -210,6 +210,12 @@ fn policy(settings: &Settings, record: &BranchRecord) -> Policy {
     Policy {
         sleep_after: record.settings.sleep_after.unwrap_or(settings.sleep_after).0,
         park: record.settings.park.unwrap_or(settings.park).0,
+        maintenance_budget: record
+            .settings
+            .maintenance_budget
+            .unwrap_or(settings.maintenance_budget)
+            .0
+            .unwrap_or_default(),
         shutdown_timeout: settings.shutdown_timeout.0.unwrap_or_default(),
     }
 }
@@ -258,7 +264,7 @@ impl Branches for BranchSet {
     async fn wake(&self, branch: &BranchName, deadline: Instant) -> Result<Awake, Refusal> {
         let server = self.server(branch)?;
         let lease = server.awake(deadline).await.map_err(|error| Box::new(error) as Refusal)?;
-        Ok(Awake { socket: lease.socket().clone(), hold: Box::new(lease) })
+        Ok(Awake { socket: lease.socket().clone(), superuser: lease.superuser().to_owned(), hold: Box::new(lease) })
     }
 }
 

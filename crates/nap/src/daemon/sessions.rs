@@ -6,7 +6,7 @@ use std::time::Duration;
 use nap_gateway::Gateway;
 use nap_model::guard::Holding;
 use nap_model::ids::BranchName;
-use nap_server::sessions::{Parking, Quiet, Sessions};
+use nap_server::sessions::{Parking, Quiet, Sessions, Silence};
 use tokio::time::Instant;
 
 use super::branch_set::BranchSet;
@@ -37,12 +37,25 @@ impl Sessions for BranchSessions {
         Quiet { attached, holding: Holding { active, pinned }, since }
     }
 
-    fn park(&self) -> Parking {
+    fn park(&self, all: bool) -> Parking {
         let (gateway, branch) = (self.gateway(), self.branch.clone());
         Box::pin(async move {
             match gateway {
-                Some(gateway) => gateway.park(&branch, false, Instant::now() + PARK_WITHIN).await,
+                Some(gateway) => gateway.park(&branch, all, Instant::now() + PARK_WITHIN).await,
                 None => Holding::default(),
+            }
+        })
+    }
+
+    fn listening(&self) -> u32 {
+        self.gateway().map_or(0, |gateway| gateway.hub_backends(&self.branch))
+    }
+
+    fn fall_silent(&self) -> Silence {
+        let (gateway, branch) = (self.gateway(), self.branch.clone());
+        Box::pin(async move {
+            if let Some(gateway) = gateway {
+                gateway.fall_silent(&branch).await;
             }
         })
     }

@@ -37,6 +37,19 @@ fn told_to_sleep_it_parks_who_is_idle_and_is_refused_by_who_is_not() {
 }
 
 #[test]
+fn a_restart_is_not_noticed_by_who_is_idle() {
+    let home = home();
+    let (mut idle, mut pinned) = (session(&home), session(&home));
+    idle.ask("SET my.var = 'kept'").unwrap();
+    pinned.ask("BEGIN").unwrap();
+    let before = home.server_pid("main");
+    home.nap(&["restart"]).ok();
+    assert_ne!(home.server_pid("main"), before);
+    assert_eq!(idle.ask("SHOW my.var").unwrap(), "kept");
+    assert_eq!(pinned.ready().unwrap_err().code, "57P01");
+}
+
+#[test]
 fn without_parking_every_session_keeps_its_server_awake() {
     let home = home();
     home.nap(&["set", "main", "park=off"]).ok();

@@ -5,7 +5,9 @@ use std::os::unix::net::UnixStream;
 
 use nap_testkit::{Raw, TestHome, eventually};
 
+mod differences;
 mod life;
+mod listen;
 mod pings;
 mod pins;
 mod property;

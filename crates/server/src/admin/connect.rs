@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use nap_model::access::AccessSnapshot;
 use nap_model::ids::Major;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 
 use super::{Admin, AdminError, queries};
 use crate::initdb::BOOTSTRAP_SUPERUSER;
@@ -67,6 +68,12 @@ impl Admin {
         *self.ways_in.lock().unwrap_or_else(PoisonError::into_inner) = WaysIn::of(snapshot);
     }
 
+    /// A superuser, as far as is known.
+    pub fn superuser(&self) -> String {
+        let ways_in = self.ways_in.lock().unwrap_or_else(PoisonError::into_inner);
+        ways_in.roles.first().cloned().unwrap_or_else(|| BOOTSTRAP_SUPERUSER.to_owned())
+    }
+
     /// The superusers as they are now: one that is renamed before the server has ever settled must not lock us out.
     pub(super) async fn learn_superusers(&self, client: &Client) {
         let Ok(rows) = client.query_typed(queries::SUPERUSERS, &[]).await else { return };
@@ -98,12 +105,7 @@ impl Admin {
             match connected {
                 Ok((_, connection)) if connection.parameter("is_superuser") != Some("on") => way = ways.next(),
                 Ok((client, connection)) => {
-                    let branch = self.branch.clone();
-                    tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%branch, %error, "the daemon's own connection ended");
-                        }
-                    });
+                    self.follow(connection);
                     return Ok(client);
                 }
                 Err(error) => match error.code().map(|code| code.code()) {
@@ -114,6 +116,22 @@ impl Admin {
                 },
             }
         }
+    }
+
+    /// Into this very database, as the superuser that is known.
+    pub(super) async fn connect_to(&self, database: &str) -> Result<Client, AdminError> {
+        let (client, connection) = self.config(&self.superuser(), database).connect(NoTls).await?;
+        self.follow(connection);
+        Ok(client)
+    }
+
+    fn follow(&self, connection: Connection<Socket, NoTlsStream>) {
+        let branch = self.branch.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%branch, %error, "the daemon's own connection ended");
+            }
+        });
     }
 
     fn config(&self, role: &str, database: &str) -> Config {

@@ -54,6 +54,44 @@ pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()
 pub(super) const SWITCH_WAL_IF_ARCHIVED: &str = "SELECT pg_catalog.pg_switch_wal() \
      WHERE pg_catalog.current_setting('archive_mode') <> 'off'";
 
+/// What was written to each database that lets somebody in, those with the most first. Nothing if autovacuum is off: then
+/// its owner wants none.
+pub(super) const WRITTEN: &str = "SELECT d.datname::pg_catalog.text, \
+         coalesce(s.tup_inserted + s.tup_updated + s.tup_deleted, 0) + pg_catalog.age(d.datfrozenxid) / 1000000 \
+     FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_stat_database s ON s.datid = d.oid \
+     WHERE d.datallowconn AND pg_catalog.current_setting('autovacuum')::pg_catalog.bool \
+         AND pg_catalog.current_setting('track_counts')::pg_catalog.bool \
+     ORDER BY 2 DESC";
+
+/// The tables that autovacuum would take up (autovacuum.c, `relation_needs_vacanalyze`), those that are the oldest first;
+/// freezing begins at the age at which a VACUUM would look at every page, long before it is forced.
+pub(super) const DUE: &str = "WITH tables AS ( \
+         SELECT c.oid, c.relkind, greatest(c.reltuples, 0) AS tuples, age(c.relfrozenxid) AS age, \
+             format('%I.%I', n.nspname, c.relname) AS name, \
+             coalesce((SELECT jsonb_object_agg(option_name, option_value) FROM pg_options_to_table(c.reloptions)), '{}') AS options \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'), \
+     limits AS ( \
+         SELECT t.*, s.n_dead_tup AS dead, s.n_ins_since_vacuum AS inserted, s.n_mod_since_analyze AS changed, \
+             coalesce(options->>'autovacuum_vacuum_threshold', current_setting('autovacuum_vacuum_threshold'))::float8 AS vacuum_base, \
+             coalesce(options->>'autovacuum_vacuum_scale_factor', current_setting('autovacuum_vacuum_scale_factor'))::float8 AS vacuum_scale, \
+             coalesce(options->>'autovacuum_vacuum_max_threshold', current_setting('autovacuum_vacuum_max_threshold', true), '-1')::float8 AS vacuum_most, \
+             coalesce(options->>'autovacuum_vacuum_insert_threshold', current_setting('autovacuum_vacuum_insert_threshold'))::float8 AS insert_base, \
+             coalesce(options->>'autovacuum_vacuum_insert_scale_factor', current_setting('autovacuum_vacuum_insert_scale_factor'))::float8 AS insert_scale, \
+             coalesce(options->>'autovacuum_analyze_threshold', current_setting('autovacuum_analyze_threshold'))::float8 AS analyze_base, \
+             coalesce(options->>'autovacuum_analyze_scale_factor', current_setting('autovacuum_analyze_scale_factor'))::float8 AS analyze_scale, \
+             least(coalesce(options->>'autovacuum_freeze_table_age', current_setting('vacuum_freeze_table_age'))::float8, \
+                 coalesce(options->>'autovacuum_freeze_max_age', current_setting('autovacuum_freeze_max_age'))::float8) AS freeze_age \
+         FROM tables t JOIN pg_stat_all_tables s ON s.relid = t.oid \
+         WHERE coalesce(options->>'autovacuum_enabled', 'true')::bool), \
+     due AS ( \
+         SELECT name, age, age > freeze_age AS to_freeze, \
+             age > freeze_age OR dead > CASE WHEN vacuum_most >= 0 THEN least(vacuum_most, vacuum_base + vacuum_scale * tuples) ELSE vacuum_base + vacuum_scale * tuples END \
+                 OR (insert_base >= 0 AND inserted > insert_base + insert_scale * tuples) AS to_vacuum, \
+             changed > analyze_base + analyze_scale * tuples AND name <> 'pg_catalog.pg_statistic' AS to_analyze \
+         FROM limits) \
+     SELECT name, to_vacuum, to_analyze, to_freeze FROM due WHERE to_vacuum OR to_analyze ORDER BY age DESC LIMIT 10000";
+
 /// All client backends but the one that asks count here; how many of them are the gateway's, the leases tell. An enabled
 /// subscription counts whether or not its worker runs just now: it may be waiting to try its publisher again.
 pub(super) const OBSERVE: &str = "SELECT \

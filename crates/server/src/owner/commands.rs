@@ -60,7 +60,7 @@ impl Owner {
         self.leases += 1;
         self.set_idle_timer();
         // If nobody is there to take it the lease is dropped, and so given back, here.
-        let _ = reply.send(Ok(Lease::new(self.socket(), self.outbox.clone())));
+        let _ = reply.send(Ok(Lease::new(self.socket(), self.admin.superuser(), self.outbox.clone())));
     }
 
     fn on_released(&mut self) {
@@ -119,10 +119,11 @@ impl Owner {
         }
         let (admin, leases, never) = (self.admin.clone(), self.leases, self.policy().sleep_after.is_none());
         let holding = self.holding_now();
+        let listening = self.spec.sessions.listening();
         tokio::spawn(async move {
             let mut seen = admin.observe().await.unwrap_or_default();
             // The gateway's sessions have client backends too.
-            seen.other_client_backends = seen.other_client_backends.saturating_sub(leases);
+            seen.other_client_backends = seen.other_client_backends.saturating_sub(leases.saturating_add(listening));
             let _ = reply.send(guards(holding, never, true, &seen));
         });
     }

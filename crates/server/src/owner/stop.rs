@@ -17,10 +17,14 @@ use crate::spec::Policy;
 
 /// A backend whose client has just gone needs a moment to notice.
 const LAST_BACKEND_LEAVES: Duration = Duration::from_millis(500);
+/// How long the last notifications may take to come in: milliseconds.
+const SILENT_WITHIN: Duration = Duration::from_secs(5);
 /// The pause between looks while it leaves.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// How long reading the roles may hold up a shutdown that does not settle.
 const GATHER_WITHIN: Duration = Duration::from_secs(2);
+/// How long sessions may take to be parked for a restart: who asked for it does not wait for long.
+const PARK_FOR_RESTART_WITHIN: Duration = Duration::from_secs(5);
 /// How long an immediate shutdown may take before the postmaster is killed.
 const QUIT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -41,10 +45,12 @@ impl Owner {
         if !self.go(reason) {
             return;
         }
+        let policy = self.policy();
+        // Who waits for a place does not wait for that.
+        let budget = if reason == Reason::RoomNeeded { Duration::ZERO } else { policy.maintenance_budget };
         let of_itself = reason != Reason::AskedToSleep;
-        let Policy { sleep_after, park, .. } = self.policy();
-        let sessions = park.then(|| self.spec.sessions.clone());
-        self.job = Some(Box::pin(settle(self.admin.clone(), sessions, sleep_after.is_none(), of_itself)));
+        let (admin, sessions) = (self.admin.clone(), self.spec.sessions.clone());
+        self.job = Some(Box::pin(settle(Settling { admin, sessions, policy, of_itself, budget })));
     }
 
     pub(super) fn on_settled(&mut self, settled: Settled) {
@@ -121,7 +127,8 @@ impl Owner {
         }
     }
 
-    /// Stops without settling: sessions, if there are any, get 57P01 from PostgreSQL. The roles are read first if that
+    /// Stops without settling: sessions, if there are any, get 57P01 from PostgreSQL; at a restart those that can be are
+    /// parked before, and notice nothing. The roles are read first if that
     /// goes quickly, so that the next login need not start the server to read them.
     pub(super) fn begin_stop(&mut self, reason: Reason) {
         let readable = matches!(self.state, State::Awake | State::Settling);
@@ -138,7 +145,12 @@ impl Owner {
             return self.stop_processes();
         }
         let admin = self.admin.clone();
+        let parks = reason == Reason::AskedToRestart && self.policy().park;
+        let sessions = parks.then(|| self.spec.sessions.clone());
         self.job = Some(Box::pin(async move {
+            if let Some(sessions) = sessions {
+                let _ = tokio::time::timeout(PARK_FOR_RESTART_WITHIN, park_all(&*sessions)).await;
+            }
             let roles = tokio::time::timeout(GATHER_WITHIN, admin.settle()).await;
             Done::Gathered(roles.ok().and_then(Result::ok))
         }));
@@ -246,38 +258,83 @@ impl Owner {
     }
 }
 
-async fn settle(admin: Arc<Admin>, sessions: Option<Arc<dyn Sessions>>, never: bool, of_itself: bool) -> Done {
-    let patience = Instant::now() + LAST_BACKEND_LEAVES;
-    if let Some(sessions) = sessions {
+/// Parks all that can be. If nobody is left, what is on the way to listeners comes in.
+async fn park_all(sessions: &dyn Sessions) {
+    if sessions.park(true).await == Holding::default() {
+        sessions.fall_silent().await;
+    }
+}
+
+/// How it is to settle.
+struct Settling {
+    admin: Arc<Admin>,
+    sessions: Arc<dyn Sessions>,
+    policy: Policy,
+    of_itself: bool,
+    /// For maintenance.
+    budget: Duration,
+}
+
+async fn settle(settling: Settling) -> Done {
+    Done::Settled(settling.settle().await.unwrap_or_else(|settled| settled))
+}
+
+impl Settling {
+    async fn settle(self) -> Result<Settled, Settled> {
+        let Self { admin, sessions, .. } = &self;
+        if self.policy.park {
+            self.park().await?;
+        }
+        self.look().await?;
+        if !self.budget.is_zero() {
+            // What autovacuum would have done must not keep a server from sleeping.
+            match admin.maintain(self.budget).await {
+                Ok(0) => {}
+                Ok(tables) => {
+                    tracing::info!(tables, "vacuumed or analyzed before sleep");
+                    self.look().await?;
+                }
+                Err(error) => tracing::warn!(%error, "no maintenance before sleep"),
+            }
+        }
+        // Before the roles are read: a fence is written to the WAL.
+        if tokio::time::timeout(SILENT_WITHIN, sessions.fall_silent()).await.is_err() {
+            tracing::warn!("notifications are still on the way: who waits for them is told that they may be lost");
+        }
+        admin.settle().await.map(|roles| Settled::Yes(Box::new(roles))).map_err(Settled::Failed)
+    }
+
+    async fn park(&self) -> Result<(), Settled> {
+        let patience = Instant::now() + LAST_BACKEND_LEAVES;
         loop {
-            let holding = sessions.park().await;
+            let holding = self.sessions.park(false).await;
             if holding == Holding::default() {
-                break;
+                return Ok(());
             }
             // One whose client has just gone is still on its way out.
             if holding.pinned > 0 || Instant::now() >= patience {
-                return Done::Settled(Settled::Held(holding));
+                return Err(Settled::Held(holding));
             }
             tokio::time::sleep(LOOK_PAUSE).await;
         }
     }
-    loop {
-        let seen = match admin.observe().await {
-            Ok(seen) => seen,
-            Err(error) => return Done::Settled(Settled::Failed(error)),
-        };
-        let standing = guards(Holding::default(), never, of_itself, &seen);
-        let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
-        if standing.is_empty() {
-            break;
+
+    /// Whether anything stands in the way but sessions.
+    async fn look(&self) -> Result<(), Settled> {
+        let never = self.policy.sleep_after.is_none();
+        let patience = Instant::now() + LAST_BACKEND_LEAVES;
+        loop {
+            let mut seen = self.admin.observe().await.map_err(Settled::Failed)?;
+            seen.other_client_backends = seen.other_client_backends.saturating_sub(self.sessions.listening());
+            let standing = guards(Holding::default(), never, self.of_itself, &seen);
+            let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
+            if standing.is_empty() {
+                return Ok(());
+            }
+            if !only_leaving || Instant::now() >= patience {
+                return Err(Settled::Guarded(seen, standing));
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
         }
-        if !only_leaving || Instant::now() >= patience {
-            return Done::Settled(Settled::Guarded(seen, standing));
-        }
-        tokio::time::sleep(LOOK_PAUSE).await;
-    }
-    match admin.settle().await {
-        Ok(roles) => Done::Settled(Settled::Yes(Box::new(roles))),
-        Err(error) => Done::Settled(Settled::Failed(error)),
     }
 }

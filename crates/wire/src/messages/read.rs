@@ -46,6 +46,24 @@ pub fn parse_parameter_status(body: &[u8]) -> Option<(&str, &[u8])> {
     cursor.is_empty().then_some((name, value))
 }
 
+/// A notification, texts in the session's encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notification<'a> {
+    /// The backend that notified.
+    pub pid: i32,
+    /// The channel.
+    pub channel: &'a [u8],
+    /// What was said; often nothing.
+    pub payload: &'a [u8],
+}
+
+/// `NotificationResponse`.
+pub fn parse_notification(body: &[u8]) -> Option<Notification<'_>> {
+    let mut cursor = Cursor::new(body);
+    let notification = Notification { pid: cursor.i32()?, channel: cursor.c_string()?, payload: cursor.c_string()? };
+    cursor.is_empty().then_some(notification)
+}
+
 /// `SASLInitialResponse`.
 pub fn parse_sasl_initial_response(body: &[u8]) -> Option<SaslInitialResponse<'_>> {
     let mut cursor = Cursor::new(body);

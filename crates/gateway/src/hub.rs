@@ -1,0 +1,151 @@
+//! The listener hub: one backend for each database that listens in place of all its parked sessions.
+//!
+//! Nothing is lost and nothing comes twice. A session's channels change hands between its own backend and the hub at a
+//! *fence*: a notification of our own that both hear, at the same place among all others. Before a server sleeps a last
+//! fence brings in what is on the way; when it wakes, nobody is let in before the hub listens again. When the hub's
+//! backend is lost otherwise, its sessions are closed: something may have been lost with it.
+
+mod link;
+mod listener;
+mod roll;
+mod task;
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nap_model::ids::BranchName;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use link::{Server, push_quoted};
+pub(crate) use listener::{Deaf, Heard, Listener};
+use roll::Sink;
+use task::{Command, Task};
+
+/// A database of a branch.
+type Key = (BranchName, String);
+
+/// One hub, from outside.
+#[derive(Clone)]
+struct Hub {
+    commands: mpsc::UnboundedSender<Command>,
+    /// Whether it has a backend.
+    connected: Arc<AtomicBool>,
+}
+
+/// All hubs.
+pub(crate) struct Hubs {
+    /// Makes what nobody can guess: the name of the fences' channel, and each fence.
+    secret: RandomState,
+    last: AtomicU64,
+    fence_channel: String,
+    hubs: Mutex<HashMap<Key, Hub>>,
+}
+
+/// One fence. Whoever listens to its channel can read it, but only when it has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Fence(u64);
+
+impl Fence {
+    /// What is notified.
+    pub(crate) fn payload(self) -> String {
+        format!("{:016x}", self.0)
+    }
+
+    /// The fence that was notified; `None`: somebody else's words.
+    pub(crate) fn of(payload: &[u8]) -> Option<Self> {
+        u64::from_str_radix(str::from_utf8(payload).ok()?, 16).ok().map(Self)
+    }
+}
+
+impl Hubs {
+    pub(crate) fn new() -> Arc<Self> {
+        let secret = RandomState::new();
+        let fence_channel = format!("nap_fence_{:016x}", secret.hash_one("the channel"));
+        Arc::new(Self { secret, last: AtomicU64::default(), fence_channel, hubs: Mutex::default() })
+    }
+
+    /// The channel of all fences.
+    pub(crate) fn fence_channel(&self) -> &str {
+        &self.fence_channel
+    }
+
+    fn fence(&self) -> Fence {
+        Fence(self.secret.hash_one(self.last.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Listens in a session's place, from the fence on that is the answer: the session waits for it at its own backend.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        branch: &BranchName,
+        database: &str,
+        server: Server,
+        channels: &[Vec<u8>],
+    ) -> (Listener, oneshot::Receiver<Fence>) {
+        let id = self.last.fetch_add(1, Ordering::Relaxed);
+        let (sink, deliveries) = Sink::new();
+        let backlog = sink.backlog();
+        let (reply, answer) = oneshot::channel();
+        let key = (branch.clone(), database.to_owned());
+        let mut hubs = self.lock();
+        let hub = hubs.entry(key.clone()).or_insert_with(|| Task::start(self.clone(), key));
+        let _ = hub.commands.send(Command::Join { id, channels: channels.to_vec(), server, sink, reply });
+        let listener = Listener::new(id, hub.commands.clone(), deliveries, backlog);
+        drop(hubs);
+        (listener, answer)
+    }
+
+    /// Returns when the hubs of a branch, whose server runs, listen: before that nobody is let in, who could notify.
+    pub(crate) async fn listening(&self, branch: &BranchName, server: impl Fn() -> Server) {
+        let mut answers = Vec::new();
+        for hub in self.of(branch) {
+            let (reply, answer) = oneshot::channel();
+            let _ = hub.commands.send(Command::Listen { server: server(), reply });
+            answers.push(answer);
+        }
+        for answer in answers {
+            // A hub that has ended has nobody to listen for.
+            let _ = answer.await;
+        }
+    }
+
+    /// Brings in what is on the way in a branch, whose server is about to sleep, and lets the hubs' backends go.
+    pub(crate) async fn fall_silent(&self, branch: &BranchName) {
+        let mut answers = Vec::new();
+        for hub in self.of(branch) {
+            let (reply, answer) = oneshot::channel();
+            let _ = hub.commands.send(Command::FallSilent { reply });
+            answers.push(answer);
+        }
+        for answer in answers {
+            let _ = answer.await;
+        }
+    }
+
+    /// How many backends the hubs of a branch have.
+    pub(crate) fn count(&self, branch: &BranchName) -> u32 {
+        let connected = self.of(branch).into_iter().filter(|hub| hub.connected.load(Ordering::Relaxed));
+        u32::try_from(connected.count()).unwrap_or(u32::MAX)
+    }
+
+    fn of(&self, branch: &BranchName) -> Vec<Hub> {
+        let hubs = self.lock();
+        hubs.iter().filter(|((of, _), _)| of == branch).map(|(_, hub)| hub.clone()).collect()
+    }
+
+    /// Takes an idle hub out. Not if somebody has just asked something of it.
+    fn retire(&self, key: &Key, commands: &mpsc::UnboundedReceiver<Command>) -> bool {
+        let mut hubs = self.lock();
+        let idle = commands.is_empty();
+        if idle {
+            hubs.remove(key);
+        }
+        idle
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Hub>> {
+        self.hubs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

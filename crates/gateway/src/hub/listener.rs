@@ -1,0 +1,89 @@
+//! The session's end of the hub.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Fence;
+use super::roll::Backlog;
+use super::task::Command;
+
+/// What the hub gives a listener.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// A whole `NotificationResponse`.
+    Message(Arc<[u8]>),
+    /// The fence at which it leaves has passed.
+    Over,
+}
+
+/// Why there is nothing to be heard any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deaf;
+
+/// A session for which the hub listens, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    id: u64,
+    commands: mpsc::UnboundedSender<Command>,
+    deliveries: mpsc::UnboundedReceiver<Delivery>,
+    backlog: Arc<Backlog>,
+}
+
+impl Listener {
+    pub(super) fn new(
+        id: u64,
+        commands: mpsc::UnboundedSender<Command>,
+        deliveries: mpsc::UnboundedReceiver<Delivery>,
+        backlog: Arc<Backlog>,
+    ) -> Self {
+        Self { id, commands, deliveries, backlog }
+    }
+
+    /// The session takes its channels back, at the fence that is the answer.
+    pub(crate) fn leave(&self) -> oneshot::Receiver<Fence> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Leave { id: self.id, reply });
+        answer
+    }
+
+    /// Waits for notifications and appends all that are there. May be dropped at any time.
+    pub(crate) async fn hear(&mut self, out: &mut Vec<u8>) -> Result<Heard, Deaf> {
+        let mut next = self.deliveries.recv().await;
+        loop {
+            match next {
+                Some(Delivery::Message(bytes)) => {
+                    self.backlog.taken(bytes.len());
+                    out.extend_from_slice(&bytes);
+                }
+                Some(Delivery::Over) => return Ok(Heard::AllOfIt),
+                None => return Err(Deaf),
+            }
+            match self.deliveries.try_recv() {
+                Ok(delivery) => next = Some(delivery),
+                // One that is lost is found lost at the next call, when this has been told.
+                Err(_) => return Ok(Heard::Some),
+            }
+        }
+    }
+
+    /// Waits until its client has let too much wait.
+    pub(crate) async fn overrun(&self) {
+        self.backlog.overrun.notified().await;
+    }
+}
+
+/// How much was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// There may be more.
+    Some,
+    /// Everything up to the fence at which it left.
+    AllOfIt,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Forget { id: self.id });
+    }
+}

@@ -1,0 +1,254 @@
+//! Who listens to what, and what each is still to be given.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::Fence;
+use super::listener::Delivery;
+
+/// So much may wait for a client that does not read. PostgreSQL would keep it in its queue of 8 GB, for all databases.
+const BACKLOG_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// What a message takes besides its bytes.
+const MESSAGE_OVERHEAD_BYTES: usize = 64;
+
+/// What waits for one client.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    bytes: AtomicUsize,
+    /// It was too much: the client is dropped.
+    pub(super) overrun: Notify,
+}
+
+impl Backlog {
+    /// Whether so many more bytes have room.
+    fn add(&self, bytes: usize) -> bool {
+        let bytes = bytes + MESSAGE_OVERHEAD_BYTES;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= BACKLOG_MAX_BYTES
+    }
+
+    pub(super) fn taken(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes + MESSAGE_OVERHEAD_BYTES, Ordering::Relaxed);
+    }
+}
+
+/// The hub's end of what a listener is given.
+pub(super) struct Sink {
+    deliveries: mpsc::UnboundedSender<Delivery>,
+    backlog: Arc<Backlog>,
+}
+
+impl Sink {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Delivery>) {
+        let (deliveries, given) = mpsc::unbounded_channel();
+        (Self { deliveries, backlog: Arc::default() }, given)
+    }
+
+    pub(super) fn backlog(&self) -> Arc<Backlog> {
+        self.backlog.clone()
+    }
+
+    /// Whether it could still be given.
+    fn give(&self, message: &Arc<[u8]>) -> bool {
+        if self.backlog.add(message.len()) {
+            return self.deliveries.send(Delivery::Message(message.clone())).is_ok();
+        }
+        self.backlog.overrun.notify_one();
+        false
+    }
+}
+
+/// Where a listener stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It hears what comes before its fence at its own backend.
+    Joining,
+    Listening,
+    /// It hears what comes after its fence at its own backend.
+    Leaving,
+}
+
+struct Member {
+    channels: Vec<Vec<u8>>,
+    phase: Phase,
+    /// The fence that it waits for.
+    fence: Option<Fence>,
+    sink: Sink,
+}
+
+/// All listeners of a hub.
+#[derive(Default)]
+pub(super) struct Roll {
+    members: HashMap<u64, Member>,
+    channels: HashMap<Vec<u8>, BTreeSet<u64>>,
+}
+
+impl Roll {
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// All channels that somebody listens to.
+    pub(super) fn channels(&self) -> impl Iterator<Item = &[u8]> {
+        self.channels.keys().map(Vec::as_slice)
+    }
+
+    pub(super) fn join(&mut self, id: u64, channels: Vec<Vec<u8>>, sink: Sink) {
+        for channel in &channels {
+            self.channels.entry(channel.clone()).or_default().insert(id);
+        }
+        self.members.insert(id, Member { channels, phase: Phase::Joining, fence: None, sink });
+    }
+
+    pub(super) fn leave(&mut self, id: u64) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.phase = Phase::Leaving;
+        }
+    }
+
+    /// A listener waits for this fence. Whether there is such a listener.
+    pub(super) fn expect(&mut self, id: u64, fence: Fence) -> bool {
+        self.members.get_mut(&id).map(|member| member.fence = Some(fence)).is_some()
+    }
+
+    fn waiting_for(&self, fence: Fence) -> Vec<u64> {
+        let waiting = self.members.iter().filter(|(_, member)| member.fence == Some(fence));
+        waiting.map(|(id, _)| *id).collect()
+    }
+
+    /// A fence has passed. Gives back the channels that nobody listens to any more.
+    pub(super) fn fence(&mut self, passed: Fence) -> Vec<Vec<u8>> {
+        let mut unheard = Vec::new();
+        for id in self.waiting_for(passed) {
+            let Some(member) = self.members.get_mut(&id) else { continue };
+            if member.phase == Phase::Leaving {
+                let _ = member.sink.deliveries.send(Delivery::Over);
+                unheard.append(&mut self.forget(id));
+            } else {
+                (member.phase, member.fence) = (Phase::Listening, None);
+            }
+        }
+        unheard
+    }
+
+    /// A fence will not pass: whoever waits for it is lost. Gives back the channels that nobody listens to any more.
+    pub(super) fn refuse(&mut self, refused: Fence) -> Vec<Vec<u8>> {
+        self.waiting_for(refused).into_iter().flat_map(|id| self.forget(id)).collect()
+    }
+
+    /// A notification, for all who listen to its channel.
+    pub(super) fn notify(&mut self, channel: &[u8], message: &[u8]) {
+        let Some(listeners) = self.channels.get(channel) else { return };
+        let message: Arc<[u8]> = message.into();
+        let mut lost = Vec::new();
+        for id in listeners {
+            let heard = self.members.get(id).filter(|member| member.phase != Phase::Joining);
+            if heard.is_some_and(|member| !member.sink.give(&message)) {
+                lost.push(*id);
+            }
+        }
+        for id in lost {
+            self.forget(id);
+        }
+    }
+
+    /// A listener is gone. Gives back the channels that nobody listens to any more.
+    pub(super) fn forget(&mut self, id: u64) -> Vec<Vec<u8>> {
+        let Some(member) = self.members.remove(&id) else { return Vec::new() };
+        let mut unheard = Vec::new();
+        for channel in member.channels {
+            let listeners = self.channels.get_mut(&channel);
+            if listeners.is_some_and(|listeners| listeners.remove(&id) && listeners.is_empty()) {
+                self.channels.remove(&channel);
+                unheard.push(channel);
+            }
+        }
+        unheard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(deliveries: &mut mpsc::UnboundedReceiver<Delivery>) -> Vec<String> {
+        std::iter::from_fn(|| deliveries.try_recv().ok())
+            .map(|delivery| match delivery {
+                Delivery::Message(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Delivery::Over => "over".to_owned(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_listener_is_given_what_comes_between_its_fences() {
+        let mut roll = Roll::default();
+        let (sink, mut deliveries) = Sink::new();
+        roll.join(1, vec![b"a".to_vec()], sink);
+        roll.notify(b"a", b"before it is asked");
+        assert!(roll.expect(1, Fence(7)));
+        roll.notify(b"a", b"before");
+        assert!(roll.fence(Fence(6)).is_empty());
+        roll.notify(b"a", b"still before");
+        roll.fence(Fence(7));
+        roll.notify(b"a", b"one");
+        roll.notify(b"b", b"not for it");
+        roll.leave(1);
+        assert!(roll.expect(1, Fence(8)));
+        roll.notify(b"a", b"two");
+        assert_eq!(roll.fence(Fence(8)), [b"a".to_vec()]);
+        roll.notify(b"a", b"after");
+        assert_eq!(given(&mut deliveries), ["one", "two", "over"]);
+        assert!(roll.is_empty() && roll.channels().next().is_none());
+        assert!(!roll.expect(1, Fence(9)));
+    }
+
+    #[test]
+    fn one_fence_serves_all_who_wait_for_it() {
+        let mut roll = Roll::default();
+        let mut heard: Vec<_> = (0..3)
+            .map(|id| {
+                let (sink, deliveries) = Sink::new();
+                roll.join(id, vec![b"a".to_vec()], sink);
+                roll.expect(id, Fence(1));
+                deliveries
+            })
+            .collect();
+        roll.fence(Fence(1));
+        roll.notify(b"a", b"x");
+        roll.leave(0);
+        roll.expect(0, Fence(2));
+        assert!(roll.refuse(Fence(2)).is_empty(), "the others listen");
+        for deliveries in &mut heard {
+            assert_eq!(given(deliveries), ["x"]);
+        }
+        assert!(heard[0].is_closed() && !heard[1].is_closed());
+    }
+
+    #[test]
+    fn who_does_not_read_is_dropped_and_the_others_are_not() {
+        let mut roll = Roll::default();
+        let mut heard = Vec::new();
+        for id in [1, 2] {
+            let (sink, deliveries) = Sink::new();
+            let backlog = sink.backlog();
+            roll.join(id, vec![b"a".to_vec()], sink);
+            roll.expect(id, Fence(id));
+            roll.fence(Fence(id));
+            heard.push((deliveries, backlog));
+        }
+        let message = vec![0; BACKLOG_MAX_BYTES / 4];
+        for _ in 0..5 {
+            roll.notify(b"a", &message);
+            let (deliveries, backlog) = &mut heard[0];
+            assert!(matches!(deliveries.try_recv(), Ok(Delivery::Message(_))));
+            backlog.taken(message.len());
+        }
+        let (slow, _) = &mut heard[1];
+        assert_eq!(given(slow).len(), 3);
+        assert!(slow.is_closed());
+        assert_eq!(roll.channels().count(), 1);
+    }
+}

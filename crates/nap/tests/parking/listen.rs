@@ -1,0 +1,281 @@
+//! Who only listens needs no backend, and misses nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use nap_testkit::process;
+
+/// A session that keeps the notifications it hears.
+struct Listener {
+    session: Raw<UnixStream>,
+    heard: Vec<(String, String)>,
+}
+
+impl Listener {
+    fn new(home: &TestHome, database: &str, channels: &[&str]) -> Self {
+        let role = home.role();
+        let mut session =
+            Raw::unix(&home.socket_directory(), home.port()).start(&[("user", role.as_str()), ("database", database)]);
+        session.ready().unwrap();
+        let mut listener = Self { session, heard: Vec::new() };
+        for channel in channels {
+            listener.ask(&format!("LISTEN \"{}\"", channel.replace('"', "\"\"")));
+        }
+        listener
+    }
+
+    fn take(&mut self, body: &[u8]) {
+        let mut texts = body[4..].split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
+        self.heard.push((texts.next().unwrap(), texts.next().unwrap()));
+    }
+
+    /// The first column of the last row.
+    fn ask(&mut self, sql: &str) -> String {
+        self.session.send(&[b"Q", &(sql.len() as u32 + 5).to_be_bytes()[..], sql.as_bytes(), b"\0"].concat());
+        let mut value = String::new();
+        loop {
+            match self.session.message().unwrap() {
+                (b'Z', _) => return value,
+                (b'A', body) => self.take(&body),
+                (b'D', body) => value = String::from_utf8_lossy(&body[6..]).into_owned(),
+                (b'E', body) => panic!("{sql}: {}", String::from_utf8_lossy(&body)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until it has heard so many notifications in all.
+    fn hears(&mut self, count: usize) -> &[(String, String)] {
+        while self.heard.len() < count {
+            match self.session.message().unwrap() {
+                (b'A', body) => self.take(&body),
+                (tag, body) => panic!("{}: {}", tag as char, String::from_utf8_lossy(&body)),
+            }
+        }
+        &self.heard
+    }
+
+    fn payloads(&self) -> Vec<&str> {
+        self.heard.iter().map(|(_, payload)| payload.as_str()).collect()
+    }
+
+    /// What it is told at its end.
+    fn is_ended(&mut self) -> String {
+        loop {
+            match self.session.message().unwrap() {
+                (b'A', body) => self.take(&body),
+                (b'E', body) => return nap_testkit::RawError::read(&body).code,
+                (tag, _) => panic!("{}", tag as char),
+            }
+        }
+    }
+}
+
+/// The hubs' backends: pids and what they did last.
+fn hubs(home: &TestHome, database: &str) -> Vec<(i32, String)> {
+    let sql = "SELECT pid || '|' || query FROM pg_stat_activity WHERE application_name = 'nap listener hub'";
+    let rows = home.psql(database, sql);
+    let row = |line: &str| line.split_once('|').map(|(pid, query)| (pid.parse().unwrap(), query.to_owned()));
+    rows.ok().lines().filter_map(row).collect()
+}
+
+#[test]
+fn a_parked_listener_hears_what_is_notified() {
+    let home = home();
+    let mut listener = Listener::new(&home, "postgres@main", &["a", "B \"c\"", "é"]);
+    all_parked(&home, "main");
+    home.psql(
+        "postgres@main",
+        "NOTIFY a, 'one'; NOTIFY \"B \"\"c\"\"\", 'two'; NOTIFY other; NOTIFY \"é\", 'ü'; NOTIFY a",
+    )
+    .ok();
+    let expected = [("a", "one"), ("B \"c\"", "two"), ("é", "ü"), ("a", "")];
+    let expected = expected.map(|(channel, payload)| (channel.to_owned(), payload.to_owned()));
+    assert_eq!(listener.hears(4), expected);
+    assert_eq!(sessions(&home, "main"), [("parked".to_owned(), None)], "it needed no backend for that");
+    let [(_, query)] = &hubs(&home, "main")[..] else { panic!("one hub") };
+    assert!(query.contains("LISTEN \"a\"") && query.contains("LISTEN \"é\""), "{query}");
+    assert_eq!(listener.ask("SELECT string_agg(c, ' ') FROM pg_listening_channels() AS c"), "a B \"c\" é");
+    assert_eq!(hubs(&home, "main"), [], "nobody listens by it any more");
+    listener.ask("NOTIFY a, 'to itself'");
+    assert_eq!(listener.hears(5)[4].1, "to itself");
+    home.nap(&["sessions", "--end", "1"]).ok();
+    assert_eq!(listener.is_ended(), "57P01");
+}
+
+#[test]
+fn the_first_thing_of_each_wake_is_heard() {
+    let home = home();
+    let mut listener = Listener::new(&home, "postgres@main", &["a"]);
+    for wake in 0..20 {
+        home.nap(&["sleep"]).ok();
+        assert_eq!(home.server_pid("main"), None);
+        home.psql("postgres@main", &format!("NOTIFY a, '{wake}'")).ok();
+        assert_eq!(listener.hears(wake + 1)[wake].1, wake.to_string());
+    }
+    assert_eq!(sessions(&home, "main"), [("parked".to_owned(), None)]);
+    home.nap(&["sleep"]).ok();
+    assert_eq!(listener.ask("SELECT 2"), "2");
+    assert_eq!(listener.heard.len(), 20);
+}
+
+#[test]
+fn what_is_notified_just_before_sleep_is_heard() {
+    let home = TestHome::builder(env!("CARGO_BIN_EXE_nap")).setting("sleep_after", "\"100ms\"").build();
+    home.up();
+    let mut listener = Listener::new(&home, "postgres@main", &["a"]);
+    let mut notifier = session(&home);
+    for number in 0..20 {
+        notifier.ask(&format!("NOTIFY a, '{number}'")).unwrap();
+        sleeps(&home, "main");
+    }
+    listener.hears(20);
+    assert_eq!(listener.payloads(), (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+/// Under a stream of notifications channels move to the hub and back: each is heard once, in order.
+#[test]
+fn nothing_is_lost_or_heard_twice_while_channels_move() {
+    const NOTIFIED: usize = 3_000;
+    let home = home();
+    let mut listeners: Vec<Listener> = (0..3).map(|_| Listener::new(&home, "postgres@main", &["a", "b"])).collect();
+    let done = AtomicBool::new(false);
+    let moves = std::thread::scope(|scope| {
+        for channel in ["a", "b"] {
+            let mut notifier = session(&home);
+            notifier.ask("SET nap.keep_awake = on").unwrap();
+            let done = &done;
+            scope.spawn(move || {
+                for number in 0..NOTIFIED {
+                    notifier.ask(&format!("NOTIFY {channel}, '{number}'")).unwrap();
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+        }
+        let mut moves = 0;
+        while !done.load(Ordering::Relaxed) {
+            let parked = park(&home, "main");
+            moves += parked.iter().filter(|(state, _)| state == "parked").count();
+            for listener in &mut listeners {
+                assert_eq!(listener.ask("SELECT 2"), "2");
+            }
+        }
+        moves
+    });
+    let expected: Vec<String> = (0..NOTIFIED).map(|number| number.to_string()).collect();
+    for listener in &mut listeners {
+        listener.hears(2 * NOTIFIED);
+        for channel in ["a", "b"] {
+            let of = listener.heard.iter().filter(|(on, _)| on == channel);
+            assert_eq!(of.map(|(_, payload)| payload.clone()).collect::<Vec<_>>(), expected);
+        }
+    }
+    assert!(moves > 20, "{moves} moves show little");
+}
+
+#[test]
+fn who_may_have_missed_something_is_told() {
+    let home = home();
+    let parked = || {
+        let listener = Listener::new(&home, "postgres@main", &["a"]);
+        all_parked(&home, "main");
+        listener
+    };
+    let mut listener = parked();
+    let (hub, _) = hubs(&home, "main")[0].clone();
+    home.psql("main", &format!("SELECT pg_terminate_backend({hub})")).ok();
+    assert_eq!(listener.is_ended(), "57P01");
+    let mut listener = parked();
+    process::kill9(hubs(&home, "main")[0].0);
+    assert_eq!(listener.is_ended(), "57P01");
+    eventually("the server has recovered", || home.psql("main", "SELECT 2").succeeded().then_some(()));
+    let mut listener = parked();
+    let mut pinned = session(&home);
+    pinned.ask("CREATE TEMP TABLE t (i int)").unwrap();
+    home.nap(&["restart"]).ok();
+    assert_eq!(listener.is_ended(), "57P01", "who was still there could have notified");
+    // If nobody was, there is nothing to lose.
+    let mut listener = parked();
+    home.nap(&["restart"]).ok();
+    home.psql("postgres@main", "NOTIFY a, 'restarted'").ok();
+    assert_eq!(listener.hears(1)[0].1, "restarted");
+    drop(listener);
+    // Asleep there is nothing to lose.
+    let mut listener = parked();
+    home.nap(&["sleep"]).ok();
+    home.psql("postgres@main", "NOTIFY a, 'all is well'").ok();
+    assert_eq!(listener.hears(1)[0].1, "all is well");
+}
+
+#[test]
+fn each_database_has_a_hub_of_its_own_as_long_as_somebody_listens() {
+    let home = home();
+    home.psql("main", "CREATE DATABASE shop").ok();
+    let mut shop = Listener::new(&home, "shop@main", &["a"]);
+    let mut other = Listener::new(&home, "postgres@main", &["a"]);
+    home.nap(&["sleep"]).ok();
+    home.psql("shop@main", "NOTIFY a, 'shop'").ok();
+    assert_eq!(shop.hears(1)[0].1, "shop");
+    assert_eq!(hubs(&home, "main").len(), 2);
+    assert_eq!(other.ask("SELECT 2"), "2");
+    assert!(other.heard.is_empty());
+    let refused = home.psql("postgres@main", "DROP DATABASE shop");
+    assert!(refused.stderr.contains("is being accessed by other users"), "as with any listener: {refused}");
+    shop.session.leave();
+    eventually("its hub has gone", || (hubs(&home, "main").is_empty()).then_some(()));
+    home.psql("postgres@main", "DROP DATABASE shop").ok();
+}
+
+#[test]
+fn a_listener_that_does_not_read_is_dropped_at_a_bound_and_the_others_are_not() {
+    let home = home();
+    let mut reads = Listener::new(&home, "postgres@main", &["a"]);
+    let mut does_not = Listener::new(&home, "postgres@main", &["a"]);
+    all_parked(&home, "main");
+    let many = "SELECT count(pg_notify('a', i || repeat('x', 7000))) FROM generate_series(1, 1000) AS i";
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..3 {
+                home.psql("postgres@main", many).ok();
+            }
+        });
+        reads.hears(3_000);
+    });
+    eventually("it has been dropped", || (sessions(&home, "main").len() == 1).then_some(()));
+    let code = loop {
+        match does_not.session.message() {
+            Ok((b'A', _)) => {}
+            Ok((b'E', body)) => break nap_testkit::RawError::read(&body).code,
+            // Its last words did not get through in their time: it read nothing.
+            Err(_) => break "57P01".to_owned(),
+            Ok((tag, _)) => panic!("{}", tag as char),
+        }
+    };
+    assert_eq!(code, "57P01");
+    home.psql("postgres@main", "NOTIFY a, 'last'").ok();
+    assert_eq!(reads.hears(3_001)[3_000].1, "last");
+}
+
+/// Whatever the session has set, its channels move.
+#[test]
+fn hostile_settings_do_not_keep_channels_from_moving() {
+    let home = home();
+    home.psql("main", "CREATE ROLE nobody").ok();
+    let mut listener = Listener::new(&home, "postgres@main", &["a"]);
+    for setting in [
+        "default_transaction_isolation = serializable",
+        "default_transaction_read_only = on",
+        "default_transaction_deferrable = on",
+        "search_path = ''",
+        "standard_conforming_strings = off",
+        "ROLE nobody",
+    ] {
+        listener.ask(&format!("SET {setting}"));
+    }
+    for round in 0..3 {
+        home.nap(&["sleep"]).ok();
+        home.psql("postgres@main", &format!("NOTIFY a, '{round}'")).ok();
+        assert_eq!(listener.hears(round + 1)[round].1, round.to_string());
+        assert_eq!(listener.ask("SHOW role"), "nobody");
+    }
+}
