@@ -20,10 +20,16 @@ pub struct Quiet {
 /// Parking under way.
 pub type Parking = Pin<Box<dyn Future<Output = Holding> + Send>>;
 
+/// Ends when a session next does something.
+pub type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The sessions of one server. Each that has a backend holds a lease.
 pub trait Sessions: Send + Sync + 'static {
     /// What they do now.
     fn quiet(&self) -> Quiet;
     /// Takes the backends of idle ones, as far as nothing is lost by it, and tells which sessions keep theirs.
     fn park(&self) -> Parking;
+    /// Listens for the first session that does something, from now on and until it is dropped. What one does that is not
+    /// active in a later `quiet` ends it.
+    fn alarm(&self) -> Alarm;
 }

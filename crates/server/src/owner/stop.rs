@@ -8,17 +8,18 @@ use nap_model::state::{Reason, State};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use super::lie_down::{Bed, Laid, lie_down};
 use super::{Done, LOOK_AGAIN, Owner};
 use crate::admin::{Admin, AdminError, Roles};
 use crate::error::SleepError;
 use crate::handle::AsleepHold;
 use crate::sessions::Sessions;
-use crate::spec::Policy;
+use crate::spec::{DozePolicy, Policy};
 
 /// A backend whose client has just gone needs a moment to notice.
-const LAST_BACKEND_LEAVES: Duration = Duration::from_millis(500);
+pub(super) const LAST_BACKEND_LEAVES: Duration = Duration::from_millis(500);
 /// The pause between looks while it leaves.
-const LOOK_PAUSE: Duration = Duration::from_millis(5);
+pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// How long reading the roles may hold up a shutdown that does not settle.
 const GATHER_WITHIN: Duration = Duration::from_secs(2);
 /// How long an immediate shutdown may take before the postmaster is killed.
@@ -34,17 +35,37 @@ pub(super) enum Settled {
     Guarded(Observation, Vec<Guard>),
     /// It could not be looked into.
     Failed(AdminError),
+    /// It is frozen.
+    Laid(Box<Laid>),
+    /// A session did something while it was being frozen.
+    Spoke,
+    /// Its processes did not stop, or nobody would have let them go on.
+    NotFrozen(String),
 }
 
 impl Owner {
     pub(super) fn settle(&mut self, reason: Reason) {
+        let dozed = self.state == State::Dozing;
+        if dozed {
+            self.let_go();
+        }
         if !self.go(reason) {
             return;
         }
-        let of_itself = reason != Reason::AskedToSleep;
-        let Policy { sleep_after, park, .. } = self.policy();
-        let sessions = park.then(|| self.spec.sessions.clone());
-        self.job = Some(Box::pin(settle(self.admin.clone(), sessions, sleep_after.is_none(), of_itself)));
+        self.job = Some(match (reason, self.bed()) {
+            (Reason::DozeDue | Reason::AskedToDoze, Some(bed)) => {
+                Box::pin(async move { Done::Settled(lie_down(bed, Reason::Unused).await) })
+            }
+            (_, bed) => {
+                let of_itself = reason != Reason::AskedToSleep;
+                let Policy { sleep_after, park, doze, .. } = self.policy();
+                let sessions = park.then(|| self.spec.sessions.clone());
+                // A doze makes no room for another server; but one that tried in vain dozes on.
+                let may_doze = dozed || (doze != DozePolicy::Never && reason != Reason::RoomNeeded);
+                let bed = bed.filter(|_| may_doze);
+                Box::pin(settle(self.admin.clone(), sessions, bed, sleep_after.is_none(), of_itself))
+            }
+        });
     }
 
     pub(super) fn on_settled(&mut self, settled: Settled) {
@@ -77,6 +98,9 @@ impl Owner {
                 self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
             }
             Settled::Held(holding) => self.stay_for_sessions(holding),
+            Settled::Laid(laid) => self.on_laid(*laid),
+            Settled::Spoke => self.on_spoken(),
+            Settled::NotFrozen(problem) => self.on_not_frozen(problem),
             Settled::Failed(error) => {
                 tracing::warn!(branch = %self.spec.branch, %error, "cannot settle");
                 self.stay_awake();
@@ -86,7 +110,7 @@ impl Owner {
         }
     }
 
-    fn stay_for_sessions(&mut self, holding: Holding) {
+    pub(super) fn stay_for_sessions(&mut self, holding: Holding) {
         if holding != self.holding {
             let Holding { active, pinned } = holding;
             tracing::info!(branch = %self.spec.branch, active, pinned, "sessions keep it awake");
@@ -98,9 +122,16 @@ impl Owner {
     }
 
     fn stay_awake(&mut self) {
-        self.go(Reason::GuardStands);
+        self.stay_awake_because(Reason::GuardStands);
+    }
+
+    pub(super) fn stay_awake_because(&mut self, reason: Reason) {
+        self.go(reason);
         // Looked at again soon: what stands in the way ends without telling us.
-        let again = self.policy().sleep_after.map(|span| span.clamp(Duration::from_millis(100), LOOK_AGAIN));
+        let Policy { sleep_after, doze, .. } = self.policy();
+        let doze_after = if let DozePolicy::After(span) = doze { Some(span) } else { None };
+        let span = sleep_after.into_iter().chain(doze_after).min();
+        let again = span.map(|span| span.clamp(Duration::from_millis(100), LOOK_AGAIN));
         self.timer = again.map(|pause| Instant::now() + pause);
     }
 
@@ -113,7 +144,7 @@ impl Owner {
 
     pub(super) fn deny_sleep(&mut self, error: impl Fn() -> SleepError) {
         self.deny_at = None;
-        for waiter in self.queues.sleep.drain(..) {
+        for waiter in self.queues.sleep.drain(..).chain(self.queues.doze.drain(..)) {
             let _ = waiter.send(Err(error()));
         }
         for waiter in self.queues.hold.drain(..) {
@@ -124,7 +155,10 @@ impl Owner {
     /// Stops without settling: sessions, if there are any, get 57P01 from PostgreSQL. The roles are read first if that
     /// goes quickly, so that the next login need not start the server to read them.
     pub(super) fn begin_stop(&mut self, reason: Reason) {
-        let readable = matches!(self.state, State::Awake | State::Settling);
+        let readable = matches!(self.state, State::Awake | State::Dozing | State::Settling);
+        if self.state == State::Dozing {
+            self.let_go();
+        }
         if !self.go(reason) {
             return;
         }
@@ -188,7 +222,12 @@ impl Owner {
         self.holding = Holding::default();
         self.idle_since.send_replace(None);
         self.settled_roles = None;
+        self.checkpointed = None;
         self.go(reason);
+        let (branch, state) = (self.branch(), self.state);
+        for waiter in self.queues.doze.drain(..) {
+            let _ = waiter.send(Err(SleepError::NotAwake { branch: branch.clone(), state }));
+        }
         let admin = self.admin.clone();
         tokio::spawn(async move { admin.close().await });
         self.after_sleep();
@@ -234,7 +273,7 @@ impl Owner {
                 self.held = true;
                 let _ = waiter.send(Ok(AsleepHold::new(self.outbox.clone())));
             }
-        } else if self.state == State::Awake {
+        } else if matches!(self.state, State::Awake | State::Dozing) {
             if self.leases > 0 && !self.policy().park {
                 // A session whose client has just gone is still on its way out.
                 self.deny_at.get_or_insert(Instant::now() + LAST_BACKEND_LEAVES);
@@ -246,7 +285,14 @@ impl Owner {
     }
 }
 
-async fn settle(admin: Arc<Admin>, sessions: Option<Arc<dyn Sessions>>, never: bool, of_itself: bool) -> Done {
+/// Gets it ready to stop. With a `bed`, it is laid there to doze if pinned sessions are all that keeps it from that.
+async fn settle(
+    admin: Arc<Admin>,
+    sessions: Option<Arc<dyn Sessions>>,
+    bed: Option<Bed>,
+    never: bool,
+    of_itself: bool,
+) -> Done {
     let patience = Instant::now() + LAST_BACKEND_LEAVES;
     if let Some(sessions) = sessions {
         loop {
@@ -256,7 +302,10 @@ async fn settle(admin: Arc<Admin>, sessions: Option<Arc<dyn Sessions>>, never: b
             }
             // One whose client has just gone is still on its way out.
             if holding.pinned > 0 || Instant::now() >= patience {
-                return Done::Settled(Settled::Held(holding));
+                return Done::Settled(match bed {
+                    Some(bed) if holding.active == 0 => lie_down(bed, Reason::OnlyPinned).await,
+                    _ => Settled::Held(holding),
+                });
             }
             tokio::time::sleep(LOOK_PAUSE).await;
         }
