@@ -15,6 +15,7 @@ mod race;
 mod report;
 mod rest;
 mod storm;
+mod thaw;
 mod unpark;
 mod wake;
 
@@ -39,6 +40,8 @@ enum Which {
     Rest(Common),
     /// Parked sessions: how they come back, and what they cost.
     Unpark(Common),
+    /// A session of a server that dozes.
+    Thaw(Common),
     /// Throughput, COPY and connections, beside PgBouncer.
     Forward(Common),
 }
@@ -69,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         Which::Storm(common) => storm::run(&common),
         Which::Rest(common) => rest::run(&common),
         Which::Unpark(common) => unpark::run(&common),
+        Which::Thaw(common) => thaw::run(&common),
         Which::Forward(common) => forward::run(&common),
     }
 }
