@@ -16,6 +16,7 @@ mod race;
 mod report;
 mod rest;
 mod storm;
+mod thaw;
 mod unpark;
 mod wake;
 
@@ -42,6 +43,8 @@ enum Which {
     Unpark(Common),
     /// A thousand clients that listen.
     Listen(Common),
+    /// A session of a server that dozes.
+    Thaw(Common),
     /// Throughput, COPY and connections, beside PgBouncer.
     Forward(Common),
 }
@@ -73,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         Which::Rest(common) => rest::run(&common),
         Which::Unpark(common) => unpark::run(&common),
         Which::Listen(common) => listen::run(&common),
+        Which::Thaw(common) => thaw::run(&common),
         Which::Forward(common) => forward::run(&common),
     }
 }

@@ -21,6 +21,11 @@ pub enum Request {
         /// Which one.
         branch: Option<BranchName>,
     },
+    /// Stops a server's processes where they are, and answers when they stand still.
+    Doze {
+        /// Which one.
+        branch: Option<BranchName>,
+    },
     /// Shuts servers down and wakes them again, for settings that want it.
     Restart {
         /// Which one; none: all that run.

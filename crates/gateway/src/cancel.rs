@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
+use crate::alarm::Alarm;
 use crate::repeats::may_log;
 
 /// A server answers a cancel request by closing the connection, at once. One that does not is left alone.
@@ -23,6 +24,8 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 struct Target {
     socket: PathBuf,
     key: CancelKey,
+    /// Lets that server go on, if it is frozen.
+    alarm: Arc<Alarm>,
     /// How many requests have come.
     asked: AtomicU64,
     /// How many of them are answered, for whose turn it is: one goes to the server at a time.
@@ -47,9 +50,14 @@ impl Drop for Registered {
 
 impl Cancels {
     /// `seen` is what the client was told, `key` what the server behind `socket` told.
-    pub(crate) fn register(self: &Arc<Self>, seen: CancelKey, socket: &Path, key: CancelKey) -> Registered {
-        let target =
-            Target { socket: socket.to_owned(), key, asked: AtomicU64::default(), answered: Default::default() };
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        seen: CancelKey,
+        (socket, key): (&Path, CancelKey),
+        alarm: Arc<Alarm>,
+    ) -> Registered {
+        let socket = socket.to_owned();
+        let target = Target { socket, key, alarm, asked: AtomicU64::default(), answered: Default::default() };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(seen.clone(), Arc::new(target));
         Registered { cancels: self.clone(), key: seen }
     }
@@ -84,8 +92,12 @@ impl Target {
 
     async fn hand_on(&self) {
         let send = async {
+            // A server that is frozen takes no more than its queue holds.
+            self.alarm.ring();
             let mut stream = connect(&self.socket).await?;
             stream.write_all(&encode_cancel(&self.key)).await?;
+            // Again, if it was about to be frozen: a request that waits would cancel what the session does later.
+            self.alarm.ring();
             stream.read(&mut [0]).await
         };
         let pid = self.key.pid;

@@ -137,6 +137,12 @@ impl<B> Gateway<B> {
         self.shared.hubs.fall_silent(branch).await;
     }
 
+    /// Ends when a session of a branch next does something: one that is not active in a later `quiet`, or one whose cancel
+    /// key is used. It is listened for from now on, until this is dropped.
+    pub fn alarm(&self, branch: &BranchName) -> impl Future<Output = ()> + Send + use<B> {
+        self.shared.registry.alarm(branch).listen()
+    }
+
     /// Ends a session, as `pg_terminate_backend` does. Gives back whether there is one of this number.
     pub fn end_session(&self, id: u64) -> bool {
         self.shared.registry.end(id)

@@ -4,6 +4,7 @@
 //! and never learns how branches are stored or servers are run. Everything a client can do before it has
 //! authenticated is bounded in bytes and in time, and wakes nothing.
 
+mod alarm;
 mod attach;
 mod authenticate;
 mod backend;

@@ -5,8 +5,6 @@ mod leave;
 mod restore;
 mod wait;
 
-use std::sync::Arc;
-
 use nap_model::pin::Pin;
 use nap_wire::startup::CancelKey;
 
@@ -100,12 +98,21 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
         let mut attached = self.attach(false).await?;
         // Before the client is told the key: it may use it at once.
         self.key = attached.backend.key.clone();
-        attached.register(self.shared, self.key.clone());
+        self.register(&mut attached);
         self.superuser = attached.backend.reported.get("is_superuser").is_some_and(|value| value == b"on");
         let to_client = std::mem::take(&mut attached.backend.greeting);
         let record = self.session.entry.record();
         self.traffic.greeted(&to_client, |Ready { status, worked }| record.ready(status, worked));
         Ok((attached, Begun { to_client, to_backend: Vec::new() }))
+    }
+
+    /// From now on the key leads to this backend.
+    fn register(&self, attached: &mut Attached) {
+        let keys = self.key.clone().zip(attached.backend.key.clone());
+        attached._registered = keys.map(|(seen, key)| {
+            let alarm = self.session.entry.record().alarm().clone();
+            self.shared.cancels.register(seen, (&attached.backend.socket, key), alarm)
+        });
     }
 
     async fn attach(&mut self, returns: bool) -> Result<Attached, Ended> {
@@ -137,13 +144,5 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
         }
         drop(attached);
         if at_boundary { Over::Refused(Ended::refused(Interrupted::Ended)) } else { Over::Gone }
-    }
-}
-
-impl Attached {
-    fn register<B>(&mut self, shared: &Shared<B>, seen: Option<CancelKey>) {
-        let keys = seen.zip(self.backend.key.clone());
-        self._registered =
-            keys.map(|(seen, key)| Arc::clone(&shared.cancels).register(seen, &self.backend.socket, key));
     }
 }

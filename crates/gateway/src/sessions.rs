@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 mod request;
 
+use crate::alarm::Alarm;
 pub(crate) use request::{Request, Requests};
 
 /// What a session does, in the words of `pg_stat_activity`.
@@ -117,6 +118,7 @@ pub(crate) struct Record {
     worked_ms: AtomicU64,
     epoch: Instant,
     pin: Mutex<Option<Pin>>,
+    alarm: Arc<Alarm>,
     pub(crate) requests: Requests,
 }
 
@@ -124,8 +126,15 @@ impl Record {
     /// The client sent something. On the way of every message: one load when nothing changes.
     pub(crate) fn active(&self) {
         if self.state.load(Ordering::Relaxed) != SessionState::Active as u8 {
-            self.set(SessionState::Active);
+            // Before the alarm is looked at: who armed it looks at this.
+            self.state.store(SessionState::Active as u8, Ordering::SeqCst);
+            self.alarm.ring();
         }
+    }
+
+    /// What is rung when it does something that does not show here.
+    pub(crate) fn alarm(&self) -> &Arc<Alarm> {
+        &self.alarm
     }
 
     /// The server waits for the client. Pings are no work.
@@ -172,7 +181,7 @@ impl Record {
     }
 
     fn state(&self) -> SessionState {
-        SessionState::from_number(self.state.load(Ordering::Relaxed))
+        SessionState::from_number(self.state.load(Ordering::SeqCst))
     }
 
     fn set(&self, state: SessionState) {
@@ -202,12 +211,19 @@ pub(crate) struct Registry {
     epoch: Instant,
     last_id: AtomicU64,
     records: Mutex<HashMap<u64, Arc<Record>>>,
+    alarms: Mutex<HashMap<BranchName, Arc<Alarm>>>,
     left: Notify,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { epoch: Instant::now(), last_id: AtomicU64::default(), records: Mutex::default(), left: Notify::new() }
+        Self {
+            epoch: Instant::now(),
+            last_id: AtomicU64::default(),
+            records: Mutex::default(),
+            alarms: Mutex::default(),
+            left: Notify::new(),
+        }
     }
 }
 
@@ -216,6 +232,7 @@ impl Registry {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let record = Arc::new(Record {
             id,
+            alarm: self.alarm(&branch),
             branch,
             database,
             role,
@@ -228,6 +245,17 @@ impl Registry {
         });
         self.records.lock().unwrap_or_else(PoisonError::into_inner).insert(id, record.clone());
         Entry { registry: self.clone(), record }
+    }
+
+    /// What the sessions of a branch ring when they do something.
+    pub(crate) fn alarm(&self, branch: &BranchName) -> Arc<Alarm> {
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(alarm) = alarms.get(branch) {
+            return alarm.clone();
+        }
+        // Branches come and go: those that nobody uses any more are forgotten.
+        alarms.retain(|_, alarm| Arc::strong_count(alarm) > 1);
+        alarms.entry(branch.clone()).or_default().clone()
     }
 
     pub(crate) fn infos(&self) -> Vec<SessionInfo> {

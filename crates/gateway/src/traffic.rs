@@ -279,9 +279,11 @@ impl Seen {
                 if self.outstanding == 0 && !self.open {
                     self.copy = Copy::None;
                 }
-                let worked = self.worked;
-                // What is still under way counts when it is done.
-                self.worked &= self.outstanding > 0;
+                if self.outstanding > 0 || self.open {
+                    // It goes on with what the client has sent ahead.
+                    return None;
+                }
+                let worked = std::mem::take(&mut self.worked);
                 return Some(Ready { status, worked });
             }
             tag::COPY_IN_RESPONSE if self.open || !self.simple => {

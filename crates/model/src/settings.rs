@@ -55,6 +55,8 @@ pub struct Settings {
     pub role: Option<String>,
     /// How long after it was last used a server goes to sleep.
     pub sleep_after: Span,
+    /// How long after it was last used a server dozes; none: after `sleep_after`, if pinned sessions keep it from sleeping.
+    pub doze_after: Option<Span>,
     /// Whether idle sessions are parked, so that they do not keep a server awake.
     pub park: Switch,
     /// Whether pings of parked sessions are answered without waking a server.
@@ -97,6 +99,7 @@ impl Default for Settings {
             default_branch: crate::ids::BranchName::main(),
             role: None,
             sleep_after: Span::seconds(30),
+            doze_after: None,
             park: Switch(true),
             answer_pings: Switch(true),
             maintenance_budget: Span::seconds(10),
@@ -122,6 +125,9 @@ pub struct BranchSettings {
     /// In place of the home's `sleep_after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sleep_after: Option<Span>,
+    /// In place of the home's `doze_after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doze_after: Option<Span>,
     /// In place of the home's `park`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub park: Option<Switch>,
@@ -264,6 +270,7 @@ mod tests {
             "postgres_major = 13",
             "sleep_after = \"soon\"",
             "sleep_after = 30",
+            "doze_after = \"\"",
             "default_branch = \"A\"",
             "port = ",
         ] {

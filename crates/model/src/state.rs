@@ -15,6 +15,8 @@ pub enum State {
     Waking,
     /// Takes connections.
     Awake,
+    /// All its processes are stopped: memory stays, CPU does not. Whoever needs it has it go on within a moment.
+    Dozing,
     /// Still takes connections, while what a sleep needs is brought forward.
     Settling,
     /// Told to shut down; takes no connections any more.
@@ -25,8 +27,8 @@ pub enum State {
 
 impl State {
     /// All of them, in the order of a life.
-    pub const ALL: [State; 6] =
-        [State::Asleep, State::Waking, State::Awake, State::Settling, State::Stopping, State::Failed];
+    pub const ALL: [State; 7] =
+        [State::Asleep, State::Waking, State::Awake, State::Dozing, State::Settling, State::Stopping, State::Failed];
 
     /// Whether there are processes (or may be).
     pub fn has_processes(self) -> bool {
@@ -39,6 +41,7 @@ impl State {
             State::Asleep => "asleep",
             State::Waking => "waking",
             State::Awake => "awake",
+            State::Dozing => "dozing",
             State::Settling => "settling",
             State::Stopping => "stopping",
             State::Failed => "failed",
@@ -90,6 +93,26 @@ pub enum Reason {
     GuardStands,
     /// What had to be brought forward is done.
     Settled,
+    /// `nap doze`.
+    AskedToDoze,
+    /// Nobody has used it for `doze_after`.
+    DozeDue,
+    /// Its processes are stopped: nothing but pinned sessions kept it from sleeping.
+    OnlyPinned,
+    /// Its processes are stopped: nobody does anything.
+    Unused,
+    /// Its processes did not all stop in time.
+    NotFrozen,
+    /// A session that it holds does something.
+    ClientSpoke,
+    /// A session that it holds has gone, and its server must know.
+    SessionLeft,
+    /// A login is asked about, and the roles are not known.
+    RolesAsked,
+    /// The guardian, which would have its processes go on if the daemon died, has died itself.
+    GuardianLost,
+    /// `doze_after` is `never` now.
+    DozeOff,
     /// `nap restart`.
     AskedToRestart,
     /// The daemon ends.
@@ -122,7 +145,7 @@ const fn row(from: State, reason: Reason, to: State, says: &'static str) -> Tran
 /// The table. What is not in it does not happen.
 pub const TRANSITIONS: &[Transition] = {
     use Reason as R;
-    use State::{Asleep, Awake, Failed, Settling, Stopping, Waking};
+    use State::{Asleep, Awake, Dozing, Failed, Settling, Stopping, Waking};
     &[
         row(Asleep, R::ClientArrived, Waking, "a client arrived"),
         row(Asleep, R::AskedToWake, Waking, "asked to wake"),
@@ -143,17 +166,38 @@ pub const TRANSITIONS: &[Transition] = {
         row(Awake, R::Idle, Settling, "idle"),
         row(Awake, R::AskedToSleep, Settling, "asked to sleep"),
         row(Awake, R::RoomNeeded, Settling, "another server needs its place"),
+        row(Awake, R::DozeDue, Settling, "not used for doze_after"),
+        row(Awake, R::AskedToDoze, Settling, "asked to doze"),
         row(Awake, R::AskedToRestart, Stopping, "asked to restart"),
         row(Awake, R::DaemonStops, Stopping, "the daemon ends"),
         row(Awake, R::StoppedByOther, Asleep, "shut down by somebody else"),
         row(Awake, R::Crashed, Asleep, "crashed"),
         row(Settling, R::ClientArrived, Awake, "a client arrived: stays awake"),
         row(Settling, R::GuardStands, Awake, "a guard stands: stays awake"),
+        row(Settling, R::ClientSpoke, Awake, "a session does something: stays awake"),
+        row(Settling, R::NotFrozen, Awake, "its processes did not stop: stays awake"),
+        row(Settling, R::OnlyPinned, Dozing, "only pinned sessions are left"),
+        row(Settling, R::Unused, Dozing, "nobody does anything"),
         row(Settling, R::Settled, Stopping, "settled"),
         row(Settling, R::AskedToRestart, Stopping, "asked to restart"),
         row(Settling, R::DaemonStops, Stopping, "the daemon ends"),
         row(Settling, R::StoppedByOther, Asleep, "shut down by somebody else"),
         row(Settling, R::Crashed, Asleep, "crashed"),
+        row(Dozing, R::ClientSpoke, Awake, "a session does something"),
+        row(Dozing, R::ClientArrived, Awake, "a client arrived"),
+        row(Dozing, R::SessionLeft, Awake, "a session has left"),
+        row(Dozing, R::RolesAsked, Awake, "its roles are asked for"),
+        row(Dozing, R::GuardStands, Awake, "a guard stands: stays awake"),
+        row(Dozing, R::NotFrozen, Awake, "its processes did not stop again"),
+        row(Dozing, R::GuardianLost, Awake, "the guardian has died"),
+        row(Dozing, R::DozeOff, Awake, "it is not to doze any more"),
+        row(Dozing, R::Idle, Settling, "idle"),
+        row(Dozing, R::AskedToSleep, Settling, "asked to sleep"),
+        row(Dozing, R::RoomNeeded, Settling, "another server needs its place"),
+        row(Dozing, R::AskedToRestart, Stopping, "asked to restart"),
+        row(Dozing, R::DaemonStops, Stopping, "the daemon ends"),
+        row(Dozing, R::StoppedByOther, Asleep, "shut down by somebody else"),
+        row(Dozing, R::Crashed, Asleep, "crashed"),
         row(Stopping, R::Stopped, Asleep, "shut down"),
         row(Stopping, R::Crashed, Asleep, "crashed while it shut down"),
     ]

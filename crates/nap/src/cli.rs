@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Logs(commands::logs::Logs),
     Wake(commands::wake::Wake),
     Sleep(commands::sleep::Sleep),
+    Doze(commands::doze::Doze),
     Sessions(commands::sessions::Sessions),
     Branch(commands::branch::Branch),
     Rm(commands::rm::Rm),
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Man(commands::man::Man),
     #[command(hide = true)]
     Docs(commands::docs::Docs),
+    #[command(hide = true)]
+    Guardian(commands::guardian::Guardian),
 }
 
 /// Reads this process's arguments.

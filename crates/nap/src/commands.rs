@@ -10,7 +10,9 @@ pub(crate) mod config;
 pub(crate) mod docs;
 pub(crate) mod doctor;
 pub(crate) mod down;
+pub(crate) mod doze;
 pub(crate) mod env;
+pub(crate) mod guardian;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -43,6 +45,7 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Logs(command) => command.run(&context),
         Command::Wake(command) => command.run(&context),
         Command::Sleep(command) => command.run(&context),
+        Command::Doze(command) => command.run(&context),
         Command::Sessions(command) => command.run(&context),
         Command::Branch(command) => command.run(&context),
         Command::Rm(command) => command.run(&context),
@@ -55,5 +58,6 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Completions(command) => command.run(&context),
         Command::Man(command) => command.run(&context),
         Command::Docs(command) => command.run(&context),
+        Command::Guardian(command) => command.run(),
     }
 }

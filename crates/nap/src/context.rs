@@ -68,6 +68,7 @@ fn patience(request: &Request) -> Duration {
         Request::SetBranch { .. } | Request::Sessions { .. } | Request::EndSession { .. } => QUICK,
         Request::Wake { .. }
         | Request::Sleep { .. }
+        | Request::Doze { .. }
         | Request::Restart { .. }
         | Request::ParkSessions { .. }
         | Request::CreateBranch { .. }

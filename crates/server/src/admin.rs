@@ -187,6 +187,20 @@ impl Admin {
         Ok(roles)
     }
 
+    /// Makes the recovery short of a machine that goes down while the server dozes, and reads all roles and databases, which
+    /// nobody can change meanwhile. A checkpoint is spared if the WAL ends where it did then (`checkpointed`).
+    pub async fn before_doze(self: &Arc<Self>, checkpointed: Option<Lsn>) -> Result<Roles, AdminError> {
+        let mut own = Settling { client: within(self.connect()).await?, done: false };
+        let mut roles = within(read_roles(&own.client)).await?;
+        if checkpointed != Some(roles.before) {
+            own.client.batch_execute("CHECKPOINT").await?;
+            roles = within(read_roles(&own.client)).await?;
+        }
+        own.done = true;
+        self.learn(&roles.snapshot);
+        Ok(roles)
+    }
+
     /// Closes the connection now: a server that shuts down must not find it.
     pub async fn close(&self) {
         self.open.lock().await.take();

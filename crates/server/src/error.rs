@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use nap_model::client_error::{ClientError, sqlstate};
 use nap_model::guard::Guard;
 use nap_model::ids::{BranchName, Major};
+use nap_model::state::State;
 
 const REMOVED: &str = "`nap ls` shows the branches that stay.";
 const STOP_FOREIGN: &str = "Stop that server (pg_ctl stop), then connect again.";
@@ -181,6 +182,14 @@ pub enum SleepError {
         branch: BranchName,
         /// What stands in the way.
         guards: Vec<Guard>,
+    },
+    /// Only a server that is awake can doze.
+    #[error("the server of branch \"{branch}\" is {state}: only one that is awake can doze")]
+    NotAwake {
+        /// Which branch.
+        branch: BranchName,
+        /// What it is.
+        state: State,
     },
     /// It could not be looked into, or did not stop as it should.
     #[error("the server of branch \"{branch}\" could not be put to sleep: {problem}")]

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::children::Children;
+use crate::guardian::{Guardian, GuardianCommand};
 use crate::handle::ServerHandle;
 use crate::owner::Owner;
 use crate::slots::Slots;
@@ -30,9 +31,15 @@ pub struct Fleet {
 
 impl Fleet {
     /// An empty fleet with room for `max_awake` running servers. `find_install` gives an installation, or the command
-    /// that would install it.
-    pub fn start(children: Children, max_awake: u32, find_install: Box<FindInstall>) -> Arc<Self> {
-        let shared = Arc::new(Shared { children, slots: Slots::new(max_awake), find_install });
+    /// that would install it; `guardian` becomes the process that lets frozen servers go on if this one dies.
+    pub fn start(
+        children: Children,
+        max_awake: u32,
+        find_install: Box<FindInstall>,
+        guardian: Box<GuardianCommand>,
+    ) -> Arc<Self> {
+        let guardian = Arc::new(Guardian::new(children.clone(), guardian));
+        let shared = Arc::new(Shared { children, slots: Slots::new(max_awake), guardian, find_install });
         let fleet = Arc::new(Self { shared, servers: RwLock::default() });
         tokio::spawn(make_room(Arc::downgrade(&fleet), fleet.shared.slots.clone()));
         fleet
@@ -102,7 +109,10 @@ impl Fleet {
             .into_iter()
             .filter(|(_, handle)| {
                 let status = handle.status.borrow();
-                status.state == State::Awake && !status.guards.contains(&Guard::NeverSleeps)
+                // One that dozes because its sessions are pinned would not sleep.
+                let pinned = status.reason == Some(Reason::OnlyPinned);
+                let may_sleep = status.state == State::Awake || (status.state == State::Dozing && !pinned);
+                may_sleep && !status.guards.contains(&Guard::NeverSleeps)
             })
             .filter_map(|(_, handle)| {
                 let since = handle.unused_since();

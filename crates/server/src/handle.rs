@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Access { role: String, database: String, reply: oneshot::Sender<Result<AccessFacts, AccessError>> },
     /// Sleep, if no guard stands.
     Sleep { why: Reason, reply: oneshot::Sender<Result<(), SleepError>> },
+    /// Stop its processes where they are, if no guard stands and nobody does anything.
+    Doze { reply: oneshot::Sender<Result<(), SleepError>> },
     /// Stop and start, sessions or not; a sleeping server goes on sleeping.
     Restart { reply: oneshot::Sender<Result<(), WakeError>> },
     /// Sleep, and stay asleep for as long as the hold lives.
@@ -109,17 +111,17 @@ pub struct ServerHandle {
 }
 
 /// Since when nobody has used a server with so many leases; none: somebody does. A lease that no session holds is
-/// somebody else's, who needs it now.
+/// somebody else's, who needs it now. Unless sessions are to be asked (`ask_sessions`), each of them uses it.
 pub(crate) fn unused_since(
     leases: u32,
     idle_since: Option<Instant>,
-    policy: Policy,
+    ask_sessions: bool,
     sessions: &dyn Sessions,
 ) -> Option<Instant> {
     if leases == 0 {
         return idle_since;
     }
-    let quiet = policy.park.then(|| sessions.quiet())?;
+    let quiet = ask_sessions.then(|| sessions.quiet())?;
     quiet.since.filter(|_| quiet.attached >= leases)
 }
 
@@ -176,6 +178,13 @@ impl ServerHandle {
         answer.await.unwrap_or(Ok(()))
     }
 
+    /// Freezes it unless guards stand. Returns when it dozes.
+    pub async fn doze(&self) -> Result<(), SleepError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::Doze { reply });
+        answer.await.unwrap_or(Ok(()))
+    }
+
     /// Puts it to sleep unless guards stand, and keeps it asleep.
     pub async fn hold_asleep(&self) -> Result<AsleepHold, SleepError> {
         let (reply, answer) = oneshot::channel();
@@ -205,7 +214,7 @@ impl ServerHandle {
     /// Since when nobody has used it.
     pub(crate) fn unused_since(&self) -> Option<Instant> {
         let leases = self.status.borrow().sessions;
-        unused_since(leases, *self.idle_since.borrow(), *self.policy.borrow(), &*self.sessions)
+        unused_since(leases, *self.idle_since.borrow(), self.policy.borrow().park, &*self.sessions)
     }
 
     /// What keeps it awake now. Asked of a sleeping server, its status tells afterwards whether somebody else runs it.

@@ -9,6 +9,8 @@ pub mod children;
 pub mod error;
 pub mod exit_watch;
 pub mod fleet;
+pub mod freeze;
+pub mod guardian;
 pub mod handle;
 pub mod initdb;
 pub mod install;

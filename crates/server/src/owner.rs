@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nap_model::guard::{Guard, Holding, Observation, guards};
+use nap_model::lsn::Lsn;
 use nap_model::state::{Reason, State, transition};
 use nap_model::status::ServerStatus;
 use rustix::process::Signal;
@@ -23,11 +24,12 @@ use crate::exit_watch::ExitWatch;
 use crate::handle::{AsleepHold, Command, Lease, ServerHandle, unused_since};
 use crate::log_end::LogMark;
 use crate::slots::Slot;
-use crate::spec::{Policy, ServerSpec, Shared};
+use crate::spec::{DozePolicy, Policy, ServerSpec, Shared};
 
 mod access;
 mod commands;
-
+mod doze;
+mod lie_down;
 mod start;
 mod stop;
 
@@ -56,8 +58,10 @@ enum Done {
     Launched(Result<start::Launched, WakeError>),
     /// Takes connections.
     Ready,
-    /// May stop, or not.
+    /// May stop, or is frozen, or neither.
     Settled(stop::Settled),
+    /// Was thawed for a moment.
+    Pulsed(Result<Box<lie_down::Laid>, stop::Settled>),
     /// The roles were read before a stop that did not settle.
     Gathered(Option<Roles>),
     /// No backend is left of a postmaster that was killed.
@@ -85,6 +89,7 @@ struct Queues {
     access: Vec<access::Question>,
     sleep: Vec<oneshot::Sender<Result<(), SleepError>>>,
     hold: Vec<oneshot::Sender<Result<AsleepHold, SleepError>>>,
+    doze: Vec<oneshot::Sender<Result<(), SleepError>>>,
     end: Vec<oneshot::Sender<()>>,
 }
 
@@ -99,6 +104,10 @@ pub(crate) struct Owner {
     state: State,
     job: Option<Job>,
     running: Option<Running>,
+    /// Its processes are stopped, as long as this is there.
+    doze: Option<lie_down::Doze>,
+    /// Where the WAL ended when it was last laid down to doze.
+    checkpointed: Option<Lsn>,
     queues: Queues,
     leases: u32,
     held: bool,
@@ -151,6 +160,8 @@ impl Owner {
             state: State::Asleep,
             job: None,
             running: None,
+            doze: None,
+            checkpointed: None,
             queues: Queues::default(),
             leases: 0,
             held: false,
@@ -184,13 +195,11 @@ impl Owner {
                     self.on_done(done);
                 }
                 () = ended(&self.running) => self.on_exit(),
+                stir = stirred(&mut self.doze) => self.on_stir(stir),
                 () = due(self.timer) => self.on_timer(),
                 () = due(self.deny_at) => self.deny_for_sessions(),
                 () = all_gone(&mut self.queues.acquire), if self.queueing => self.on_nobody_waits(),
-                Ok(()) = policy.changed() => {
-                    self.set_idle_timer();
-                    self.publish();
-                }
+                Ok(()) = policy.changed() => self.on_policy_changed(),
             }
             if self.state == State::Asleep && self.job.is_none() && !self.queues.end.is_empty() {
                 self.finish();
@@ -206,6 +215,7 @@ impl Owner {
             Done::Launched(launched) => self.on_launched(launched),
             Done::Ready => self.on_ready(),
             Done::Settled(settled) => self.on_settled(settled),
+            Done::Pulsed(pulsed) => self.on_pulsed(pulsed),
             Done::Gathered(roles) => {
                 self.settled_roles = roles;
                 self.stop_processes();
@@ -218,7 +228,7 @@ impl Owner {
     fn on_timer(&mut self) {
         self.timer = None;
         match self.state {
-            State::Awake => self.settle_when_unused(),
+            State::Awake | State::Dozing => self.settle_when_unused(),
             State::Failed => self.begin_wake(Reason::PauseOver),
             _ => {}
         }
@@ -226,7 +236,11 @@ impl Owner {
 
     /// The postmaster has ended: whether that was to be expected depends on where we are.
     fn on_exit(&mut self) {
-        self.job = None;
+        match self.state {
+            // Whoever outlives it must hear that it has gone.
+            State::Dozing => self.let_go(),
+            _ => self.job = None,
+        }
         let clean = self.control().is_some_and(|control| control.clean);
         match self.state {
             State::Waking => {
@@ -236,8 +250,8 @@ impl Owner {
             }
             State::Stopping if clean => self.keep_roles(),
             State::Stopping => self.sweep(),
-            State::Awake | State::Settling if clean => self.stopped(Reason::StoppedByOther),
-            State::Awake | State::Settling => {
+            State::Awake | State::Dozing | State::Settling if clean => self.stopped(Reason::StoppedByOther),
+            State::Awake | State::Dozing | State::Settling => {
                 let ran_well =
                     self.running.as_ref().and_then(|r| r.ready_at).is_some_and(|at| at.elapsed() >= RAN_WELL);
                 self.failures = if ran_well { 0 } else { self.failures + 1 };
@@ -293,7 +307,7 @@ impl Owner {
 
     /// What keeps it awake, by what is known without asking it.
     fn guards(&self, of_itself: bool) -> Vec<Guard> {
-        if !matches!(self.state, State::Awake | State::Settling) {
+        if !matches!(self.state, State::Awake | State::Dozing | State::Settling) {
             return Vec::new();
         }
         guards(self.holding, self.policy().sleep_after.is_none(), of_itself, &self.last_seen)
@@ -320,9 +334,16 @@ impl Owner {
         let since = *self.idle_since.borrow();
         let since = idle.then(|| since.unwrap_or_else(Instant::now));
         self.idle_since.send_replace(since);
-        // Whoever is active now will not have been idle for `sleep_after` before that has passed.
-        let since = since.or_else(|| self.policy().park.then(|| self.unused_since().unwrap_or_else(Instant::now)));
-        self.timer = since.zip(self.policy().sleep_after).map(|(since, span)| since + span);
+        // Whoever is active now will not have been idle for so long before that has passed.
+        let Policy { sleep_after, doze, park, .. } = self.policy();
+        let now = Instant::now();
+        let may_sleep = idle || park;
+        let sleep = sleep_after.filter(|_| may_sleep).map(|span| self.sleep_due().unwrap_or(now + span));
+        let doze = match doze {
+            DozePolicy::After(span) => Some(self.doze_due().unwrap_or(now + span)),
+            DozePolicy::WhenPinned | DozePolicy::Never => None,
+        };
+        self.timer = sleep.into_iter().chain(doze).min();
         if idle {
             self.shared.slots.nudge();
         }
@@ -330,14 +351,19 @@ impl Owner {
 
     /// Since when nobody has used it; none: somebody does.
     fn unused_since(&self) -> Option<Instant> {
-        unused_since(self.leases, *self.idle_since.borrow(), self.policy(), &*self.spec.sessions)
+        unused_since(self.leases, *self.idle_since.borrow(), self.policy().park, &*self.spec.sessions)
     }
 
     /// The clock has run out.
     fn settle_when_unused(&mut self) {
-        let due = self.unused_since().zip(self.policy().sleep_after).map(|(since, span)| since + span);
-        if due.is_some_and(|due| due <= Instant::now()) {
+        let now = Instant::now();
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        if is_due(self.sleep_due()) {
             self.settle(Reason::Idle);
+        } else if self.state == State::Dozing {
+            self.timer = self.sleep_due();
+        } else if is_due(self.doze_due()) {
+            self.settle(Reason::DozeDue);
         } else {
             self.set_idle_timer();
         }
@@ -384,6 +410,20 @@ async fn all_gone<T>(waiters: &mut [oneshot::Sender<T>]) {
 async fn run_job(job: &mut Option<Job>) -> Done {
     match job {
         Some(job) => job.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whoever asks a server something waits no longer then. Never returns for one that goes away instead: that is heard from the connection to it.
+async fn until_it_dozes(status: &mut watch::Receiver<ServerStatus>) {
+    if status.wait_for(|status| status.state == State::Dozing).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn stirred(doze: &mut Option<lie_down::Doze>) -> lie_down::Stir {
+    match doze {
+        Some(doze) => doze.stirred().await,
         None => std::future::pending().await,
     }
 }

@@ -11,9 +11,14 @@ pub fn postgres_processes_in(data: &Path) -> Vec<i32> {
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data))
+        .filter(|pid| works_in(*pid, &data))
         .filter(|pid| is_postgres(*pid) && is_alive(*pid))
         .collect()
+}
+
+/// Whether the working directory of this process is `directory`, which has no symbolic links in it.
+pub fn works_in(pid: i32, directory: &Path) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == directory)
 }
 
 fn is_postgres(pid: i32) -> bool {
@@ -26,10 +31,36 @@ fn is_postgres(pid: i32) -> bool {
 /// Whether the process exists and is no zombie.
 #[cfg(target_os = "linux")]
 pub fn is_alive(pid: i32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    !matches!(state(pid), None | Some('Z' | 'X'))
+}
+
+/// Whether the process does not run and will not, until it is told to or because it has ended.
+pub fn is_still(pid: i32) -> bool {
+    matches!(state(pid), None | Some('T' | 'Z' | 'X'))
+}
+
+/// Whether the process is stopped.
+pub fn is_stopped(pid: i32) -> bool {
+    state(pid) == Some('T')
+}
+
+/// The letter that the kernel gives for its state.
+fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The state follows the command name, which stands in parentheses and may hold anything.
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next())
+}
+
+/// Whether an alarm of the process has gone off that it has not heard, because it is stopped.
+pub fn has_unheard_alarm(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| alarm_is_pending(&status))
+}
+
+/// `ShdPnd` holds the signals that wait for the process as a whole: bit n - 1 stands for signal n.
+fn alarm_is_pending(status: &str) -> bool {
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    pending & (1 << (rustix::process::Signal::ALARM.as_raw() - 1)) != 0
 }
 
 /// Whether the process exists.
@@ -78,6 +109,13 @@ mod tests {
                      16998400          3   600                    56  4242  4243      6   101\n";
         assert_eq!(attached_in_table(table, 3), Some(6));
         assert_eq!(attached_in_table(table, 4), None);
+    }
+
+    #[test]
+    fn an_alarm_that_waits_is_seen() {
+        assert!(alarm_is_pending("Name:\tpostgres\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000002000\n"));
+        assert!(!alarm_is_pending("Name:\tpostgres\nSigPnd:\t0000000000002000\nShdPnd:\t0000000000010000\n"));
+        assert!(!alarm_is_pending(""));
     }
 
     #[test]

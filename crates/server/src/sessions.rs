@@ -23,6 +23,9 @@ pub type Parking = Pin<Box<dyn Future<Output = Holding> + Send>>;
 /// The last notifications coming in.
 pub type Silence = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Ends when a session next does something.
+pub type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The sessions of one server. Each that has a backend holds a lease.
 pub trait Sessions: Send + Sync + 'static {
     /// What they do now.
@@ -35,4 +38,7 @@ pub trait Sessions: Send + Sync + 'static {
     fn listening(&self) -> u32;
     /// Lets those go, when what is on the way to them has come in. Called when nobody is left who could notify.
     fn fall_silent(&self) -> Silence;
+    /// Listens for the first session that does something, from now on and until it is dropped. What one does that is not
+    /// active in a later `quiet` ends it.
+    fn alarm(&self) -> Alarm;
 }

@@ -7,6 +7,7 @@ use nap_model::ids::{BranchName, Major};
 use tokio::sync::watch;
 
 use crate::children::Children;
+use crate::guardian::Guardian;
 use crate::install::Install;
 use crate::keeper::Keeper;
 pub use crate::launch::{OURS, Ours, Places};
@@ -34,12 +35,25 @@ pub struct ServerSpec {
 pub struct Policy {
     /// How long after it was last used it goes to sleep; `None`: never of itself.
     pub sleep_after: Option<Duration>,
+    /// When it dozes.
+    pub doze: DozePolicy,
     /// Whether idle sessions are parked: otherwise every session keeps it awake.
     pub park: bool,
     /// How long settling may vacuum and analyze.
     pub maintenance_budget: Duration,
     /// How long a fast shutdown may take before it becomes an immediate one.
     pub shutdown_timeout: Duration,
+}
+
+/// When a server dozes of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DozePolicy {
+    /// When it is to sleep, and pinned sessions are all that keeps it from that.
+    WhenPinned,
+    /// So long after it was last used; and when pinned sessions keep it from sleeping.
+    After(Duration),
+    /// Never: pinned sessions keep it awake.
+    Never,
 }
 
 /// Finds the installation of a major, looking again each time it is missing.
@@ -49,5 +63,6 @@ pub type FindInstall = dyn Fn(Major) -> Result<Install, String> + Send + Sync;
 pub(crate) struct Shared {
     pub(crate) children: Children,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) guardian: Arc<Guardian>,
     pub(crate) find_install: Box<FindInstall>,
 }

@@ -68,6 +68,8 @@ fn is_ours(pid: i32, socket_dir: &Path) -> bool {
 pub(crate) async fn end_leftovers(data: &Path, pids: &[i32]) {
     tracing::warn!(?pids, "ending backends whose postmaster is gone");
     send(pids, Signal::QUIT);
+    // They may have been frozen, and would not hear.
+    send(pids, Signal::CONT);
     let kill_at = Instant::now() + LEFTOVERS_QUIT;
     let mut killed = false;
     loop {

@@ -128,6 +128,7 @@ mod tests {
                 settings: BranchSettings {
                     port,
                     sleep_after: seconds.map(Span::seconds),
+                    doze_after: port.map(|_| Span(seconds.map(std::time::Duration::from_secs))),
                     park: port.map(|port| Switch(port.get() > 1_000)),
                     answer_pings: seconds.map(|seconds| Switch(seconds > 10)),
                     maintenance_budget: seconds.map(Span::seconds),

@@ -57,7 +57,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
             to_client.append(&mut heard.map_err(|error| Over::Refused(Ended::refused(error)))?);
         }
         backend.greeting = Vec::new();
-        attached.register(self.shared, self.key.clone());
+        self.register(&mut attached);
         self.traffic.begin();
         self.session.entry.record().returned();
         Ok((attached, Begun { to_client, to_backend: sent }))

@@ -41,6 +41,18 @@ fn a_query_is_under_way_until_the_server_is_ready() {
 }
 
 #[test]
+fn what_is_sent_ahead_keeps_it_from_being_ready() {
+    let mut traffic = greeted();
+    traffic.says(b'Q', b"SELECT 2\0").says(b'Q', b"SELECT 1\0");
+    assert_eq!(traffic.hears(b'Z', b"I"), [], "the second one runs");
+    assert_eq!(traffic.hears(b'Z', b"I"), [true], "the first one was work");
+    traffic.says(b'Q', b"SELECT 2\0").says(b'P', b"\0SELECT 2\0\0\0");
+    assert_eq!(traffic.hears(b'Z', b"I"), [], "a pipeline has begun");
+    traffic.says(b'S', b"");
+    assert_eq!(traffic.hears(b'Z', b"I"), [true]);
+}
+
+#[test]
 fn a_pipeline_without_its_sync_is_under_way() {
     let mut traffic = greeted();
     traffic.says(b'P', b"\0SELECT 2\0\0\0").says(b'B', b"\0\0\0\0\0\0\0\0").says(b'E', b"\0\0\0\0\0").says(b'H', b"");

@@ -105,6 +105,16 @@ pub const SPECS: &[Spec] = {
         Spec {
             per_branch: true,
             ..spec(
+                "doze_after",
+                "",
+                Reload,
+                "how long after it was last used a server dozes: its processes are stopped, memory and sessions stay. None: \
+                 after `sleep_after`, if pinned sessions keep it from sleeping; `never`: then they keep it awake",
+            )
+        },
+        Spec {
+            per_branch: true,
+            ..spec(
                 "park",
                 "\"on\"",
                 Reload,

@@ -76,6 +76,7 @@ fn colour(line: &str, column: usize, state: State) -> String {
     let colour = match state {
         State::Asleep => return line.to_owned(),
         State::Awake => AnsiColors::Green,
+        State::Dozing => AnsiColors::Cyan,
         State::Waking | State::Settling | State::Stopping => AnsiColors::Yellow,
         State::Failed => AnsiColors::Red,
     };
@@ -112,12 +113,14 @@ fn because(branch: &BranchReport) -> String {
     }
     match status.state {
         State::Failed => gist(status.failure.as_deref().unwrap_or("did not start")),
-        State::Awake | State::Settling if !status.guards.is_empty() => {
+        State::Awake | State::Dozing | State::Settling if !status.guards.is_empty() => {
             status.guards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
         State::Asleep if status.failure.is_some() => gist(status.failure.as_deref().unwrap_or_default()),
         State::Awake => format!("sleeps when idle for {}", branch.sleep_after),
-        State::Asleep | State::Waking | State::Settling | State::Stopping => reason(status.state, status.reason),
+        State::Asleep | State::Waking | State::Dozing | State::Settling | State::Stopping => {
+            reason(status.state, status.reason)
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::output::{table, words};
 /// Show who is connected, what each session does, and what keeps it from being parked
 ///
 /// A session that does nothing is parked when its server goes to sleep: its client stays connected and does not
-/// notice. PINNED BY says what of a session would be lost by that, as of the last try; its server stays awake then.
+/// notice. PINNED BY says what of a session would be lost by that, as of the last try; its server dozes then.
 #[derive(Debug, Args)]
 pub(crate) struct Sessions {
     /// The branch [default: all branches]

@@ -11,7 +11,8 @@ use crate::context::Context;
 /// Put a branch's server to sleep now, and return when its processes are gone
 ///
 /// Sessions that do nothing are parked: their clients stay connected. It is refused while something must not be
-/// interrupted, or would be lost; `nap ls` and `nap sessions` show what.
+/// interrupted, or would be lost; `nap ls` and `nap sessions` show what. A server that pinned sessions keep from sleeping
+/// dozes instead.
 #[derive(Debug, Args)]
 pub(crate) struct Sleep {
     /// The branch [default: the default branch]

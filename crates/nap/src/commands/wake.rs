@@ -8,7 +8,7 @@ use crate::command_error::CommandError;
 use crate::complete;
 use crate::context::Context;
 
-/// Wake a branch's server, and return when it takes connections
+/// Wake a branch's server, asleep or dozing, and return when it takes connections
 #[derive(Debug, Args)]
 pub(crate) struct Wake {
     /// The branch [default: the default branch]

@@ -12,11 +12,12 @@ use nap_model::access::AccessFacts;
 use nap_model::hba::{Problems, Rules};
 use nap_model::ids::BranchName;
 use nap_model::settings::Settings;
+use nap_model::span::Span;
 use nap_model::state::State;
 use nap_server::children::Children;
 use nap_server::fleet::Fleet;
 use nap_server::handle::ServerHandle;
-use nap_server::spec::{Places, Policy, ServerSpec};
+use nap_server::spec::{DozePolicy, Places, Policy, ServerSpec};
 use nap_store::{Branch, BranchDir, BranchRecord, Home, Store, durable};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -73,7 +74,11 @@ impl BranchSet {
         durable::write_atomic(&hba, SERVER_HBA.as_bytes(), 0o600)
             .with_context(|| format!("cannot write {}", hba.display()))?;
         let find = Box::new(move |major| installs.of(major));
-        let fleet = Fleet::start(children, config.get().max_awake, find);
+        let guardian = Box::new({
+            let home = store.home().clone();
+            move || crate::commands::guardian::command(&home)
+        });
+        let fleet = Fleet::start(children, config.get().max_awake, find, guardian);
         let branches = store.branches()?;
         for broken in &branches.broken {
             tracing::error!(branch = broken.name, error = %broken.error, "this branch cannot be used");
@@ -209,6 +214,11 @@ fn hba_file(home: &Home) -> PathBuf {
 fn policy(settings: &Settings, record: &BranchRecord) -> Policy {
     Policy {
         sleep_after: record.settings.sleep_after.unwrap_or(settings.sleep_after).0,
+        doze: match record.settings.doze_after.or(settings.doze_after) {
+            None => DozePolicy::WhenPinned,
+            Some(Span(Some(span))) => DozePolicy::After(span),
+            Some(Span(None)) => DozePolicy::Never,
+        },
         park: record.settings.park.unwrap_or(settings.park).0,
         maintenance_budget: record
             .settings

@@ -11,7 +11,8 @@ use nap_control::{
 use nap_gateway::Gateway;
 use nap_model::client_error::ClientError;
 use nap_model::ids::BranchName;
-use nap_server::error::WakeError;
+use nap_model::state::State;
+use nap_server::error::{SleepError, WakeError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use toml_edit::DocumentMut;
@@ -65,6 +66,15 @@ impl ControlApi {
     async fn sleep(&self, branch: Option<BranchName>) -> Reply {
         let entry = self.named(branch)?;
         entry.server.sleep().await.map_err(|error| sleep_failure(error).hint("`nap ls` shows what keeps it awake"))?;
+        Ok(Answer::Done)
+    }
+
+    async fn doze(&self, branch: Option<BranchName>) -> Reply {
+        let entry = self.named(branch)?;
+        entry.server.doze().await.map_err(|error| match &error {
+            SleepError::NotAwake { .. } => sleep_failure(error).hint("`nap wake` wakes it"),
+            _ => sleep_failure(error).hint("`nap ls` shows what keeps it awake"),
+        })?;
         Ok(Answer::Done)
     }
 
@@ -132,6 +142,10 @@ impl ControlApi {
             None => self.branches.names_now(),
         };
         let deadline = Instant::now() + PARK_WITHIN;
+        // A server that is frozen would not answer what its sessions are asked.
+        let dozing = branches.iter().filter_map(|branch| self.branches.entry(branch));
+        let dozing = dozing.filter(|entry| entry.server.status().state == State::Dozing);
+        let _awake = join_all(dozing.map(|entry| async move { entry.server.awake(deadline).await })).await;
         join_all(branches.iter().map(|branch| self.gateway.park(branch, true, deadline))).await;
         Ok(self.sessions(branch.as_ref()))
     }
@@ -171,6 +185,7 @@ impl Handler for ControlApi {
             Request::List => self.list().await,
             Request::Wake { branch } => self.wake(branch).await,
             Request::Sleep { branch } => self.sleep(branch).await,
+            Request::Doze { branch } => self.doze(branch).await,
             Request::Restart { branch } => self.restart(branch).await,
             Request::CreateBranch { name, from } => self.create(name, from).await,
             Request::RemoveBranch { name, force } => {

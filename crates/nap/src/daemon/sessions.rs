@@ -6,7 +6,7 @@ use std::time::Duration;
 use nap_gateway::Gateway;
 use nap_model::guard::Holding;
 use nap_model::ids::BranchName;
-use nap_server::sessions::{Parking, Quiet, Sessions, Silence};
+use nap_server::sessions::{Alarm, Parking, Quiet, Sessions, Silence};
 use tokio::time::Instant;
 
 use super::branch_set::BranchSet;
@@ -58,5 +58,12 @@ impl Sessions for BranchSessions {
                 gateway.fall_silent(&branch).await;
             }
         })
+    }
+
+    fn alarm(&self) -> Alarm {
+        match self.gateway() {
+            Some(gateway) => Box::pin(gateway.alarm(&self.branch)),
+            None => Box::pin(std::future::pending()),
+        }
     }
 }

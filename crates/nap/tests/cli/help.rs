@@ -18,6 +18,7 @@ fn the_whole_help() {
         "logs",
         "wake",
         "sleep",
+        "doze",
         "sessions",
         "branch",
         "rm",

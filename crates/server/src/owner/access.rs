@@ -14,7 +14,7 @@ use nap_model::state::{Reason, State};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Owner;
+use super::{Owner, until_it_dozes};
 use crate::admin::{Admin, AdminError, Roles};
 use crate::error::{AccessError, WakeError};
 use crate::handle::Command;
@@ -109,6 +109,11 @@ impl Owner {
         self.roles = KnownRoles::default();
     }
 
+    /// Called when it is frozen: they cannot change before it goes on.
+    pub(super) fn know_roles(&mut self, snapshot: AccessSnapshot) {
+        self.roles = KnownRoles { snapshot: Some(Arc::new(snapshot)), valid_for_wake: false };
+    }
+
     pub(super) fn on_question(&mut self, question: Question) {
         if self.ending() {
             return question.refuse(AccessError::Ending { branch: self.branch() });
@@ -118,6 +123,14 @@ impl Owner {
             State::Waking => match self.roles.snapshot.clone().filter(|_| self.roles.valid_for_wake) {
                 Some(snapshot) => question.answer(&snapshot),
                 None => self.queues.access.push(question),
+            },
+            // Nobody who has not been let in thaws it: what was read when it lay down cannot have changed.
+            State::Dozing => match self.roles.snapshot.clone() {
+                Some(snapshot) => question.answer(&snapshot),
+                None => {
+                    self.thaw(Reason::RolesAsked);
+                    self.ask_server(question);
+                }
             },
             State::Stopping => self.queues.access.push(question),
             State::Asleep => match self.valid_roles() {
@@ -181,8 +194,17 @@ impl Owner {
     /// what became of the server.
     fn ask_server(&self, question: Question) {
         let (admin, branch, owner) = (self.admin.clone(), self.branch(), self.outbox.clone());
+        let mut status = self.status.subscribe();
         tokio::spawn(async move {
-            match ask_twice(&admin, &question).await {
+            let asked = tokio::select! {
+                asked = ask_twice(&admin, &question) => asked,
+                // It was frozen, and answers no more; we can.
+                () = until_it_dozes(&mut status) => {
+                    let _ = owner.send(Command::AskAgain(question));
+                    return;
+                }
+            };
+            match asked {
                 Ok(facts) => drop(question.reply.send(Ok(facts))),
                 Err(error) if error.may_pass() && question.asked.elapsed() < ASK_FOR => {
                     tracing::debug!(%branch, %error, "the server went away while it was asked for its roles");

@@ -1,11 +1,11 @@
 //! What the owner does when it is asked.
 
-use nap_model::guard::{Holding, guards};
+use nap_model::guard::{Holding, Observation, guards};
 use nap_model::state::{Reason, State};
 use tokio::sync::oneshot;
 
-use super::Owner;
 use super::access::Question;
+use super::{Owner, until_it_dozes};
 use crate::error::{SleepError, WakeError};
 use crate::handle::{Command, Lease};
 
@@ -17,6 +17,7 @@ impl Owner {
             Command::Access { role, database, reply } => self.on_question(Question::new(role, database, reply)),
             Command::AskAgain(question) => self.on_question(question),
             Command::Sleep { why, reply } => self.on_sleep(why, reply),
+            Command::Doze { reply } => self.on_doze(reply),
             Command::Restart { reply } => self.on_restart(reply),
             Command::HoldAsleep { reply } => {
                 self.queues.hold.push(reply);
@@ -41,6 +42,10 @@ impl Owner {
         }
         match self.state {
             State::Awake => self.grant(reply),
+            State::Dozing => {
+                self.thaw(Reason::ClientArrived);
+                self.grant(reply);
+            }
             State::Settling => {
                 self.job = None;
                 self.go(Reason::ClientArrived);
@@ -65,6 +70,10 @@ impl Owner {
 
     fn on_released(&mut self) {
         self.leases = self.leases.saturating_sub(1);
+        if self.state == State::Dozing {
+            // Its backend must hear that its client has gone, or its postmaster that a backend has.
+            self.thaw(Reason::SessionLeft);
+        }
         if self.leases == 0 {
             self.set_idle_timer();
             self.take_up_sleep_requests();
@@ -73,7 +82,7 @@ impl Owner {
     }
 
     fn on_sleep(&mut self, why: Reason, reply: oneshot::Sender<Result<(), SleepError>>) {
-        if why == Reason::RoomNeeded && (self.state != State::Awake || self.unused_since().is_none()) {
+        if why == Reason::RoomNeeded && !self.may_make_room() {
             // It was idle when it was chosen, and is no more: another one must make room.
             let error = SleepError::Guarded { branch: self.branch(), guards: self.guards(true) };
             let _ = reply.send(Err(error));
@@ -86,6 +95,16 @@ impl Owner {
         self.take_up_sleep_requests();
     }
 
+    /// It was idle when it was asked, and was not found to be pinned since.
+    fn may_make_room(&self) -> bool {
+        let may = match self.state {
+            State::Awake => true,
+            State::Dozing => self.status.borrow().reason != Some(Reason::OnlyPinned),
+            _ => false,
+        };
+        may && self.unused_since().is_some()
+    }
+
     fn on_restart(&mut self, reply: oneshot::Sender<Result<(), WakeError>>) {
         match self.state {
             State::Asleep => {
@@ -96,7 +115,7 @@ impl Owner {
                 self.not_before = None;
                 self.begin_wake(Reason::AskedToWake);
             }
-            State::Awake | State::Settling => {
+            State::Awake | State::Dozing | State::Settling => {
                 self.queues.restart.push(reply);
                 self.begin_stop(Reason::AskedToRestart);
             }
@@ -110,7 +129,7 @@ impl Owner {
     }
 
     fn look(&mut self, reply: oneshot::Sender<Vec<nap_model::guard::Guard>>) {
-        if !matches!(self.state, State::Awake | State::Settling) {
+        if !matches!(self.state, State::Awake | State::Dozing | State::Settling) {
             if self.state == State::Asleep {
                 self.look_behind_our_back();
             }
@@ -120,8 +139,18 @@ impl Owner {
         let (admin, leases, never) = (self.admin.clone(), self.leases, self.policy().sleep_after.is_none());
         let holding = self.holding_now();
         let listening = self.spec.sessions.listening();
+        if self.state == State::Dozing {
+            // No look is worth a thaw: no other guard stood when it lay down.
+            let _ = reply.send(guards(holding, never, true, &Observation::default()));
+            return;
+        }
+        let mut status = self.status.subscribe();
         tokio::spawn(async move {
-            let mut seen = admin.observe().await.unwrap_or_default();
+            let mut seen = tokio::select! {
+                seen = admin.observe() => seen.unwrap_or_default(),
+                // It was frozen: then no other guard stood.
+                () = until_it_dozes(&mut status) => Observation::default(),
+            };
             // The gateway's sessions have client backends too.
             seen.other_client_backends = seen.other_client_backends.saturating_sub(leases.saturating_add(listening));
             let _ = reply.send(guards(holding, never, true, &seen));
@@ -145,7 +174,7 @@ impl Owner {
             State::Failed => {
                 self.go(Reason::AskedToSleep);
             }
-            State::Waking | State::Awake | State::Settling => self.begin_stop(Reason::DaemonStops),
+            State::Waking | State::Awake | State::Dozing | State::Settling => self.begin_stop(Reason::DaemonStops),
         }
     }
 }

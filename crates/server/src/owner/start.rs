@@ -64,6 +64,10 @@ impl Owner {
     }
 
     fn adopt(&mut self, watch: ExitWatch, progress: Progress, notifications: Notifications) {
+        let stopped = crate::freeze::thaw_all(&self.spec.places.data);
+        if stopped > 0 {
+            tracing::info!(branch = %self.spec.branch, stopped, "found frozen, left by an earlier daemon: it goes on");
+        }
         let slot = self.shared.slots.take_over();
         if progress == Progress::Stopping {
             self.running = Some(Running { watch, _slot: slot, ready_at: None });

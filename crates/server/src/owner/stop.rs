@@ -8,19 +8,20 @@ use nap_model::state::{Reason, State};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use super::lie_down::{Bed, Laid, lie_down};
 use super::{Done, LOOK_AGAIN, Owner};
 use crate::admin::{Admin, AdminError, Roles};
 use crate::error::SleepError;
 use crate::handle::AsleepHold;
 use crate::sessions::Sessions;
-use crate::spec::Policy;
+use crate::spec::{DozePolicy, Policy};
 
 /// A backend whose client has just gone needs a moment to notice.
-const LAST_BACKEND_LEAVES: Duration = Duration::from_millis(500);
+pub(super) const LAST_BACKEND_LEAVES: Duration = Duration::from_millis(500);
 /// How long the last notifications may take to come in: milliseconds.
 const SILENT_WITHIN: Duration = Duration::from_secs(5);
 /// The pause between looks while it leaves.
-const LOOK_PAUSE: Duration = Duration::from_millis(5);
+pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// How long reading the roles may hold up a shutdown that does not settle.
 const GATHER_WITHIN: Duration = Duration::from_secs(2);
 /// How long sessions may take to be parked for a restart: who asked for it does not wait for long.
@@ -38,19 +39,43 @@ pub(super) enum Settled {
     Guarded(Observation, Vec<Guard>),
     /// It could not be looked into.
     Failed(AdminError),
+    /// It is frozen.
+    Laid(Box<Laid>),
+    /// A session did something while it was being frozen.
+    Spoke,
+    /// Its processes did not stop, or nobody would have let them go on.
+    NotFrozen(String),
 }
 
 impl Owner {
     pub(super) fn settle(&mut self, reason: Reason) {
+        let dozed = self.state == State::Dozing;
+        if dozed {
+            self.let_go();
+        }
         if !self.go(reason) {
             return;
         }
-        let policy = self.policy();
-        // Who waits for a place does not wait for that.
-        let budget = if reason == Reason::RoomNeeded { Duration::ZERO } else { policy.maintenance_budget };
-        let of_itself = reason != Reason::AskedToSleep;
-        let (admin, sessions) = (self.admin.clone(), self.spec.sessions.clone());
-        self.job = Some(Box::pin(settle(Settling { admin, sessions, policy, of_itself, budget })));
+        self.job = Some(match (reason, self.bed()) {
+            (Reason::DozeDue | Reason::AskedToDoze, Some(bed)) => {
+                Box::pin(async move { Done::Settled(lie_down(bed, Reason::Unused).await) })
+            }
+            (_, bed) => {
+                let policy = self.policy();
+                // A doze makes no room for another server; but one that tried in vain dozes on.
+                let may_doze = dozed || (policy.doze != DozePolicy::Never && reason != Reason::RoomNeeded);
+                // Who waits for a place does not wait for maintenance.
+                let budget = if reason == Reason::RoomNeeded { Duration::ZERO } else { policy.maintenance_budget };
+                Box::pin(settle(Settling {
+                    admin: self.admin.clone(),
+                    sessions: self.spec.sessions.clone(),
+                    bed: bed.filter(|_| may_doze),
+                    policy,
+                    of_itself: reason != Reason::AskedToSleep,
+                    budget,
+                }))
+            }
+        });
     }
 
     pub(super) fn on_settled(&mut self, settled: Settled) {
@@ -83,6 +108,9 @@ impl Owner {
                 self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
             }
             Settled::Held(holding) => self.stay_for_sessions(holding),
+            Settled::Laid(laid) => self.on_laid(*laid),
+            Settled::Spoke => self.on_spoken(),
+            Settled::NotFrozen(problem) => self.on_not_frozen(problem),
             Settled::Failed(error) => {
                 tracing::warn!(branch = %self.spec.branch, %error, "cannot settle");
                 self.stay_awake();
@@ -92,7 +120,7 @@ impl Owner {
         }
     }
 
-    fn stay_for_sessions(&mut self, holding: Holding) {
+    pub(super) fn stay_for_sessions(&mut self, holding: Holding) {
         if holding != self.holding {
             let Holding { active, pinned } = holding;
             tracing::info!(branch = %self.spec.branch, active, pinned, "sessions keep it awake");
@@ -104,9 +132,16 @@ impl Owner {
     }
 
     fn stay_awake(&mut self) {
-        self.go(Reason::GuardStands);
+        self.stay_awake_because(Reason::GuardStands);
+    }
+
+    pub(super) fn stay_awake_because(&mut self, reason: Reason) {
+        self.go(reason);
         // Looked at again soon: what stands in the way ends without telling us.
-        let again = self.policy().sleep_after.map(|span| span.clamp(Duration::from_millis(100), LOOK_AGAIN));
+        let Policy { sleep_after, doze, .. } = self.policy();
+        let doze_after = if let DozePolicy::After(span) = doze { Some(span) } else { None };
+        let span = sleep_after.into_iter().chain(doze_after).min();
+        let again = span.map(|span| span.clamp(Duration::from_millis(100), LOOK_AGAIN));
         self.timer = again.map(|pause| Instant::now() + pause);
     }
 
@@ -119,7 +154,7 @@ impl Owner {
 
     pub(super) fn deny_sleep(&mut self, error: impl Fn() -> SleepError) {
         self.deny_at = None;
-        for waiter in self.queues.sleep.drain(..) {
+        for waiter in self.queues.sleep.drain(..).chain(self.queues.doze.drain(..)) {
             let _ = waiter.send(Err(error()));
         }
         for waiter in self.queues.hold.drain(..) {
@@ -131,7 +166,10 @@ impl Owner {
     /// parked before, and notice nothing. The roles are read first if that
     /// goes quickly, so that the next login need not start the server to read them.
     pub(super) fn begin_stop(&mut self, reason: Reason) {
-        let readable = matches!(self.state, State::Awake | State::Settling);
+        let readable = matches!(self.state, State::Awake | State::Dozing | State::Settling);
+        if self.state == State::Dozing {
+            self.let_go();
+        }
         if !self.go(reason) {
             return;
         }
@@ -200,7 +238,12 @@ impl Owner {
         self.holding = Holding::default();
         self.idle_since.send_replace(None);
         self.settled_roles = None;
+        self.checkpointed = None;
         self.go(reason);
+        let (branch, state) = (self.branch(), self.state);
+        for waiter in self.queues.doze.drain(..) {
+            let _ = waiter.send(Err(SleepError::NotAwake { branch: branch.clone(), state }));
+        }
         let admin = self.admin.clone();
         tokio::spawn(async move { admin.close().await });
         self.after_sleep();
@@ -246,7 +289,7 @@ impl Owner {
                 self.held = true;
                 let _ = waiter.send(Ok(AsleepHold::new(self.outbox.clone())));
             }
-        } else if self.state == State::Awake {
+        } else if matches!(self.state, State::Awake | State::Dozing) {
             if self.leases > 0 && !self.policy().park {
                 // A session whose client has just gone is still on its way out.
                 self.deny_at.get_or_insert(Instant::now() + LAST_BACKEND_LEAVES);
@@ -271,6 +314,8 @@ struct Settling {
     sessions: Arc<dyn Sessions>,
     policy: Policy,
     of_itself: bool,
+    /// It is laid there to doze if pinned sessions are all that keeps it from sleeping.
+    bed: Option<Bed>,
     /// For maintenance.
     budget: Duration,
 }
@@ -280,11 +325,11 @@ async fn settle(settling: Settling) -> Done {
 }
 
 impl Settling {
-    async fn settle(self) -> Result<Settled, Settled> {
-        let Self { admin, sessions, .. } = &self;
+    async fn settle(mut self) -> Result<Settled, Settled> {
         if self.policy.park {
             self.park().await?;
         }
+        let Self { admin, sessions, .. } = &self;
         self.look().await?;
         if !self.budget.is_zero() {
             // What autovacuum would have done must not keep a server from sleeping.
@@ -304,7 +349,7 @@ impl Settling {
         admin.settle().await.map(|roles| Settled::Yes(Box::new(roles))).map_err(Settled::Failed)
     }
 
-    async fn park(&self) -> Result<(), Settled> {
+    async fn park(&mut self) -> Result<(), Settled> {
         let patience = Instant::now() + LAST_BACKEND_LEAVES;
         loop {
             let holding = self.sessions.park(false).await;
@@ -313,7 +358,10 @@ impl Settling {
             }
             // One whose client has just gone is still on its way out.
             if holding.pinned > 0 || Instant::now() >= patience {
-                return Err(Settled::Held(holding));
+                return Err(match self.bed.take() {
+                    Some(bed) if holding.active == 0 => lie_down(bed, Reason::OnlyPinned).await,
+                    _ => Settled::Held(holding),
+                });
             }
             tokio::time::sleep(LOOK_PAUSE).await;
         }

@@ -171,7 +171,7 @@ pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
 /// A server that would not sleep.
 pub(in crate::daemon) fn sleep_failure(error: SleepError) -> Failure {
     let kind = match &error {
-        SleepError::Guarded { .. } => FailureKind::Conflict,
+        SleepError::Guarded { .. } | SleepError::NotAwake { .. } => FailureKind::Conflict,
         SleepError::Failed { .. } => FailureKind::Failed,
     };
     Failure::from_error(kind, &error)

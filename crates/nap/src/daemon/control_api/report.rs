@@ -21,7 +21,7 @@ impl ControlApi {
     pub(super) async fn branch_report(&self, entry: Entry) -> BranchReport {
         let guards = entry.server.guards().await;
         let mut status = entry.server.status();
-        if matches!(status.state, State::Awake | State::Settling) {
+        if matches!(status.state, State::Awake | State::Dozing | State::Settling) {
             status.guards = guards;
         }
         status.sessions = u32::try_from(self.gateway.count(&entry.record.name)).unwrap_or(u32::MAX);
