@@ -379,7 +379,8 @@ async fn park_each(records: &[Arc<Record>], deadline: Instant) -> Holding {
         match timeout_at(deadline, answer).await {
             // One that has ended needs nothing any more.
             Ok(Ok(Ok(())) | Err(_)) => {}
-            Ok(Ok(Err(Pin::Active))) | Err(_) => holding.active += 1,
+            // Who asks for its server to stay awake does not want it frozen either.
+            Ok(Ok(Err(Pin::Active | Pin::KeepAwake))) | Err(_) => holding.active += 1,
             Ok(Ok(Err(_))) => holding.pinned += 1,
         }
     }

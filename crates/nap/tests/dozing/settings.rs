@@ -44,6 +44,18 @@ fn one_that_never_sleeps_may_doze() {
 }
 
 #[test]
+fn a_session_may_ask_for_its_server_to_stay_awake() {
+    let home = builder().setting("sleep_after", "\"200ms\"").build();
+    home.up();
+    let mut session = session(&home);
+    session.ask("SET nap.keep_awake = on").unwrap();
+    eventually("sleep was tried", || daemon_log(&home).contains("sessions keep it awake").then_some(()));
+    assert_eq!((home.state("main").as_str(), dozed(&home)), ("awake", 0));
+    session.ask("SET nap.keep_awake = off").unwrap();
+    home.wait_state("main", "asleep");
+}
+
+#[test]
 fn where_none_may_doze_pinned_sessions_keep_it_awake() {
     let home = builder().setting("sleep_after", "\"200ms\"").setting("doze_after", "\"never\"").build();
     home.up();

@@ -64,15 +64,16 @@ impl Owner {
     }
 
     fn adopt(&mut self, watch: ExitWatch, progress: Progress, notifications: Notifications) {
-        let stopped = crate::freeze::thaw_all(&self.spec.places.data);
-        if stopped > 0 {
-            tracing::info!(branch = %self.spec.branch, stopped, "found frozen, left by an earlier daemon: it goes on");
-        }
         let slot = self.shared.slots.take_over();
         if progress == Progress::Stopping {
             self.running = Some(Running { watch, _slot: slot, ready_at: None });
             self.go(Reason::AdoptedStopping);
             return self.stop_processes();
+        }
+        // One that shuts down was never frozen by us.
+        let stopped = crate::freeze::thaw_all(&self.spec.places.data);
+        if stopped > 0 {
+            tracing::info!(branch = %self.spec.branch, stopped, "found frozen, left by an earlier daemon: it goes on");
         }
         // As long as its control file says that it was shut down it has let nobody in, and what is kept still holds.
         self.remember_roles_for_wake();
