@@ -71,17 +71,13 @@ pub(crate) enum Interrupted {
     IdleTooLong,
     #[error("terminating connection because notifications for it may have been lost")]
     Deaf,
-    #[error("terminating connection because it does not read its notifications")]
-    Overrun,
 }
 
 impl ClientError for Interrupted {
     fn sqlstate(&self) -> &'static str {
         match self {
             Interrupted::TimedOut => "57014",
-            Interrupted::Closing | Interrupted::Ended | Interrupted::Deaf | Interrupted::Overrun => {
-                sqlstate::ADMIN_SHUTDOWN
-            }
+            Interrupted::Closing | Interrupted::Ended | Interrupted::Deaf => sqlstate::ADMIN_SHUTDOWN,
             Interrupted::IdleTooLong => "57P05",
         }
     }
@@ -92,7 +88,7 @@ impl ClientError for Interrupted {
                 Some("The setting authentication_timeout is how long a client may take to log in.".into())
             }
             Interrupted::Deaf => Some("Connect again, LISTEN, and look what has changed meanwhile.".into()),
-            Interrupted::Closing | Interrupted::Ended | Interrupted::IdleTooLong | Interrupted::Overrun => None,
+            Interrupted::Closing | Interrupted::Ended | Interrupted::IdleTooLong => None,
         }
     }
 }

@@ -13,7 +13,7 @@ mod task;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nap_model::ids::BranchName;
@@ -42,6 +42,8 @@ pub(crate) struct Hubs {
     last: AtomicU64,
     fence_channel: String,
     hubs: Mutex<HashMap<Key, Hub>>,
+    /// What waits for all clients together, in bytes.
+    backlog: Arc<AtomicUsize>,
 }
 
 /// One fence. Whoever listens to its channel can read it, but only when it has passed.
@@ -64,7 +66,13 @@ impl Hubs {
     pub(crate) fn new() -> Arc<Self> {
         let secret = RandomState::new();
         let fence_channel = format!("nap_fence_{:016x}", secret.hash_one("the channel"));
-        Arc::new(Self { secret, last: AtomicU64::default(), fence_channel, hubs: Mutex::default() })
+        Arc::new(Self {
+            secret,
+            last: AtomicU64::default(),
+            fence_channel,
+            hubs: Mutex::default(),
+            backlog: Arc::default(),
+        })
     }
 
     /// The channel of all fences.
@@ -85,7 +93,7 @@ impl Hubs {
         channels: &[Vec<u8>],
     ) -> (Listener, oneshot::Receiver<Fence>) {
         let id = self.last.fetch_add(1, Ordering::Relaxed);
-        let (sink, deliveries) = Sink::new();
+        let (sink, deliveries) = Sink::new(&self.backlog);
         let backlog = sink.backlog();
         let (reply, answer) = oneshot::channel();
         let key = (branch.clone(), database.to_owned());

@@ -75,11 +75,14 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
                 Stopped::Asked(Request::End) => return Box::pin(self.end(attached)).await,
                 Stopped::Asked(Request::Park(reply)) => reply,
             };
-            let kept = match Box::pin(self.leave(attached)).await {
+            self.session.entry.record().begin_asking();
+            let left = Box::pin(self.leave(attached)).await;
+            self.session.entry.record().end_asking();
+            let kept = match left {
                 Left::Parked(kept) => kept,
-                Left::Stays(pin, back) => {
+                Left::Stays(pin, back, to_client) => {
                     let _ = reply.send(Err(pin));
-                    (attached, begun) = (*back, Begun::default());
+                    (attached, begun) = (*back, Begun { to_client, to_backend: Vec::new() });
                     continue;
                 }
                 Left::Broken(ended) => return Over::Refused(ended),

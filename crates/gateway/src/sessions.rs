@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -118,6 +118,8 @@ pub(crate) struct Record {
     worked_ms: AtomicU64,
     epoch: Instant,
     pin: Mutex<Option<Pin>>,
+    /// Its backend is being talked to in its stead.
+    asked: AtomicBool,
     alarm: Arc<Alarm>,
     pub(crate) requests: Requests,
 }
@@ -130,6 +132,17 @@ impl Record {
             self.state.store(SessionState::Active as u8, Ordering::SeqCst);
             self.alarm.ring();
         }
+    }
+
+    /// It is about to be asked for its state: its server must not be frozen in the middle.
+    pub(crate) fn begin_asking(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        self.alarm.ring();
+    }
+
+    /// It has been asked.
+    pub(crate) fn end_asking(&self) {
+        self.asked.store(false, Ordering::SeqCst);
     }
 
     /// What is rung when it does something that does not show here.
@@ -241,6 +254,7 @@ impl Registry {
             worked_ms: AtomicU64::new(millis(self.epoch.elapsed())),
             epoch: self.epoch,
             pin: Mutex::default(),
+            asked: AtomicBool::default(),
             requests: Requests::default(),
         });
         self.records.lock().unwrap_or_else(PoisonError::into_inner).insert(id, record.clone());
@@ -306,6 +320,7 @@ impl Registry {
             match record.state() {
                 SessionState::Parked => continue,
                 SessionState::Starting | SessionState::Active => quiet.active += 1,
+                _ if record.asked.load(Ordering::SeqCst) => quiet.active += 1,
                 _ => {
                     quiet.pinned += u32::from(record.pin().is_some());
                     quiet.since = quiet.since.max(Some(record.worked_at()));
@@ -321,9 +336,15 @@ impl Registry {
     /// deadline is active. Without `all` nobody is parked in vain: those that were pinned are asked first, and if one
     /// still is the others are left alone.
     pub(crate) async fn park(&self, branch: &BranchName, all: bool, deadline: Instant) -> Holding {
-        let attached = self.of(branch).into_iter().filter(|record| record.state() != SessionState::Parked);
-        let (pinned, others): (Vec<_>, Vec<_>) = attached.partition(|record| record.pin().is_some());
+        let (starting, attached): (Vec<_>, Vec<_>) = self
+            .of(branch)
+            .into_iter()
+            .filter(|record| record.state() != SessionState::Parked)
+            .partition(|record| record.state() == SessionState::Starting);
+        let (pinned, others): (Vec<_>, Vec<_>) = attached.into_iter().partition(|record| record.pin().is_some());
         let mut holding = park_each(&pinned, deadline).await;
+        // They wait for a server, and would not answer before they have it.
+        holding.active += u32::try_from(starting.len()).unwrap_or(u32::MAX);
         if all || holding == Holding::default() {
             let more = park_each(&others, deadline).await;
             holding.active += more.active;

@@ -275,6 +275,10 @@ impl Seen {
             messages::tag::READY_FOR_QUERY => {
                 let status = message.ready_status?;
                 self.lost |= self.outstanding == 0;
+                if self.lost {
+                    // Never known again to be idle.
+                    return None;
+                }
                 self.outstanding = self.outstanding.saturating_sub(1);
                 if self.outstanding == 0 && !self.open {
                     self.copy = Copy::None;

@@ -18,7 +18,7 @@ pub enum Pin {
     HeldCursor,
     /// Advisory or other locks that outlive a transaction.
     Locks,
-    /// LISTEN.
+    /// LISTEN, with a client_encoding that is not the database's: what the hub hears would have to be converted.
     Listens,
     /// A replication origin is set up.
     ReplicationOrigin,
@@ -48,7 +48,7 @@ impl fmt::Display for Pin {
             Pin::TemporaryObjects => "temporary objects",
             Pin::HeldCursor => "a cursor WITH HOLD",
             Pin::Locks => "session-level locks",
-            Pin::Listens => "LISTEN",
+            Pin::Listens => "LISTEN in another encoding",
             Pin::ReplicationOrigin => "a replication origin",
             Pin::Backup => "a backup",
             Pin::Library => "a loaded library",

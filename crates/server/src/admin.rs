@@ -28,6 +28,8 @@ const KEEP_OPEN: Duration = Duration::from_secs(1);
 /// How old it may become: one that busy logins kept open for ever would stand in the way of CREATE DATABASE …
 /// TEMPLATE, which gives up after five seconds. The next one waits until that command is over, and is not counted.
 const OPEN_AT_MOST: Duration = Duration::from_secs(2);
+/// So much WAL may be replayed after a machine went down while its server dozed: milliseconds of it.
+const UNCHECKPOINTED_MAX_BYTES: u64 = 1024 * 1024;
 /// How long a question may take before the server counts as one that does not answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -188,17 +190,24 @@ impl Admin {
     }
 
     /// Makes the recovery short of a machine that goes down while the server dozes, and reads all roles and databases, which
-    /// nobody can change meanwhile. A checkpoint is spared if the WAL ends where it did then (`checkpointed`).
-    pub async fn before_doze(self: &Arc<Self>, checkpointed: Option<Lsn>) -> Result<Roles, AdminError> {
+    /// nobody can change meanwhile. A checkpoint is spared if hardly anything was written since the last one for a doze
+    /// (`checkpointed`): PostgreSQL itself writes a record now and then.
+    /// Gives back where the WAL stood at that checkpoint as well.
+    pub async fn before_doze(self: &Arc<Self>, checkpointed: Option<Lsn>) -> Result<(Roles, Lsn), AdminError> {
         let mut own = Settling { client: within(self.connect()).await?, done: false };
         let mut roles = within(read_roles(&own.client)).await?;
-        if checkpointed != Some(roles.before) {
-            own.client.batch_execute("CHECKPOINT").await?;
-            roles = within(read_roles(&own.client)).await?;
-        }
+        let written = checkpointed.and_then(|at| roles.before.0.checked_sub(at.0));
+        let at = match checkpointed.filter(|_| written.is_some_and(|bytes| bytes <= UNCHECKPOINTED_MAX_BYTES)) {
+            Some(at) => at,
+            None => {
+                own.client.batch_execute("CHECKPOINT").await?;
+                roles = within(read_roles(&own.client)).await?;
+                roles.before
+            }
+        };
         own.done = true;
         self.learn(&roles.snapshot);
-        Ok(roles)
+        Ok((roles, at))
     }
 
     /// Closes the connection now: a server that shuts down must not find it.

@@ -21,6 +21,9 @@ pub(crate) enum NotFrozen {
     /// It has no data directory any more.
     #[error("its data directory is gone: {0}")]
     Gone(#[from] std::io::Error),
+    /// Nobody could tell which processes it has.
+    #[error("this system has no /proc, so that its processes are not known")]
+    Unsupported,
     /// It did not come to a stop.
     #[error("not all of its processes stopped within {} s", FREEZE_WITHIN.as_secs())]
     Late,
@@ -37,6 +40,9 @@ pub(crate) struct Frozen {
 
 /// Stops all processes of a server. Whoever drops this before it is done lets them go on.
 pub(crate) async fn freeze(data: &Path, postmaster: i32) -> Result<Frozen, NotFrozen> {
+    if !cfg!(target_os = "linux") {
+        return Err(NotFrozen::Unsupported);
+    }
     let mut frozen = Frozen { data: data.canonicalize()?, stopped: Vec::new() };
     match tokio::time::timeout(FREEZE_WITHIN, frozen.stop_all(postmaster)).await {
         Ok(()) => Ok(frozen),

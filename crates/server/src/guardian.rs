@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -52,7 +53,8 @@ pub(crate) enum NoGuardian {
 pub(crate) struct Guardian {
     children: Children,
     command: Box<GuardianCommand>,
-    words: Mutex<Option<mpsc::UnboundedSender<Word>>>,
+    /// What it hears by, and its pid.
+    words: Mutex<Option<(mpsc::UnboundedSender<Word>, i32)>>,
     complained: AtomicBool,
 }
 
@@ -102,7 +104,18 @@ impl Guardian {
                 self.complained.store(false, Ordering::Relaxed);
                 Ok(ward)
             }
-            _ => Err(NoGuardian::Silent),
+            _ => {
+                self.give_up();
+                Err(NoGuardian::Silent)
+            }
+        }
+    }
+
+    /// One that hangs guards nobody: whoever has a ward of it sees its end, and the next is another one.
+    fn give_up(&self) {
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(pid) = words.and_then(|(_, pid)| Pid::from_raw(pid)) {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 
@@ -113,13 +126,13 @@ impl Guardian {
 
     fn words(&self) -> io::Result<mpsc::UnboundedSender<Word>> {
         let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        match words.as_ref().filter(|words| !words.is_closed()) {
-            Some(words) => Ok(words.clone()),
-            None => Ok(words.insert(self.start()?).clone()),
+        match words.as_ref().filter(|(words, _)| !words.is_closed()) {
+            Some((words, _)) => Ok(words.clone()),
+            None => Ok(words.insert(self.start()?).0.clone()),
         }
     }
 
-    fn start(&self) -> io::Result<mpsc::UnboundedSender<Word>> {
+    fn start(&self) -> io::Result<(mpsc::UnboundedSender<Word>, i32)> {
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut command = (self.command)();
@@ -129,7 +142,7 @@ impl Guardian {
         let (words, heard) = mpsc::unbounded_channel();
         tokio::spawn(converse(UnixStream::from_std(ours)?, heard, pid));
         tracing::info!(pid, "the guardian of frozen servers has started");
-        Ok(words)
+        Ok((words, pid))
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Sleep { why: Reason, reply: oneshot::Sender<Result<(), SleepError>> },
     /// Stop its processes where they are, if no guard stands and nobody does anything.
     Doze { reply: oneshot::Sender<Result<(), SleepError>> },
-    /// Stop and start, sessions or not; a sleeping server goes on sleeping.
+    /// Stop and start, whatever the sessions do; those that can be are parked before. A sleeping server goes on sleeping.
     Restart { reply: oneshot::Sender<Result<(), WakeError>> },
     /// Sleep, and stay asleep for as long as the hold lives.
     HoldAsleep { reply: oneshot::Sender<Result<AsleepHold, SleepError>> },
@@ -196,7 +196,7 @@ impl ServerHandle {
         answer.await.unwrap_or(Err(gone))
     }
 
-    /// Stops it with all its sessions and starts it again; a sleeping server is left asleep.
+    /// Parks the sessions that can be, stops it with the others, and starts it again; a sleeping server is left asleep.
     pub async fn restart(&self) -> Result<(), WakeError> {
         let (reply, answer) = oneshot::channel();
         let _ = self.owner.send(Command::Restart { reply });

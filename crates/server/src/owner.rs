@@ -47,6 +47,8 @@ const PAUSE_FOR_CLIENT: Duration = Duration::from_secs(1);
 const RAN_WELL: Duration = Duration::from_secs(10);
 /// How long a server that a guard keeps awake waits for the next look, at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// And at least.
+const LOOK_AGAIN_LEAST: Duration = Duration::from_millis(100);
 
 /// What a job ended with.
 enum Done {
@@ -338,9 +340,11 @@ impl Owner {
         let Policy { sleep_after, doze, park, .. } = self.policy();
         let now = Instant::now();
         let may_sleep = idle || park;
-        let sleep = sleep_after.filter(|_| may_sleep).map(|span| self.sleep_due().unwrap_or(now + span));
+        // While somebody does something nothing is due, however short the span.
+        let later = |span: Duration| now + span.max(LOOK_AGAIN_LEAST);
+        let sleep = sleep_after.filter(|_| may_sleep).map(|span| self.sleep_due().unwrap_or(later(span)));
         let doze = match doze {
-            DozePolicy::After(span) => Some(self.doze_due().unwrap_or(now + span)),
+            DozePolicy::After(span) => Some(self.doze_due().unwrap_or(later(span))),
             DozePolicy::WhenPinned | DozePolicy::Never => None,
         };
         self.timer = sleep.into_iter().chain(doze).min();

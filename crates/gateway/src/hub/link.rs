@@ -39,6 +39,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    pub(crate) fn of_backend(backend: &Backend, major: Major) -> Self {
+        Self { socket: backend.socket.clone(), superuser: backend.superuser.clone(), major }
+    }
+
     pub(crate) fn of(awake: &Awake, major: Major) -> Self {
         Self { socket: awake.socket.clone(), superuser: awake.superuser.clone(), major }
     }

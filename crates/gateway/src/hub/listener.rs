@@ -1,6 +1,7 @@
 //! The session's end of the hub.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,6 +29,8 @@ pub(crate) struct Listener {
     commands: mpsc::UnboundedSender<Command>,
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     backlog: Arc<Backlog>,
+    /// What has been heard, and the client has not been told yet.
+    untold_bytes: AtomicUsize,
 }
 
 impl Listener {
@@ -37,7 +40,7 @@ impl Listener {
         deliveries: mpsc::UnboundedReceiver<Delivery>,
         backlog: Arc<Backlog>,
     ) -> Self {
-        Self { id, commands, deliveries, backlog }
+        Self { id, commands, deliveries, backlog, untold_bytes: AtomicUsize::default() }
     }
 
     /// The session takes its channels back, at the fence that is the answer.
@@ -53,7 +56,7 @@ impl Listener {
         loop {
             match next {
                 Some(Delivery::Message(bytes)) => {
-                    self.backlog.taken(bytes.len());
+                    self.untold_bytes.fetch_add(Backlog::cost_bytes(bytes.len()), Ordering::Relaxed);
                     out.extend_from_slice(&bytes);
                 }
                 Some(Delivery::Over) => return Ok(Heard::AllOfIt),
@@ -65,6 +68,11 @@ impl Listener {
                 Err(_) => return Ok(Heard::Some),
             }
         }
+    }
+
+    /// The client has been told what was heard.
+    pub(crate) fn told(&self) {
+        self.backlog.told(self.untold_bytes.swap(0, Ordering::Relaxed));
     }
 
     /// Waits until its client has let too much wait.

@@ -11,13 +11,18 @@ use super::listener::Delivery;
 
 /// So much may wait for a client that does not read. PostgreSQL would keep it in its queue of 8 GB, for all databases.
 const BACKLOG_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// So much for all of them together, whoever they are.
+const TOTAL_MAX_BYTES: usize = 256 * 1024 * 1024;
+/// So many channels has a hub: PostgreSQL looks through all of them at each notification.
+const CHANNELS_MAX: usize = 10_000;
 /// What a message takes besides its bytes.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 /// What waits for one client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backlog {
     bytes: AtomicUsize,
+    total: Arc<AtomicUsize>,
     /// It was too much: the client is dropped.
     pub(super) overrun: Notify,
 }
@@ -25,12 +30,27 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Whether so many more bytes have room.
     fn add(&self, bytes: usize) -> bool {
-        let bytes = bytes + MESSAGE_OVERHEAD_BYTES;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= BACKLOG_MAX_BYTES
+        let bytes = Self::cost_bytes(bytes);
+        let own = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let total = self.total.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        own <= BACKLOG_MAX_BYTES && total <= TOTAL_MAX_BYTES
     }
 
-    pub(super) fn taken(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes + MESSAGE_OVERHEAD_BYTES, Ordering::Relaxed);
+    /// What this takes, a message of so many bytes.
+    pub(super) fn cost_bytes(message_bytes: usize) -> usize {
+        message_bytes + MESSAGE_OVERHEAD_BYTES
+    }
+
+    /// So much waits no more.
+    pub(super) fn told(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.total.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        self.total.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
     }
 }
 
@@ -41,9 +61,11 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Delivery>) {
+    /// `total` is what waits for all clients together.
+    pub(super) fn new(total: &Arc<AtomicUsize>) -> (Self, mpsc::UnboundedReceiver<Delivery>) {
         let (deliveries, given) = mpsc::unbounded_channel();
-        (Self { deliveries, backlog: Arc::default() }, given)
+        let backlog = Backlog { bytes: AtomicUsize::default(), total: total.clone(), overrun: Notify::new() };
+        (Self { deliveries, backlog: Arc::new(backlog) }, given)
     }
 
     pub(super) fn backlog(&self) -> Arc<Backlog> {
@@ -95,6 +117,15 @@ impl Roll {
         self.channels.keys().map(Vec::as_slice)
     }
 
+    /// Whether there is room for one who listens to so many.
+    pub(super) fn has_room(&self, channels: usize) -> bool {
+        self.channels.len() + channels <= CHANNELS_MAX
+    }
+
+    pub(super) fn has(&self, channel: &[u8]) -> bool {
+        self.channels.contains_key(channel)
+    }
+
     pub(super) fn join(&mut self, id: u64, channels: Vec<Vec<u8>>, sink: Sink) {
         for channel in &channels {
             self.channels.entry(channel.clone()).or_default().insert(id);
@@ -138,9 +169,10 @@ impl Roll {
         self.waiting_for(refused).into_iter().flat_map(|id| self.forget(id)).collect()
     }
 
-    /// A notification, for all who listen to its channel.
-    pub(super) fn notify(&mut self, channel: &[u8], message: &[u8]) {
-        let Some(listeners) = self.channels.get(channel) else { return };
+    /// A notification, for all who listen to its channel. Gives back the channels that nobody listens to any more: who does
+    /// not read is dropped.
+    pub(super) fn notify(&mut self, channel: &[u8], message: &[u8]) -> Vec<Vec<u8>> {
+        let Some(listeners) = self.channels.get(channel) else { return Vec::new() };
         let message: Arc<[u8]> = message.into();
         let mut lost = Vec::new();
         for id in listeners {
@@ -149,9 +181,7 @@ impl Roll {
                 lost.push(*id);
             }
         }
-        for id in lost {
-            self.forget(id);
-        }
+        lost.into_iter().flat_map(|id| self.forget(id)).collect()
     }
 
     /// A listener is gone. Gives back the channels that nobody listens to any more.
@@ -185,7 +215,7 @@ mod tests {
     #[test]
     fn a_listener_is_given_what_comes_between_its_fences() {
         let mut roll = Roll::default();
-        let (sink, mut deliveries) = Sink::new();
+        let (sink, mut deliveries) = Sink::new(&Arc::default());
         roll.join(1, vec![b"a".to_vec()], sink);
         roll.notify(b"a", b"before it is asked");
         assert!(roll.expect(1, Fence(7)));
@@ -210,7 +240,7 @@ mod tests {
         let mut roll = Roll::default();
         let mut heard: Vec<_> = (0..3)
             .map(|id| {
-                let (sink, deliveries) = Sink::new();
+                let (sink, deliveries) = Sink::new(&Arc::default());
                 roll.join(id, vec![b"a".to_vec()], sink);
                 roll.expect(id, Fence(1));
                 deliveries
@@ -232,7 +262,7 @@ mod tests {
         let mut roll = Roll::default();
         let mut heard = Vec::new();
         for id in [1, 2] {
-            let (sink, deliveries) = Sink::new();
+            let (sink, deliveries) = Sink::new(&Arc::default());
             let backlog = sink.backlog();
             roll.join(id, vec![b"a".to_vec()], sink);
             roll.expect(id, Fence(id));
@@ -244,7 +274,7 @@ mod tests {
             roll.notify(b"a", &message);
             let (deliveries, backlog) = &mut heard[0];
             assert!(matches!(deliveries.try_recv(), Ok(Delivery::Message(_))));
-            backlog.taken(message.len());
+            backlog.told(Backlog::cost_bytes(message.len()));
         }
         let (slow, _) = &mut heard[1];
         assert_eq!(given(slow).len(), 3);

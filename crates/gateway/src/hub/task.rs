@@ -86,13 +86,17 @@ impl Task {
 
     async fn on_command(&mut self, command: Command) {
         match command {
+            // Who cannot be taken on goes on listening by itself.
+            Command::Join { channels, .. } if !self.roll.has_room(channels.len()) => {}
             Command::Join { id, channels, server, sink, reply } => {
+                self.silence = None;
                 self.roll.join(id, channels.clone(), sink);
                 self.listen(&server).await;
                 self.new.extend(channels);
                 self.asked.push((id, reply));
             }
             Command::Leave { id, reply } => {
+                self.silence = None;
                 self.roll.leave(id);
                 self.asked.push((id, reply));
             }
@@ -112,7 +116,9 @@ impl Task {
     }
 
     fn notify_a_fence(&mut self) {
-        let (asked, new) = (std::mem::take(&mut self.asked), std::mem::take(&mut self.new));
+        let (asked, mut new) = (std::mem::take(&mut self.asked), std::mem::take(&mut self.new));
+        // One who joined may have gone already.
+        new.retain(|channel| self.roll.has(channel));
         let silent = self.silence.as_ref().is_some_and(|(fence, _)| fence.is_none());
         // Without a backend there is no fence: whoever asked sees that.
         let Some(link) = self.link.as_mut().filter(|_| silent || !asked.is_empty()) else { return };
@@ -139,7 +145,10 @@ impl Task {
                     let _ = reply.send(());
                 }
             }
-            Event::Notification { channel, whole, .. } => self.roll.notify(&channel, &whole),
+            Event::Notification { channel, whole, .. } => {
+                let unheard = self.roll.notify(&channel, &whole);
+                self.unlisten(&unheard);
+            }
             // PostgreSQL's queue is full, for instance: whoever waits for the fence cannot be told more than that.
             Event::Refused(fence, error) => {
                 let (branch, database) = &self.key;

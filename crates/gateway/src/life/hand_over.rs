@@ -1,81 +1,74 @@
 //! A session's channels go to the hub when it is parked, and come back to its next backend.
 
-use std::borrow::Cow;
+use std::time::Duration;
 
-use nap_model::client_error::{ClientError, sqlstate};
-use nap_model::pin::Pin;
 use tokio::time::timeout;
 
-use super::leave::Left;
 use super::{Attached, Life};
 use crate::backend::Backend;
 use crate::branches::Branches;
 use crate::client::ClientStream;
 use crate::connection::Interrupted;
-use crate::error::Ended;
 use crate::hub::{Fence, Heard, Listener, Server};
 use crate::parking::{ASK_WITHIN, Ear, Keep, NoAnswer};
 
-/// Its channels did not come back: what it should have heard may be lost.
-#[derive(Debug, thiserror::Error)]
-#[error("terminating connection because notifications for it may have been lost")]
-pub(super) struct NotTakenBack;
+/// How long the hub may take until it listens; until then the session does so by itself, and may go on with it.
+const JOIN_WITHIN: Duration = Duration::from_secs(2);
 
-impl ClientError for NotTakenBack {
-    fn sqlstate(&self) -> &'static str {
-        sqlstate::ADMIN_SHUTDOWN
-    }
-
-    fn hint(&self) -> Option<Cow<'static, str>> {
-        Some("Connect again, LISTEN, and look what has changed meanwhile.".into())
-    }
+/// What came of handing channels over.
+pub(super) enum Handed {
+    /// The hub listens.
+    Over(Listener),
+    /// The session goes on listening by itself, and is asked again later.
+    Stays,
+    /// Its backend is lost.
+    Broken,
 }
 
 impl<B: Branches, S: ClientStream> Life<'_, B, S> {
-    /// The hub listens in its place. What its backend has heard until then the client is told.
+    /// The hub listens in its place. What its backend has heard until then is appended to `for_client`.
     pub(super) async fn hand_over(
-        &mut self,
-        mut attached: Attached,
+        &self,
+        attached: &mut Attached,
         channels: &[Vec<u8>],
-    ) -> Result<(Listener, Attached), Left> {
+        for_client: &mut Vec<u8>,
+    ) -> Handed {
         let identity = &self.session.identity;
-        let server = Server {
-            socket: attached.backend.socket.clone(),
-            superuser: attached.backend.superuser.clone(),
-            major: identity.major,
-        };
         let hubs = &self.shared.hubs;
-        let joined = async {
-            let mut ear = Ear::open(&mut attached.backend.stream, &[], hubs.fence_channel()).await?;
+        let server = Server::of_backend(&attached.backend, identity.major);
+        let mut ear = Ear::new(&mut attached.backend.stream, hubs.fence_channel());
+        let handing = async {
+            match ear.listen(&[]).await {
+                Ok(()) => {}
+                Err(NoAnswer::Pinned(_)) => {
+                    for_client.append(&mut ear.heard());
+                    return Ok(Handed::Stays);
+                }
+                Err(broken) => return Err(broken),
+            }
             let (mut listener, answer) = hubs.join(&identity.branch, &identity.database, server, channels);
             // What comes after the fence may be there before it has been read here.
             let mut after = Vec::new();
-            let joined = match answer.await {
-                Ok(fence) => passes(&mut ear, fence, &mut listener, &mut after).await?,
-                Err(_) => false,
+            let joined = match timeout(JOIN_WITHIN, answer).await {
+                Ok(Ok(fence)) => passes(&mut ear, fence, &mut listener, &mut after).await?,
+                Ok(Err(_)) | Err(_) => false,
             };
-            match joined {
-                true => Ok((Some(listener), [ear.heard(), after].concat())),
-                // It goes on listening by itself.
-                false => ear.close().await.map(|heard| (None, heard)),
-            }
+            Ok(match joined {
+                true => {
+                    for_client.append(&mut ear.heard());
+                    for_client.append(&mut after);
+                    Handed::Over(listener)
+                }
+                false => {
+                    drop(listener);
+                    for_client.append(&mut ear.close().await?);
+                    Handed::Stays
+                }
+            })
         };
-        let joined = match timeout(ASK_WITHIN, joined).await {
-            Ok(joined) => joined,
-            Err(_) => Err(NoAnswer::Broken),
-        };
-        let (listener, heard) = match joined {
-            Ok(joined) => joined,
-            Err(NoAnswer::Pinned(pin)) => return Err(Left::Stays(pin, Box::new(attached))),
-            Err(NoAnswer::Broken) => return Err(Left::Broken(Ended::refused(Interrupted::Deaf))),
-        };
-        if !heard.is_empty() && self.session.client.send(&heard).await.is_err() {
-            return Err(Left::Broken(Ended::Gone));
-        }
-        match listener {
-            Some(listener) => Ok((listener, attached)),
-            // It is tried again.
-            None => Err(Left::Stays(Pin::NotAsked, Box::new(attached))),
+        match timeout(ASK_WITHIN, handing).await {
+            Ok(Ok(handed)) => handed,
+            Ok(Err(NoAnswer::Pinned(_) | NoAnswer::Broken)) | Err(_) => Handed::Broken,
         }
     }
 
@@ -85,10 +78,11 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         backend: &mut Backend,
         mut listener: Listener,
         channels: &[Vec<u8>],
-    ) -> Result<Vec<u8>, NotTakenBack> {
+    ) -> Result<Vec<u8>, Interrupted> {
         let hubs = &self.shared.hubs;
         let taken = async {
-            let mut ear = Ear::open(&mut backend.stream, channels, hubs.fence_channel()).await.map_err(drop)?;
+            let mut ear = Ear::new(&mut backend.stream, hubs.fence_channel());
+            ear.listen(channels).await.map_err(drop)?;
             // The hub hears it too.
             ear.forget();
             let fence = listener.leave().await.map_err(drop)?;
@@ -104,7 +98,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         };
         match timeout(ASK_WITHIN, taken).await {
             Ok(Ok(heard)) => Ok(heard),
-            _ => Err(NotTakenBack),
+            _ => Err(Interrupted::Deaf),
         }
     }
 }

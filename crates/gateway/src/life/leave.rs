@@ -4,6 +4,7 @@ use nap_model::pin::Pin;
 use nap_wire::extended::terminate;
 use tokio::io::AsyncWriteExt;
 
+use super::hand_over::Handed;
 use super::{Attached, Life};
 use crate::branches::Branches;
 use crate::client::ClientStream;
@@ -16,8 +17,8 @@ use crate::traffic::Unnamed;
 /// What came of it.
 pub(super) enum Left {
     Parked(Box<Kept>),
-    /// It keeps its backend.
-    Stays(Pin, Box<Attached>),
+    /// It keeps its backend. The client is to be told this.
+    Stays(Pin, Box<Attached>, Vec<u8>),
     /// Its backend is lost.
     Broken(Ended),
 }
@@ -28,19 +29,17 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         let changes = self.traffic.changes();
         if let Some((pin, _)) = self.pinned.filter(|(pin, at)| *at == changes && holds_as_long_as_nothing_passes(*pin))
         {
-            return Left::Stays(pin, Box::new(attached));
+            return Left::Stays(pin, Box::new(attached), Vec::new());
         }
-        let (pin, attached) = match self.pin_of_traffic() {
-            Some(pin) => (pin, attached),
-            None => match self.ask_and_rehearse(attached).await {
-                Ok(kept) => return Left::Parked(kept),
-                Err(Left::Stays(pin, attached)) => (pin, *attached),
-                Err(left) => return left,
-            },
+        let left = match self.pin_of_traffic() {
+            Some(pin) => Left::Stays(pin, Box::new(attached), Vec::new()),
+            None => self.ask_and_rehearse(attached).await,
         };
-        self.pinned = Some((pin, changes));
-        self.session.entry.record().set_pin(Some(pin));
-        Left::Stays(pin, Box::new(attached))
+        if let Left::Stays(pin, ..) = &left {
+            self.pinned = Some((*pin, changes));
+            self.session.entry.record().set_pin(Some(*pin));
+        }
+        left
     }
 
     /// What is known without asking.
@@ -58,7 +57,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         }
     }
 
-    async fn ask_and_rehearse(&mut self, mut attached: Attached) -> Result<Box<Kept>, Left> {
+    async fn ask_and_rehearse(&mut self, mut attached: Attached) -> Left {
         let mut for_client = Vec::new();
         let identity = &self.session.identity;
         let reported: Vec<String> = attached.backend.reported.keys().cloned().collect();
@@ -87,29 +86,31 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                 rehearse(&self.shared.rehearsals, &attached.backend, begin, &subject, asked).await
             }
             Err(NoAnswer::Pinned(pin)) => Err(*pin),
-            Err(NoAnswer::Broken) => return Err(Left::Broken(Ended::refused(Interrupted::Ended))),
+            Err(NoAnswer::Broken) => return Left::Broken(Ended::refused(Interrupted::Ended)),
         };
-        if !for_client.is_empty() && self.session.client.send(&for_client).await.is_err() {
-            return Err(Left::Broken(Ended::Gone));
-        }
         let parked = match (asked, rehearsed) {
-            (Ok(asked), Ok(())) => self.shared.stock.take(&asked.state).map(|share| (asked, share)).ok_or(Pin::TooMuch),
+            (Ok(asked), Ok(())) => {
+                let share = self.shared.stock.take(&asked.state, &asked.channels);
+                share.map(|share| (asked, share)).ok_or(Pin::TooMuch)
+            }
             (_, Err(pin)) => Err(pin),
             (Err(_), Ok(())) => Err(Pin::NotAsked),
         };
         let (Asked { state, reported, idle_timeout, channels }, share) = match parked {
             Ok(parked) => parked,
-            Err(pin) => return Err(Left::Stays(pin, Box::new(attached))),
+            Err(pin) => return Left::Stays(pin, Box::new(attached), for_client),
         };
-        let (listener, attached) = match channels.is_empty() {
-            true => (None, attached),
-            false => {
-                self.hand_over(attached, &channels).await.map(|(listener, attached)| (Some(listener), attached))?
+        let mut listener = None;
+        if !channels.is_empty() {
+            match self.hand_over(&mut attached, &channels, &mut for_client).await {
+                Handed::Over(handed) => listener = Some(handed),
+                Handed::Stays => return Left::Stays(Pin::NotAsked, Box::new(attached), for_client),
+                Handed::Broken => return Left::Broken(Ended::refused(Interrupted::Deaf)),
             }
-        };
+        }
         farewell(attached).await;
         self.pinned = None;
-        Ok(Box::new(Kept { state, reported, idle_timeout, channels, listener, _share: share }))
+        Left::Parked(Box::new(Kept { state, reported, idle_timeout, channels, listener, for_client, _share: share }))
     }
 }
 

@@ -30,17 +30,24 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
     pub(super) async fn wait(&mut self, kept: &mut Kept) -> Woken {
         let mut begun = Vec::new();
         let mut idle_since = Instant::now();
+        let unsaid = std::mem::take(&mut kept.for_client);
+        if !unsaid.is_empty()
+            && let Some(woken) = self.tell(kept, &unsaid).await
+        {
+            return woken;
+        }
         loop {
             let idle = idle_for(kept.idle_timeout.map(|span| idle_since + span));
+            // In no order: neither notifications nor pings must keep the other from being heard.
             tokio::select! {
-                biased;
                 () = self.shared.closed() => return Woken::Ended(Interrupted::Closing),
                 request = self.session.entry.record().requests.next() => match request {
                     Request::End => return Woken::Ended(Interrupted::Ended),
                     Request::Park(reply) => drop(reply.send(Ok(()))),
                 },
                 heard = hear(&mut kept.listener) => {
-                    if let Some(woken) = self.tell(kept, heard).await {
+                    let Ok(notifications) = heard else { return Woken::Ended(Interrupted::Deaf) };
+                    if let Some(woken) = self.tell(kept, &notifications).await {
                         return woken;
                     }
                 }
@@ -61,15 +68,32 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         }
     }
 
-    /// The hub has heard something.
-    async fn tell(&mut self, kept: &Kept, heard: Result<Vec<u8>, Deaf>) -> Option<Woken> {
-        let Ok(notifications) = heard else { return Some(Woken::Ended(Interrupted::Deaf)) };
-        tokio::select! {
+    /// Tells the client what was heard for it. One that does not read keeps this waiting; if it is to be ended then, it has
+    /// read half a message perhaps, and there are no last words.
+    async fn tell(&mut self, kept: &Kept, notifications: &[u8]) -> Option<Woken> {
+        let requests = &self.session.entry.record().requests;
+        let ended = async {
+            loop {
+                match requests.next().await {
+                    Request::End => return,
+                    Request::Park(reply) => drop(reply.send(Ok(()))),
+                }
+            }
+        };
+        let sent = tokio::select! {
             biased;
-            sent = self.session.client.send(&notifications) => sent.is_err().then_some(Woken::Gone),
-            () = overrun(&kept.listener) => Some(Woken::Ended(Interrupted::Overrun)),
-            () = self.shared.closed() => Some(Woken::Ended(Interrupted::Closing)),
+            sent = self.session.client.send(notifications) => sent.is_ok(),
+            () = overrun(&kept.listener) => {
+                tracing::info!(branch = %self.session.identity.branch, "a listener does not read its notifications: it is closed");
+                false
+            }
+            () = ended => false,
+            () = self.shared.closed() => false,
+        };
+        if let Some(listener) = &kept.listener {
+            listener.told();
         }
+        (!sent).then_some(Woken::Gone)
     }
 
     /// The client has sent something. `begun` is what may still become a ping.

@@ -18,6 +18,8 @@ use crate::hub::{Fence, push_quoted};
 /// What a backend may say while a fence is awaited, in one message: a notice has no bound of its own.
 const MESSAGE_MAX_BYTES: usize = 0x3fff_ffff;
 const CHUNK_BYTES: usize = 4096;
+/// So much may come before a fence: notifications of a transaction that sends a great many.
+const HEARD_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Which notifications are the session's: those that its backend heard before the fence, or after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +36,15 @@ pub(crate) struct Ear<'a> {
 }
 
 impl<'a> Ear<'a> {
-    /// Listens to these channels and to that of the fences.
-    pub(crate) async fn open(
-        stream: &'a mut UnixStream,
-        channels: &[Vec<u8>],
-        fence_channel: &'a str,
-    ) -> Result<Self, NoAnswer> {
-        let mut ear = Self { stream, fence_channel, aside: Aside::default() };
-        let channels = channels.iter().map(Vec::as_slice).chain([fence_channel.as_bytes()]);
-        ear.run(channels.map(|channel| statement("LISTEN ", channel))).await?;
-        Ok(ear)
+    pub(crate) fn new(stream: &'a mut UnixStream, fence_channel: &'a str) -> Self {
+        Self { stream, fence_channel, aside: Aside::default() }
+    }
+
+    /// Listens to these channels and to that of the fences. What was heard until then is kept, whatever comes of it.
+    pub(crate) async fn listen(&mut self, channels: &[Vec<u8>]) -> Result<(), NoAnswer> {
+        let channels = channels.iter().map(Vec::as_slice).chain([self.fence_channel.as_bytes()]);
+        let statements: Vec<_> = channels.map(|channel| statement("LISTEN ", channel)).collect();
+        self.run(statements.into_iter()).await
     }
 
     /// Does statements in a transaction of their own, whatever the session has set.
@@ -70,14 +71,19 @@ impl<'a> Ear<'a> {
         self.aside.messages.clear();
     }
 
-    /// Reads until the fence has passed, and to the end of a message. May be dropped at any time.
+    /// Reads until the fence has passed; if what comes after it is the session's, to the end of a message. May be dropped at
+    /// any time.
     pub(crate) async fn until(&mut self, fence: Fence, keep: Keep) -> io::Result<()> {
         let fence = fence.payload();
         let mut passed = false;
         loop {
             self.take(fence.as_bytes(), keep, &mut passed)?;
-            if passed && self.aside.unread.is_empty() {
+            // What comes after it is somebody else's, and this backend is to be let go.
+            if passed && (keep == Keep::Before || self.aside.unread.is_empty()) {
                 return Ok(());
+            }
+            if self.aside.messages.len() > HEARD_MAX_BYTES {
+                return Err(io::ErrorKind::OutOfMemory.into());
             }
             self.aside.unread.reserve(CHUNK_BYTES);
             if self.stream.read_buf(&mut self.aside.unread).await? == 0 {
@@ -115,10 +121,10 @@ impl<'a> Ear<'a> {
         Ok(())
     }
 
-    /// Hears no more fences. Gives back what the client is to be told.
+    /// Hears no more fences. Gives back what the client is to be told. An error: it would go on hearing them.
     pub(crate) async fn close(mut self) -> Result<Vec<u8>, NoAnswer> {
         let unlisten = statement("UNLISTEN ", self.fence_channel.as_bytes());
-        self.run(std::iter::once(unlisten)).await?;
+        self.run(std::iter::once(unlisten)).await.map_err(|_| NoAnswer::Broken)?;
         Ok(self.heard())
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Kept {
     /// What it listens to, and who does so in its place.
     pub(crate) channels: Vec<Vec<u8>>,
     pub(crate) listener: Option<Listener>,
+    /// The client has not been told this yet.
+    pub(crate) for_client: Vec<u8>,
     /// Its part of all that is kept.
     pub(crate) _share: Share,
 }
@@ -79,8 +81,10 @@ pub(crate) struct Share {
 
 impl Stock {
     /// Room for a state, if there is any.
-    pub(crate) fn take(self: &Arc<Self>, state: &State) -> Option<Share> {
-        let share = Share { stock: self.clone(), bytes: state.bytes() };
+    pub(crate) fn take(self: &Arc<Self>, state: &State, channels: &[Vec<u8>]) -> Option<Share> {
+        // Here, and twice in the hub's roll.
+        let channels: usize = channels.iter().map(|channel| 3 * channel.len()).sum();
+        let share = Share { stock: self.clone(), bytes: state.bytes() + channels };
         let before = self.0.fetch_add(share.bytes, Ordering::Relaxed);
         (before + share.bytes <= STOCK_MAX_BYTES).then_some(share)
     }
@@ -131,10 +135,10 @@ mod tests {
             unnamed: None,
         };
         state.settings.insert(b"my.var".to_vec(), vec![0; STOCK_MAX_BYTES / 2]);
-        let first = stock.take(&state);
+        let first = stock.take(&state, &[]);
         assert!(first.is_some());
-        assert!(stock.take(&state).is_none());
+        assert!(stock.take(&state, &[]).is_none());
         drop(first);
-        assert!(stock.take(&state).is_some(), "what was refused takes no room");
+        assert!(stock.take(&state, &[]).is_some(), "what was refused takes no room");
     }
 }

@@ -28,7 +28,7 @@ const SHOWN: &[(&str, Show)] = &[
     ("event triggers on login", logins),
     ("`log_statement`", questions_in_logs),
     ("statistics of the session", statistics),
-    ("notifications that a background worker", workers),
+    ("notifications of a background worker", workers),
 ];
 
 #[test]

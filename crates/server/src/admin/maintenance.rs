@@ -1,29 +1,47 @@
 //! What autovacuum would have done, brought forward before a sleep: it looks once a minute, and a server that is awake for
 //! seconds at a time would otherwise never be vacuumed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
 
 use super::{Admin, AdminError, Settling, queries, within};
 
 /// Less than this is no time for anything.
 const LEAST: Duration = Duration::from_millis(10);
 
-/// How much had been written to each database when it was last looked into.
+/// `statement_timeout` is an integer.
+const LIMIT_MAX_MS: u128 = i32::MAX as u128;
+
+/// What earlier looks found.
 #[derive(Default)]
-pub(super) struct Looked(Mutex<HashMap<String, i64>>);
+pub(super) struct Looked {
+    /// How much had been written to each database.
+    written: Mutex<HashMap<String, i64>>,
+    /// Tables that took longer than there was time for, by database: the others come first.
+    late: Mutex<HashSet<(String, String)>>,
+}
 
 impl Looked {
     fn is_news(&self, database: &str, written: i64) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(database) != Some(&written)
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).get(database) != Some(&written)
     }
 
     fn note(&self, database: &str, written: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(database.to_owned(), written);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(database.to_owned(), written);
+    }
+
+    fn is_late(&self, database: &str, table: &str) -> bool {
+        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        late.contains(&(database.to_owned(), table.to_owned()))
+    }
+
+    fn note_late(&self, database: &str, table: &str) {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner).insert((database.to_owned(), table.to_owned()));
     }
 }
 
@@ -38,6 +56,10 @@ struct Due {
 }
 
 impl Due {
+    fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self { table: row.try_get(0)?, vacuum: row.try_get(1)?, analyze: row.try_get(2)?, freeze: row.try_get(3)? })
+    }
+
     /// What is to be run. Nobody is waited for: a prepared transaction may hold its lock for ever.
     fn command(&self) -> String {
         if !self.vacuum {
@@ -57,7 +79,7 @@ impl Admin {
             let mut own = Settling { client: within(self.connect()).await?, done: false };
             let rows = within(async { Ok(own.client.query_typed(queries::WRITTEN, &[]).await?) }).await?;
             own.done = true;
-            let read = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+            let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
             rows.iter().map(read).collect::<Result<Vec<(String, i64)>, AdminError>>()?
         };
         let mut count = 0;
@@ -68,37 +90,58 @@ impl Admin {
             // One that is being dropped, or lets nobody in.
             let Ok(client) = within(self.connect_to(&database)).await else { continue };
             let mut own = Settling { client, done: false };
-            let (done, all) = maintain_tables(&own.client, until).await?;
-            count += done;
-            own.done = true;
-            if !all {
-                break;
+            match self.maintain_tables(&own.client, &database, until).await {
+                Ok(done) => {
+                    count += done;
+                    self.looked.note(&database, written);
+                }
+                Err(NotAll::Late(done)) => count += done,
+                // One database must not keep the others from it.
+                Err(NotAll::Failed(error)) => tracing::warn!(branch = %self.branch, database, %error, "not maintained"),
             }
-            self.looked.note(&database, written);
+            own.done = true;
         }
         Ok(count)
     }
 }
 
-/// How many tables were taken up, and whether none is left.
-async fn maintain_tables(client: &Client, until: Instant) -> Result<(u32, bool), AdminError> {
-    let rows = within(async { Ok(client.query_typed(queries::DUE, &[]).await?) }).await?;
-    let mut count = 0;
-    for row in rows {
-        let due =
-            Due { table: row.try_get(0)?, vacuum: row.try_get(1)?, analyze: row.try_get(2)?, freeze: row.try_get(3)? };
-        let left = until.saturating_duration_since(Instant::now());
-        if left < LEAST {
-            return Ok((count, false));
-        }
-        let limit = format!("SET statement_timeout = {}", left.as_millis());
-        client.batch_execute(&limit).await?;
-        match client.batch_execute(&due.command()).await {
-            Ok(()) => count += 1,
-            Err(error) if error.is_closed() => return Err(error.into()),
-            // It took too long, or the table has gone: autovacuum would try again as well.
-            Err(error) => tracing::debug!(%error, table = due.table, "not maintained"),
-        }
+/// Why not all tables of a database were taken up.
+enum NotAll {
+    /// There was no time for the rest; so many were.
+    Late(u32),
+    Failed(AdminError),
+}
+
+impl<E: Into<AdminError>> From<E> for NotAll {
+    fn from(error: E) -> Self {
+        NotAll::Failed(error.into())
     }
-    Ok((count, true))
+}
+
+impl Admin {
+    /// How many tables were taken up.
+    async fn maintain_tables(&self, client: &Client, database: &str, until: Instant) -> Result<u32, NotAll> {
+        let rows = within(async { Ok(client.query_typed(queries::DUE, &[]).await?) }).await?;
+        let mut due = rows.iter().map(Due::read).collect::<Result<Vec<_>, tokio_postgres::Error>>()?;
+        due.sort_by_key(|due| self.looked.is_late(database, &due.table));
+        let mut count = 0;
+        for due in due {
+            let left = until.saturating_duration_since(Instant::now());
+            if left < LEAST {
+                return Err(NotAll::Late(count));
+            }
+            client.batch_execute(&format!("SET statement_timeout = {}", left.as_millis().min(LIMIT_MAX_MS))).await?;
+            match client.batch_execute(&due.command()).await {
+                Ok(()) => count += 1,
+                Err(error) if error.is_closed() => return Err(error.into()),
+                Err(error) => {
+                    if error.code() == Some(&SqlState::QUERY_CANCELED) {
+                        self.looked.note_late(database, &due.table);
+                    }
+                    tracing::debug!(%error, table = due.table, "not maintained");
+                }
+            }
+        }
+        Ok(count)
+    }
 }

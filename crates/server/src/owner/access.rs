@@ -124,6 +124,8 @@ impl Owner {
                 Some(snapshot) => question.answer(&snapshot),
                 None => self.queues.access.push(question),
             },
+            // It goes on for a moment, in which somebody may change them.
+            State::Dozing if self.doze.is_none() => self.queues.access.push(question),
             // Nobody who has not been let in thaws it: what was read when it lay down cannot have changed.
             State::Dozing => match self.roles.snapshot.clone() {
                 Some(snapshot) => question.answer(&snapshot),

@@ -39,7 +39,7 @@ impl Owner {
         if self.state != State::Settling {
             return;
         }
-        let Laid { doze, roles, attached, pinned, why } = laid;
+        let Laid { doze, roles, checkpointed, attached, pinned, why } = laid;
         if self.leases != attached {
             // A session has left, and its backend must hear of it; or somebody is on the way.
             drop(doze);
@@ -47,7 +47,7 @@ impl Owner {
         }
         self.last_seen = Observation::default();
         self.holding = Holding { active: 0, pinned };
-        self.checkpointed = Some(roles.before);
+        self.checkpointed = Some(checkpointed);
         self.know_roles(roles.snapshot);
         self.doze = Some(doze);
         // Pins end only by what a session does, and that thaws: until then there is no use in trying to sleep.
@@ -105,21 +105,30 @@ impl Owner {
         match pulsed {
             Ok(laid) if laid.attached == self.leases => {
                 tracing::debug!(branch = %self.spec.branch, "thawed for a moment");
-                let Laid { doze, roles, .. } = *laid;
-                self.checkpointed = Some(roles.before);
+                let Laid { doze, roles, checkpointed, .. } = *laid;
+                self.checkpointed = Some(checkpointed);
                 self.know_roles(roles.snapshot);
                 self.doze = Some(doze);
+                self.on_questions();
             }
             Ok(_) => self.thaw(Reason::SessionLeft),
             Err(Settled::Guarded(seen, _)) => {
                 self.last_seen = seen;
                 self.forget_roles();
                 self.stay_awake_because(Reason::GuardStands);
+                self.on_questions();
             }
-            Err(Settled::Spoke | Settled::Held(_)) => self.thaw(Reason::ClientSpoke),
-            Err(_) => {
+            Err(Settled::Spoke | Settled::Held(_)) => {
+                self.thaw(Reason::ClientSpoke);
+                self.look_soon();
+            }
+            Err(other) => {
+                if let Settled::Failed(error) = other {
+                    tracing::warn!(branch = %self.spec.branch, %error, "cannot be looked into before it dozes on");
+                }
                 self.forget_roles();
                 self.stay_awake_because(Reason::NotFrozen);
+                self.on_questions();
             }
         }
     }
@@ -130,6 +139,7 @@ impl Owner {
         self.go(reason);
         self.set_idle_timer();
         self.publish();
+        self.on_questions();
     }
 
     /// Its processes go on, whatever comes next.

@@ -51,6 +51,8 @@ pub(super) struct Laid {
     pub(super) doze: Doze,
     /// As they are for as long as it is frozen.
     pub(super) roles: Roles,
+    /// Where the WAL stood at the last checkpoint for a doze.
+    pub(super) checkpointed: Lsn,
     /// Sessions that have a backend in it; of them, those that are known to be pinned.
     pub(super) attached: u32,
     pub(super) pinned: u32,
@@ -111,28 +113,30 @@ pub(super) async fn pulse(bed: Bed, doze: Doze) -> Result<Box<Laid>, Settled> {
 
 async fn lay(bed: Bed, ward: Option<Ward>, mut alarm: Alarm, why: Reason) -> Result<Box<Laid>, Settled> {
     let freezing = async {
-        let (attached, pinned) = nobody_does_anything(&bed).await?;
-        no_guard_stands(&bed).await?;
-        let roles = bed.admin.before_doze(bed.checkpointed).await.map_err(Settled::Failed)?;
-        bed.admin.close().await;
         let ward = match ward {
             Some(ward) => ward,
             None => bed.guardian.watch_over(&bed.data).await.map_err(|error| no_guardian(&bed, &error))?,
         };
+        no_guard_stands(&bed).await?;
+        // It may take long: what came meanwhile counts.
+        let (roles, checkpointed) = bed.admin.before_doze(bed.checkpointed).await.map_err(Settled::Failed)?;
+        no_guard_stands(&bed).await?;
+        let (attached, pinned) = nobody_does_anything(&bed).await?;
+        bed.admin.close().await;
         let frozen = freeze(&bed.data, bed.postmaster).await.map_err(|error| {
             tracing::warn!(branch = %bed.branch, %error, "not frozen");
             Settled::NotFrozen(error.to_string())
         })?;
-        Ok::<_, Settled>((frozen, ward, roles, attached, pinned))
+        Ok::<_, Settled>((frozen, ward, roles, checkpointed, attached, pinned))
     };
-    let (frozen, ward, roles, attached, pinned) = tokio::select! {
+    let (frozen, ward, roles, checkpointed, attached, pinned) = tokio::select! {
         biased;
         () = &mut alarm => return Err(Settled::Spoke),
         frozen = freezing => frozen?,
     };
     let now = Instant::now();
     let doze = Doze { frozen, ward, alarm, next_look: now + LOOK_EVERY, pulse_at: now + PULSE_AFTER };
-    Ok(Box::new(Laid { doze, roles, attached, pinned, why }))
+    Ok(Box::new(Laid { doze, roles, checkpointed, attached, pinned, why }))
 }
 
 /// Sessions that have a backend, and those of them that are pinned.

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::lie_down::{Bed, Laid, lie_down};
-use super::{Done, LOOK_AGAIN, Owner};
+use super::{Done, LOOK_AGAIN, LOOK_AGAIN_LEAST, Owner};
 use crate::admin::{Admin, AdminError, Roles};
 use crate::error::SleepError;
 use crate::handle::AsleepHold;
@@ -64,8 +64,9 @@ impl Owner {
                 let policy = self.policy();
                 // A doze makes no room for another server; but one that tried in vain dozes on.
                 let may_doze = dozed || (policy.doze != DozePolicy::Never && reason != Reason::RoomNeeded);
-                // Who waits for a place does not wait for maintenance.
-                let budget = if reason == Reason::RoomNeeded { Duration::ZERO } else { policy.maintenance_budget };
+                // Who waits for a place, or for a clone, does not wait for maintenance.
+                let is_awaited = reason == Reason::RoomNeeded || !self.queues.hold.is_empty();
+                let budget = if is_awaited { Duration::ZERO } else { policy.maintenance_budget };
                 Box::pin(settle(Settling {
                     admin: self.admin.clone(),
                     sessions: self.spec.sessions.clone(),
@@ -141,14 +142,13 @@ impl Owner {
         let Policy { sleep_after, doze, .. } = self.policy();
         let doze_after = if let DozePolicy::After(span) = doze { Some(span) } else { None };
         let span = sleep_after.into_iter().chain(doze_after).min();
-        let again = span.map(|span| span.clamp(Duration::from_millis(100), LOOK_AGAIN));
+        let again = span.map(|span| span.clamp(LOOK_AGAIN_LEAST, LOOK_AGAIN));
         self.timer = again.map(|pause| Instant::now() + pause);
     }
 
     /// The sessions that stood in the way stayed.
     pub(super) fn deny_for_sessions(&mut self) {
-        self.holding = self.holding_now();
-        let (branch, standing) = (self.branch(), self.guards(false));
+        let (branch, standing) = (self.branch(), guards(self.holding_now(), false, false, &self.last_seen));
         self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
     }
 
