@@ -153,6 +153,11 @@ impl<B> Gateway<B> {
         self.shared.registry.emptied_of(branch, deadline).await
     }
 
+    /// Ends the sessions of a branch that have a backend.
+    pub fn end_attached(&self, branch: &BranchName) {
+        self.shared.registry.end_attached(branch);
+    }
+
     /// Ends all sessions of a branch.
     pub fn end_sessions(&self, branch: &BranchName) {
         self.shared.registry.end_all(branch);

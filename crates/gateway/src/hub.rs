@@ -24,6 +24,10 @@ pub(crate) use listener::{Deaf, Heard, Listener};
 use roll::Sink;
 use task::{Command, Task};
 
+/// How the name of the fences' channel begins. Sessions of the same role can read the rest while a session is handed over;
+/// who listens to it hears fences, and can make none.
+pub(crate) const FENCE_CHANNEL_PREFIX: &str = "nap_fence_";
+
 /// A database of a branch.
 type Key = (BranchName, String);
 
@@ -37,7 +41,7 @@ struct Hub {
 
 /// All hubs.
 pub(crate) struct Hubs {
-    /// Makes what nobody can guess: the name of the fences' channel, and each fence.
+    /// Makes fences that nobody can guess.
     secret: RandomState,
     last: AtomicU64,
     fence_channel: String,
@@ -65,7 +69,7 @@ impl Fence {
 impl Hubs {
     pub(crate) fn new() -> Arc<Self> {
         let secret = RandomState::new();
-        let fence_channel = format!("nap_fence_{:016x}", secret.hash_one("the channel"));
+        let fence_channel = format!("{FENCE_CHANNEL_PREFIX}{:016x}", secret.hash_one("the channel"));
         Arc::new(Self {
             secret,
             last: AtomicU64::default(),

@@ -359,6 +359,12 @@ impl Registry {
         records.get(&id).map(|record| record.requests.end()).is_some()
     }
 
+    /// Ends the sessions of a branch that have a backend.
+    pub(crate) fn end_attached(&self, branch: &BranchName) {
+        let attached = |record: &&Arc<Record>| !matches!(record.state(), SessionState::Parked | SessionState::Starting);
+        self.of(branch).iter().filter(attached).for_each(|record| record.requests.end());
+    }
+
     /// Ends all sessions of a branch.
     pub(crate) fn end_all(&self, branch: &BranchName) {
         self.of(branch).iter().for_each(|record| record.requests.end());

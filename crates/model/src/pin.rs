@@ -54,7 +54,7 @@ impl fmt::Display for Pin {
             Pin::Library => "a loaded library",
             Pin::PrepareAmongOthers => "a PREPARE among other commands",
             Pin::KeepAwake => "nap.keep_awake",
-            Pin::TooMuch => "a statement too long to keep",
+            Pin::TooMuch => "too much to keep",
             Pin::Replication => "a replication connection",
             Pin::NotRestored => "state that cannot be restored",
             Pin::NotAsked => "state that cannot be asked for",

@@ -3,12 +3,12 @@
 //! SIGSTOP is asynchronous: a process that is in a system call that must not be interrupted runs on until that ends. So
 //! the postmaster is stopped first, and once it is, no new children can turn up behind those that are found.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::procfs;
+use crate::procfs::{self, Directory};
 
 /// How long it may take until all are stopped. Longer means a disk that does not answer.
 const FREEZE_WITHIN: Duration = Duration::from_secs(1);
@@ -32,8 +32,7 @@ pub(crate) enum NotFrozen {
 /// A server whose processes are stopped, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Frozen {
-    /// Without symbolic links.
-    data: PathBuf,
+    data: Directory,
     /// In the order of stopping.
     stopped: Vec<i32>,
 }
@@ -43,7 +42,7 @@ pub(crate) async fn freeze(data: &Path, postmaster: i32) -> Result<Frozen, NotFr
     if !cfg!(target_os = "linux") {
         return Err(NotFrozen::Unsupported);
     }
-    let mut frozen = Frozen { data: data.canonicalize()?, stopped: Vec::new() };
+    let mut frozen = Frozen { data: Directory::of(data)?, stopped: Vec::new() };
     match tokio::time::timeout(FREEZE_WITHIN, frozen.stop_all(postmaster)).await {
         Ok(()) => Ok(frozen),
         Err(_) => Err(NotFrozen::Late),
@@ -55,8 +54,8 @@ impl Frozen {
         self.stop(postmaster);
         self.all_still().await;
         loop {
-            let data = self.data.clone();
-            let found = tokio::task::spawn_blocking(move || procfs::postgres_processes_in(&data)).await;
+            let data = self.data;
+            let found = tokio::task::spawn_blocking(move || procfs::postgres_processes_of(data)).await;
             let more: Vec<i32> =
                 found.unwrap_or_default().into_iter().filter(|pid| !self.stopped.contains(pid)).collect();
             if more.is_empty() {
@@ -90,7 +89,7 @@ impl Drop for Frozen {
     fn drop(&mut self) {
         for pid in self.stopped.iter().rev() {
             // The list may be an hour old, and a process that was killed has left its number to whom it may concern.
-            if procfs::works_in(*pid, &self.data) {
+            if procfs::works_in(*pid, self.data) {
                 send(*pid, Signal::CONT);
             }
         }
@@ -100,8 +99,8 @@ impl Drop for Frozen {
 /// Lets all processes go on that work in this data directory; gives back how many were stopped. For servers that somebody
 /// froze who is not there any more. One that is told to stop and has not come to it yet is none of these, and must go on
 /// too.
-pub fn thaw_all(data: &Path) -> usize {
-    let all = procfs::postgres_processes_in(data);
+pub fn thaw_all(data: Directory) -> usize {
+    let all = procfs::postgres_processes_of(data);
     let stopped = all.iter().filter(|pid| procfs::is_stopped(**pid)).count();
     all.into_iter().for_each(|pid| send(pid, Signal::CONT));
     stopped
@@ -122,7 +121,7 @@ mod tests {
     async fn what_is_not_there_is_not_frozen() {
         let directory = tempfile::tempdir().unwrap();
         assert!(matches!(freeze(&directory.path().join("gone"), i32::MAX).await, Err(NotFrozen::Gone(_))));
-        assert_eq!(thaw_all(directory.path()), 0);
+        assert_eq!(thaw_all(Directory::of(directory.path()).unwrap()), 0);
     }
 
     #[tokio::test]

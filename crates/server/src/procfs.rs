@@ -1,24 +1,44 @@
 //! What /proc knows of the processes of a server. A server is dead when no process of it is left: a postmaster that
 //! was killed leaves busy backends behind, and zombies count for nothing.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// The pids of all living `postgres` processes whose working directory is this data directory. PostgreSQL's processes
 /// work in their data directory; a shell that stands there is none of them.
 pub fn postgres_processes_in(data: &Path) -> Vec<i32> {
-    let Ok(data) = data.canonicalize() else { return Vec::new() };
+    Directory::of(data).map(postgres_processes_of).unwrap_or_default()
+}
+
+/// A directory, wherever it is moved, and even when it has been deleted and somebody still works in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Directory {
+    device: u64,
+    inode: u64,
+}
+
+impl Directory {
+    /// The one that this path leads to now.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+/// The same, for a directory that was there.
+pub fn postgres_processes_of(data: Directory) -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| works_in(*pid, &data))
+        .filter(|pid| works_in(*pid, data))
         .filter(|pid| is_postgres(*pid) && is_alive(*pid))
         .collect()
 }
 
-/// Whether the working directory of this process is `directory`, which has no symbolic links in it.
-pub fn works_in(pid: i32, directory: &Path) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == directory)
+/// Whether this is the working directory of this process.
+pub fn works_in(pid: i32, directory: Directory) -> bool {
+    Directory::of(Path::new(&format!("/proc/{pid}/cwd"))).is_ok_and(|cwd| cwd == directory)
 }
 
 fn is_postgres(pid: i32) -> bool {

@@ -33,6 +33,8 @@ pub trait Sessions: Send + Sync + 'static {
     /// Takes the backends of idle ones, as far as nothing is lost by it, and tells which sessions keep theirs. Without
     /// `all` nobody's is taken in vain: if one keeps its own, perhaps none is.
     fn park(&self, all: bool) -> Parking;
+    /// Ends those that have a backend, as a shutdown of their server does.
+    fn end_attached(&self);
     /// How many backends of the clients' side serve no session that is attached: they listen for parked ones, and hold
     /// no lease.
     fn listening(&self) -> u32;

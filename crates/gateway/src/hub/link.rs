@@ -245,7 +245,8 @@ async fn write_some(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<usi
 fn startup_packet(branch: &BranchName, database: &str, server: &Server) -> Vec<u8> {
     let mut options = format!(
         "-c nap.branch={branch} -c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 -c role=none \
-         -c session_preload_libraries= -c local_preload_libraries="
+         -c session_preload_libraries= -c local_preload_libraries= -c default_transaction_read_only=off \
+         -c default_transaction_deferrable=off -c default_transaction_isolation=read\\ committed"
     );
     if server.major >= Major(17) {
         options.push_str(" -c event_triggers=off -c transaction_timeout=0");

@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use nap_model::client_error::{ClientError, sqlstate};
 use nap_wire::frame::parse_frame;
 use nap_wire::messages::{self, parameter_status_bytes};
+use tokio::time::sleep;
 
 use super::{Attached, Life, Over};
 use crate::backend::Backend;
 use crate::branches::Branches;
 use crate::client::ClientStream;
+use crate::connection::Interrupted;
 use crate::error::Ended;
 use crate::forward::Begun;
 use crate::parking::{Kept, NotRestored, replay};
@@ -37,11 +39,20 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
     /// `sent`: what the client has sent meanwhile.
     pub(super) async fn restore(&mut self, kept: Kept, sent: Vec<u8>) -> Result<(Attached, Begun), Over> {
         let mut attached = self.attach(true).await.map_err(Over::Refused)?;
-        let backend = &mut attached.backend;
-        if !backend.ready {
-            return Err(refusal(backend));
+        if !attached.backend.ready {
+            return Err(refusal(&attached.backend));
         }
-        let restored = replay(&mut backend.stream, &kept.state, &mut backend.reported).await;
+        // A statement may wait for a lock.
+        self.register(&mut attached);
+        let backend = &mut attached.backend;
+        let requests = &self.session.entry.record().requests;
+        let restored = tokio::select! {
+            biased;
+            restored = replay(&mut backend.stream, &kept.state, &mut backend.reported) => restored,
+            () = self.shared.closed() => return Err(Over::Refused(Ended::refused(Interrupted::Closing))),
+            () = requests.ended() => return Err(Over::Refused(Ended::refused(Interrupted::Ended))),
+            () = sleep(self.shared.places.limits().wake_timeout) => Err(NotRestored::Late),
+        };
         if let Err(error) = restored {
             tracing::warn!(branch = %self.session.identity.branch, %error, "a session's state could not be restored");
             return Err(Over::Refused(Ended::refused(Lost(error))));
@@ -57,7 +68,6 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
             to_client.append(&mut heard.map_err(|error| Over::Refused(Ended::refused(error)))?);
         }
         backend.greeting = Vec::new();
-        self.register(&mut attached);
         self.traffic.begin();
         self.session.entry.record().returned();
         Ok((attached, Begun { to_client, to_backend: sent }))

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use super::questions as q;
 use super::state::{Origin, Reported, State, Statement};
-use super::talk::{Aside, OUR_PREFIX, Outcome, Pipelines, Rows, array, talk};
+use super::talk::{Aside, Outcome, Pipelines, Rows, array, our_prefix, talk};
+use crate::hub::FENCE_CHANNEL_PREFIX;
 
 /// It takes milliseconds. What takes longer waits for a lock on a catalog, or reads a great many functions.
 pub(crate) const ASK_WITHIN: Duration = Duration::from_secs(5);
@@ -230,7 +231,7 @@ fn read_state(
 }
 
 fn is_ours(row: &[Option<Vec<u8>>]) -> bool {
-    matches!(row.first(), Some(Some(name)) if name.starts_with(OUR_PREFIX.as_bytes()))
+    matches!(row.first(), Some(Some(name)) if name.starts_with(our_prefix().as_bytes()))
 }
 
 fn statement(row: &[Option<Vec<u8>>]) -> Option<(Vec<u8>, Statement)> {
@@ -259,8 +260,11 @@ fn first_pin(row: &[Option<Vec<u8>>]) -> Option<Pin> {
     row.iter().zip(pins).find(|(column, _)| is_true(column)).map(|(_, pin)| pin)
 }
 
-/// The hub hears what is said in the server's encoding. (Nothing is converted from SQL_ASCII.)
+/// The hub hears what is said in the server's encoding. (Nothing is converted from SQL_ASCII.) And fences are its own.
 fn channels_pin(channels: &[Vec<u8>], state: &State) -> Option<Pin> {
+    if channels.iter().any(|channel| channel.starts_with(FENCE_CHANNEL_PREFIX.as_bytes())) {
+        return Some(Pin::NotAsked);
+    }
     let converted = state.client_encoding != state.server_encoding && state.server_encoding != b"SQL_ASCII";
     match channels.len() {
         0 => None,

@@ -33,6 +33,9 @@ pub(crate) enum NotRestored {
     /// The backend has ended, or makes no sense.
     #[error("its connection to the server broke")]
     Broken(#[from] io::Error),
+    /// Something it needs is locked.
+    #[error("its server took too long, perhaps because a table of a prepared statement is locked")]
+    Late,
     /// The server refused.
     #[error("{}", .0.message)]
     Refused(ErrorFields),
@@ -43,6 +46,9 @@ pub(crate) enum NotRestored {
 pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mut Reported) -> Result<(), NotRestored> {
     let (late, early): (Vec<_>, Vec<_>) = state.settings.iter().partition(|(name, _)| LATE.contains(&name.as_slice()));
     let mut first = Pipelines::default();
+    // What a role or a database sets for every session must not be in the way.
+    first.run(SET_ONE, &[STATEMENT_TIMEOUT, b"0"]);
+    first.run(SET_ONE, &[b"lock_timeout", b"0"]);
     // Kept texts are in the server's encoding.
     first.run(SET_ONE, &[b"client_encoding", &state.server_encoding]);
     first.sync();
@@ -57,6 +63,7 @@ pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mu
     let failed = |outcomes: &[Outcome]| outcomes.iter().any(|outcome| outcome.error.is_some());
     let mut second = if failed(&outcomes) { Pipelines::after(&first) } else { Pipelines::default() };
     let mut may_fail = retry(&mut second, state, &early, &outcomes)?;
+    second.run("RESET lock_timeout", &[]);
     second.run(SET_ONE, &[b"client_encoding", &state.client_encoding]);
     second.sync();
     if let Some(body) = &state.unnamed {
@@ -68,8 +75,10 @@ pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mu
     let timeout = (&STATEMENT_TIMEOUT.to_vec(), &state.statement_timeout);
     set_all(&mut second, &[late, vec![timeout]].concat());
     let outcomes = talk(stream, &second.bytes, second.syncs, &mut aside).await?;
-    for (_, outcome) in outcomes.iter().enumerate().filter(|(at, _)| !may_fail.contains(at)) {
-        done(outcome)?;
+    for (at, outcome) in outcomes.iter().enumerate() {
+        if !(may_fail.contains(&at) && outcome.error.as_ref().is_some_and(is_of_the_statement)) {
+            done(outcome)?;
+        }
     }
     if failed(&outcomes) {
         let mut third = Pipelines::after(&second);
@@ -78,6 +87,11 @@ pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mu
     }
     reported.append(&mut aside.reported);
     Ok(())
+}
+
+/// Whether a statement cannot be prepared any more, because of what it says: otherwise (a cancel, no memory) it could be.
+fn is_of_the_statement(error: &ErrorFields) -> bool {
+    !["08", "40", "53", "55", "57", "58", "XX"].iter().any(|class| error.sqlstate.starts_with(class))
 }
 
 fn done(outcome: &Outcome) -> Result<(), NotRestored> {

@@ -1,6 +1,8 @@
 //! Talking to a backend in a session's stead: pipelines out, what they come to back.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::sync::OnceLock;
 
 use nap_wire::extended::{self, parse_data_row};
 use nap_wire::frame::{Frame, parse_frame};
@@ -140,7 +142,7 @@ pub(super) fn array<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     literal
 }
 
-/// Pipelines under construction. Statements are named `_nap_1` and so on: the unnamed one is the session's.
+/// Pipelines under construction. Statements are named `_nap_…_1` and so on: the unnamed one is the session's.
 #[derive(Default)]
 pub(super) struct Pipelines {
     pub(super) bytes: Vec<u8>,
@@ -154,7 +156,7 @@ impl Pipelines {
     pub(super) fn after(others: &Pipelines) -> Self {
         let mut pipelines = Self { names: others.names, ..Self::default() };
         for number in 1..=others.names {
-            extended::close_statement(&mut pipelines.bytes, format!("{OUR_PREFIX}{number}").as_bytes());
+            extended::close_statement(&mut pipelines.bytes, format!("{}{number}", our_prefix()).as_bytes());
         }
         pipelines
     }
@@ -167,7 +169,7 @@ impl Pipelines {
     /// The same with a text in the server's encoding.
     pub(super) fn run_bytes(&mut self, text: &[u8], parameters: &[&[u8]]) {
         self.names += 1;
-        let name = format!("{OUR_PREFIX}{}", self.names);
+        let name = format!("{}{}", our_prefix(), self.names);
         extended::parse(&mut self.bytes, name.as_bytes(), text, &[]);
         extended::bind(&mut self.bytes, name.as_bytes(), parameters);
         extended::execute(&mut self.bytes);
@@ -181,5 +183,8 @@ impl Pipelines {
     }
 }
 
-/// How the names of our own statements begin.
-pub(super) const OUR_PREFIX: &str = "_nap_";
+/// How the names of our own statements begin: as none of a client's does.
+pub(super) fn our_prefix() -> &'static str {
+    static PREFIX: OnceLock<String> = OnceLock::new();
+    PREFIX.get_or_init(|| format!("_nap_{:016x}_", RandomState::new().hash_one("a statement")))
+}

@@ -65,6 +65,16 @@ impl Requests {
         }
     }
 
+    /// Waits until it is to end. To be parked, it is too busy.
+    pub(crate) async fn ended(&self) {
+        loop {
+            match self.next().await {
+                Request::End => return,
+                Request::Park(reply) => drop(reply.send(Err(Pin::Active))),
+            }
+        }
+    }
+
     fn take(&self) -> Option<Request> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::take(&mut waiting.end) {

@@ -11,8 +11,7 @@ use crate::context::{Context, unexpected};
 /// Restart servers, so that changes of postgresql.conf and ALTER SYSTEM take effect
 ///
 /// A server that is asleep needs none: it reads its configuration whenever it wakes. Idle sessions are
-/// parked and go on afterwards; those that do something, or are pinned, are ended, and then parked listeners as well,
-/// which may have missed what those notified last.
+/// parked and go on afterwards; those that do something, or are pinned, are ended.
 #[derive(Debug, Args)]
 pub(crate) struct Restart {
     /// The branch [default: all whose servers are awake]

@@ -65,7 +65,13 @@ impl ControlApi {
 
     async fn sleep(&self, branch: Option<BranchName>) -> Reply {
         let entry = self.named(branch)?;
-        entry.server.sleep().await.map_err(|error| sleep_failure(error).hint("`nap ls` shows what keeps it awake"))?;
+        entry.server.sleep().await.map_err(|error| {
+            let hint = match entry.server.status().state {
+                State::Dozing => "it dozes instead; `nap sessions` shows which sessions those are",
+                _ => "`nap ls` shows what keeps it awake",
+            };
+            sleep_failure(error).hint(hint)
+        })?;
         Ok(Answer::Done)
     }
 

@@ -47,6 +47,12 @@ impl Sessions for BranchSessions {
         })
     }
 
+    fn end_attached(&self) {
+        if let Some(gateway) = self.gateway() {
+            gateway.end_attached(&self.branch);
+        }
+    }
+
     fn listening(&self) -> u32 {
         self.gateway().map_or(0, |gateway| gateway.hub_backends(&self.branch))
     }

@@ -23,6 +23,7 @@ const SHOWN: &[(&str, Show)] = &[
     ("custom settings whose names are built at run time", hidden_names),
     ("`pg_settings.source`", sources),
     ("a prepared statement whose tables have gone", tables_gone),
+    ("a prepared statement whose table somebody has locked", tables_locked),
     ("a role that became NOLOGIN", no_login),
     ("a role or setting that the session may not have any more", not_allowed_any_more),
     ("event triggers on login", logins),
@@ -130,6 +131,36 @@ fn tables_gone(home: &TestHome) {
     assert_eq!(session.ask("EXECUTE a").unwrap_err().code, "26000");
 }
 
+fn tables_locked(home: &TestHome) {
+    home.psql("postgres@main", "ALTER ROLE ALL SET lock_timeout = '10ms'").ok();
+    let (mut waits, mut canceled) = (session(home), session(home));
+    for session in [&mut waits, &mut canceled] {
+        session.ask("CREATE TABLE IF NOT EXISTS locked (i int)").unwrap();
+        session.ask("PREPARE a AS SELECT count(*) FROM locked").unwrap();
+    }
+    assert_eq!(waits.ask("SHOW lock_timeout").unwrap(), "10ms");
+    all_parked(home, "main");
+    let mut locks = session(home);
+    locks.ask("BEGIN; LOCK TABLE locked").unwrap();
+    for session in [&mut waits, &mut canceled] {
+        session.send(b"Q\0\0\0\x0dSELECT 2\0");
+    }
+    let waiting =
+        "SELECT string_agg(pid::text, ',' ORDER BY backend_start) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let pids = eventually("both wait", || {
+        let pids = locks.ask(waiting).unwrap();
+        pids.contains(',').then_some(pids)
+    });
+    let pid = pids.split(',').next().unwrap();
+    locks.ask(&format!("SELECT pg_cancel_backend({pid})")).unwrap();
+    eventually("one is canceled", || (sessions(home, "main").len() == 2).then_some(()));
+    locks.ask("COMMIT").unwrap();
+    let answers = [waits.ready(), canceled.ready()];
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    let codes: Vec<String> = answers.into_iter().filter_map(Result::err).map(|error| error.code).collect();
+    assert_eq!(codes, ["57P01"]);
+}
+
 fn session_as(home: &TestHome, role: &str) -> Raw<UnixStream> {
     let parameters = [("user", role), ("database", "postgres")];
     let mut session = Raw::unix(&home.socket_directory(), home.port()).start(&parameters);
@@ -173,7 +204,7 @@ fn questions_in_logs(home: &TestHome) {
     home.nap(&["restart"]).ok();
     let mut session = session(home);
     back(home, &mut session, "SELECT 2").unwrap();
-    assert!(home.nap(&["logs", "-n", "1000"]).ok().contains("_nap_1"));
+    assert!(home.nap(&["logs", "-n", "1000"]).ok().contains("_nap_"));
 }
 
 fn statistics(home: &TestHome) {

@@ -5,12 +5,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use super::{Admin, AdminError, Settling, queries, within};
 
+/// How much later than it should a statement may end.
+const GRACE: Duration = Duration::from_secs(1);
 /// Less than this is no time for anything.
 const LEAST: Duration = Duration::from_millis(10);
 
@@ -42,6 +45,31 @@ impl Looked {
 
     fn note_late(&self, database: &str, table: &str) {
         self.late.lock().unwrap_or_else(PoisonError::into_inner).insert((database.to_owned(), table.to_owned()));
+    }
+}
+
+/// A connection that maintains. Its backend is ended if this is dropped before it is done, and not only cancelled: a function
+/// of an index, which VACUUM calls, can go on after a cancel.
+struct Maintaining {
+    client: Client,
+    pid: i32,
+    done: bool,
+}
+
+impl Maintaining {
+    async fn begin(client: Client) -> Result<Self, AdminError> {
+        let rows = client.query_typed("SELECT pg_catalog.pg_backend_pid()", &[]).await?;
+        let row = rows.first().ok_or_else(|| AdminError::Nonsense("no pid".into()))?;
+        Ok(Self { pid: row.try_get(0)?, client, done: false })
+    }
+}
+
+impl Drop for Maintaining {
+    fn drop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.pid).filter(|_| !self.done && !self.client.is_closed()) {
+            // What pg_terminate_backend does; servers are run by the same user.
+            let _ = kill_process(pid, Signal::TERM);
+        }
     }
 }
 
@@ -89,8 +117,13 @@ impl Admin {
             }
             // One that is being dropped, or lets nobody in.
             let Ok(client) = within(self.connect_to(&database)).await else { continue };
-            let mut own = Settling { client, done: false };
-            match self.maintain_tables(&own.client, &database, until).await {
+            let Ok(mut own) = within(Maintaining::begin(client)).await else { continue };
+            let all = self.maintain_tables(&own.client, &database, until);
+            let Ok(all) = timeout_at(until + GRACE, all).await else {
+                tracing::warn!(branch = %self.branch, database, "maintenance does not end when it is told to: its backend is ended");
+                continue;
+            };
+            match all {
                 Ok(done) => {
                     count += done;
                     self.looked.note(&database, written);

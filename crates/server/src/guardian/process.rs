@@ -1,6 +1,6 @@
 //! The guardian's own end: what its process does.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{END, FROZEN, THAWED};
 use crate::freeze;
+use crate::procfs::Directory;
 
 /// A path is shorter (`PATH_MAX` is 4,096). Who says more is no daemon.
 const WORD_MAX_BYTES: usize = 16 * 1024;
@@ -38,15 +39,15 @@ pub fn guard(socket: OwnedFd) -> io::Result<()> {
         let _deaf = ends.into_iter().map(signal).collect::<io::Result<Vec<_>>>()?;
         io::Result::Ok(listen(UnixStream::from_std(socket)?).await)
     })?;
-    for data in frozen {
-        freeze::thaw_all(&data);
+    for data in frozen.into_values() {
+        freeze::thaw_all(data);
     }
     Ok(())
 }
 
 /// To the end of the daemon: what is frozen then.
-async fn listen(mut socket: UnixStream) -> BTreeSet<PathBuf> {
-    let mut frozen = BTreeSet::new();
+async fn listen(mut socket: UnixStream) -> BTreeMap<PathBuf, Directory> {
+    let mut frozen = BTreeMap::new();
     let mut said = Vec::new();
     loop {
         match socket.read_buf(&mut said).await {
@@ -59,7 +60,9 @@ async fn listen(mut socket: UnixStream) -> BTreeSet<PathBuf> {
             let path = PathBuf::from(OsStr::from_bytes(path));
             match *kind {
                 FROZEN => {
-                    frozen.insert(path);
+                    // As it is now: it may be moved while its server is frozen.
+                    let Ok(directory) = Directory::of(&path) else { continue };
+                    frozen.insert(path, directory);
                     // A daemon that is gone is seen by the next reading.
                     let _ = socket.write_all(&[FROZEN]).await;
                 }
@@ -82,12 +85,23 @@ mod tests {
         let (daemon, guardian) = UnixStream::pair().unwrap();
         let listening = tokio::spawn(listen(guardian));
         let (mut reader, mut writer) = daemon.into_split();
-        writer.write_all(b"+/a\0+/b c\0-/a\0+/\xff\0?/x\0\0-/never").await.unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &[u8]| home.path().join(OsStr::from_bytes(name));
+        let mut said = Vec::new();
+        for (kind, name) in
+            [(b'+', &b"a"[..]), (b'+', b"b c"), (b'-', b"a"), (b'+', b"\xff"), (b'?', b"x"), (b'-', b"never")]
+        {
+            std::fs::create_dir_all(path(name)).unwrap();
+            said.push(kind);
+            said.extend_from_slice(path(name).as_os_str().as_bytes());
+            said.push(END);
+        }
+        writer.write_all(&said).await.unwrap();
         let mut heard = [0; 3];
         reader.read_exact(&mut heard).await.unwrap();
         assert_eq!(&heard, b"+++");
+        let expected = [b"b c".as_slice(), b"\xff"].map(|name| (path(name), Directory::of(&path(name)).unwrap()));
         drop((reader, writer));
-        let expected = [PathBuf::from("/b c"), PathBuf::from(OsStr::from_bytes(b"/\xff"))];
         assert_eq!(listening.await.unwrap(), expected.into());
     }
 

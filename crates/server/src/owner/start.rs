@@ -71,7 +71,7 @@ impl Owner {
             return self.stop_processes();
         }
         // One that shuts down was never frozen by us.
-        let stopped = crate::freeze::thaw_all(&self.spec.places.data);
+        let stopped = crate::procfs::Directory::of(&self.spec.places.data).map_or(0, crate::freeze::thaw_all);
         if stopped > 0 {
             tracing::info!(branch = %self.spec.branch, stopped, "found frozen, left by an earlier daemon: it goes on");
         }

@@ -187,7 +187,7 @@ impl Owner {
         let sessions = parks.then(|| self.spec.sessions.clone());
         self.job = Some(Box::pin(async move {
             if let Some(sessions) = sessions {
-                let _ = tokio::time::timeout(PARK_FOR_RESTART_WITHIN, park_all(&*sessions)).await;
+                let _ = tokio::time::timeout(PARK_FOR_RESTART_WITHIN, park_all(&*sessions, &admin)).await;
             }
             let roles = tokio::time::timeout(GATHER_WITHIN, admin.settle()).await;
             Done::Gathered(roles.ok().and_then(Result::ok))
@@ -301,10 +301,16 @@ impl Owner {
     }
 }
 
-/// Parks all that can be. If nobody is left, what is on the way to listeners comes in.
-async fn park_all(sessions: &dyn Sessions) {
-    if sessions.park(true).await == Holding::default() {
-        sessions.fall_silent().await;
+/// Parks all that can be, and ends the others. When nobody is left, what is on the way to listeners comes in.
+async fn park_all(sessions: &dyn Sessions, admin: &Arc<Admin>) {
+    if sessions.park(true).await != Holding::default() {
+        sessions.end_attached();
+    }
+    while let Ok(seen) = admin.observe().await {
+        if seen.other_client_backends <= sessions.listening() {
+            return sessions.fall_silent().await;
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
 
