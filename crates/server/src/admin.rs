@@ -210,6 +210,15 @@ impl Admin {
         Ok((roles, at))
     }
 
+    /// The pids of the daemon's own backends: they are to be gone when the server is frozen.
+    pub async fn own_backends(self: &Arc<Self>) -> Result<Vec<i32>, AdminError> {
+        let ask = async {
+            let rows = self.client().await?.query_typed(queries::OWN, &[]).await?;
+            Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
+        };
+        within(ask).await
+    }
+
     /// Closes the connection now: a server that shuts down must not find it.
     pub async fn close(&self) {
         self.open.lock().await.take();

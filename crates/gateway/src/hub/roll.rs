@@ -10,9 +10,10 @@ use super::Fence;
 use super::listener::Delivery;
 
 /// So much may wait for a client that does not read. PostgreSQL would keep it in its queue of 8 GB, for all databases.
-const BACKLOG_MAX_BYTES: usize = 8 * 1024 * 1024;
-/// So much for all of them together, whoever they are.
+const BACKLOG_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// So much for all of them together, whoever they are: past it those are dropped for whom more than a little waits.
 const TOTAL_MAX_BYTES: usize = 256 * 1024 * 1024;
+const LITTLE_BYTES: usize = 64 * 1024;
 /// So many channels has a hub: PostgreSQL looks through all of them at each notification.
 const CHANNELS_MAX: usize = 10_000;
 /// What a message takes besides its bytes.
@@ -33,7 +34,7 @@ impl Backlog {
         let bytes = Self::cost_bytes(bytes);
         let own = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let total = self.total.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        own <= BACKLOG_MAX_BYTES && total <= TOTAL_MAX_BYTES
+        own <= BACKLOG_MAX_BYTES && (total <= TOTAL_MAX_BYTES || own <= LITTLE_BYTES)
     }
 
     /// What this takes, a message of so many bytes.

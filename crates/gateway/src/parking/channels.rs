@@ -19,7 +19,7 @@ use crate::hub::{Fence, push_quoted};
 const MESSAGE_MAX_BYTES: usize = 0x3fff_ffff;
 const CHUNK_BYTES: usize = 4096;
 /// So much may come before a fence: notifications of a transaction that sends a great many.
-const HEARD_MAX_BYTES: usize = 8 * 1024 * 1024;
+const HEARD_MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Which notifications are the session's: those that its backend heard before the fence, or after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -98,6 +98,7 @@ fn a_backend_that_is_killed_is_noticed() {
     doze(&home);
     process::kill9(backend);
     is_told_of_its_end(&mut session);
+    assert!(daemon_log(&home).contains("a session has left branch=main from=dozing to=awake"));
     // PostgreSQL ends all others when one is killed.
     is_told_of_its_end(&mut other);
     the_row_is_there(&home);

@@ -192,11 +192,9 @@ fn who_may_have_missed_something_is_told() {
     let mut listener = parked();
     let mut pinned = session(&home);
     pinned.ask("CREATE TEMP TABLE t (i int)").unwrap();
+    // A restart ends who is pinned, and then brings in what is on the way.
     home.nap(&["restart"]).ok();
-    assert_eq!(listener.is_ended(), "57P01", "who was still there could have notified");
-    // If nobody was, there is nothing to lose.
-    let mut listener = parked();
-    home.nap(&["restart"]).ok();
+    assert_eq!(pinned.ready().unwrap_err().code, "57P01");
     home.psql("postgres@main", "NOTIFY a, 'restarted'").ok();
     assert_eq!(listener.hears(1)[0].1, "restarted");
     drop(listener);
@@ -235,25 +233,17 @@ fn a_listener_that_does_not_read_is_dropped_at_a_bound_and_the_others_are_not() 
     let many = "SELECT count(pg_notify('a', i || repeat('x', 7000))) FROM generate_series(1, 1000) AS i";
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for _ in 0..3 {
+            for _ in 0..12 {
                 home.psql("postgres@main", many).ok();
             }
         });
-        reads.hears(3_000);
+        reads.hears(12_000);
     });
     eventually("it has been dropped", || (sessions(&home, "main").len() == 1).then_some(()));
-    let code = loop {
-        match does_not.session.message() {
-            Ok((b'A', _)) => {}
-            Ok((b'E', body)) => break nap_testkit::RawError::read(&body).code,
-            // Its last words did not get through in their time: it read nothing.
-            Err(_) => break "57P01".to_owned(),
-            Ok((tag, _)) => panic!("{}", tag as char),
-        }
-    };
-    assert_eq!(code, "57P01");
+    // There are no last words: it has read half a message perhaps.
+    while does_not.session.message().is_ok() {}
     home.psql("postgres@main", "NOTIFY a, 'last'").ok();
-    assert_eq!(reads.hears(3_001)[3_000].1, "last");
+    assert_eq!(reads.hears(12_001)[12_000].1, "last");
 }
 
 /// Whatever the session has set, its channels move.

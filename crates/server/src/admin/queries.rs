@@ -44,6 +44,9 @@ pub(super) const DATABASES: &str =
 pub(super) const SUPERUSERS: &str = "SELECT rolname::pg_catalog.text FROM pg_catalog.pg_authid \
      WHERE rolsuper AND rolcanlogin ORDER BY oid <> 10, oid LIMIT 10";
 
+/// The daemon's own backends.
+pub(super) const OWN: &str = "SELECT pid FROM pg_catalog.pg_stat_activity WHERE application_name = 'nap'";
+
 pub(super) const ENABLED_SUBSCRIPTIONS: &str = "SELECT count(*) FROM pg_catalog.pg_subscription WHERE subenabled";
 
 pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, \

@@ -15,6 +15,7 @@ use super::stop::{LAST_BACKEND_LEAVES, LOOK_PAUSE, Settled};
 use crate::admin::{Admin, Roles};
 use crate::freeze::{Frozen, freeze};
 use crate::guardian::{Guardian, NoGuardian, Ward};
+use crate::procfs;
 use crate::sessions::{Alarm, Sessions};
 
 /// No doze is longer without a thaw of a moment: some things of a server go by the clock on the wall.
@@ -122,7 +123,9 @@ async fn lay(bed: Bed, ward: Option<Ward>, mut alarm: Alarm, why: Reason) -> Res
         let (roles, checkpointed) = bed.admin.before_doze(bed.checkpointed).await.map_err(Settled::Failed)?;
         no_guard_stands(&bed).await?;
         let (attached, pinned) = nobody_does_anything(&bed).await?;
+        let ours = bed.admin.own_backends().await.map_err(Settled::Failed)?;
         bed.admin.close().await;
+        all_gone(&ours).await;
         let frozen = freeze(&bed.data, bed.postmaster).await.map_err(|error| {
             tracing::warn!(branch = %bed.branch, %error, "not frozen");
             Settled::NotFrozen(error.to_string())
@@ -171,6 +174,14 @@ async fn no_guard_stands(bed: &Bed) -> Result<(), Settled> {
         if !only_leaving || Instant::now() >= patience {
             return Err(Settled::Guarded(seen, standing));
         }
+        sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// Our own backends would be frozen with alarms that go off for nobody.
+async fn all_gone(backends: &[i32]) {
+    let patience = Instant::now() + LAST_BACKEND_LEAVES;
+    while backends.iter().any(|pid| procfs::is_alive(*pid)) && Instant::now() < patience {
         sleep(LOOK_PAUSE).await;
     }
 }
