@@ -229,8 +229,10 @@ where
     if let Some(request) = forward.until_asked().await {
         return Stopped::Asked(request);
     }
-    // A server that dozes has not seen it go.
-    record.alarm().ring();
+    if forward.to_backend.ended {
+        // A server that dozes has not seen it go.
+        record.alarm().ring();
+    }
     // The client has closed its sending side, or all. The backend may work on, and its answers are still awaited by
     // a client that has closed only half; one that reads no more must not keep its place.
     let mut backlog = None;

@@ -130,8 +130,10 @@ fn retry(
     }
     let start = second.syncs;
     for ((name, statement), outcome) in state.statements.iter().zip(statements) {
-        if outcome.error.is_some() {
-            prepare(second, name, statement);
+        match &outcome.error {
+            None => {}
+            Some(error) if is_of_the_statement(error) => prepare(second, name, statement),
+            Some(error) => return Err(NotRestored::Refused(error.clone())),
         }
     }
     Ok((start..second.syncs).collect())
