@@ -107,3 +107,16 @@ fn a_backend_that_is_killed_is_noticed() {
     the_row_is_there(&home);
     assert!(home.server_log("main").contains("was terminated by signal 9"));
 }
+
+#[test]
+fn a_data_directory_that_is_moved_meanwhile_changes_nothing() {
+    let (home, mut session) = with_a_row();
+    let server = home.server_pid("main").unwrap();
+    let (data, elsewhere) = (home.data("main"), home.data("main").with_extension("moved"));
+    std::fs::rename(&data, &elsewhere).unwrap();
+    still_has_its_table(&mut session);
+    std::fs::rename(&elsewhere, &data).unwrap();
+    let all = [vec![server], process::children(server)].concat();
+    assert!(all.into_iter().all(|pid| process::state(pid) != Some('T')));
+    the_row_is_there(&home);
+}

@@ -269,3 +269,26 @@ fn hostile_settings_do_not_keep_channels_from_moving() {
         assert_eq!(listener.ask("SHOW role"), "nobody");
     }
 }
+
+/// Its name can be read in pg_stat_activity while a session of the same role is handed over.
+#[test]
+fn who_listens_to_fences_is_pinned_and_harms_nobody() {
+    let home = home();
+    let mut listener = Listener::new(&home, "postgres@main", &["a"]);
+    all_parked(&home, "main");
+    let [(_, query)] = &hubs(&home, "main")[..] else { panic!("one hub") };
+    let channel = query.split('"').find(|word| word.starts_with("nap_fence_")).unwrap().to_owned();
+    let mut curious = Listener::new(&home, "postgres@main", &[&channel]);
+    assert_eq!(park(&home, "main"), [("parked".into(), None), ("idle".into(), Some("not-asked".into()))]);
+    for round in 0..3 {
+        assert_eq!(listener.ask("SELECT 2"), "2");
+        park(&home, "main");
+        home.psql("postgres@main", &format!("NOTIFY a, '{round}'")).ok();
+        assert_eq!(listener.hears(round + 1)[round].1, round.to_string());
+    }
+    // What it has heard is past.
+    let forged = curious.hears(1)[0].1.clone();
+    curious.ask(&format!("NOTIFY \"{channel}\", '{forged}'"));
+    home.psql("postgres@main", "NOTIFY a, 'last'").ok();
+    assert_eq!(listener.hears(4)[3].1, "last");
+}
