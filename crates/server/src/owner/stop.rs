@@ -306,9 +306,14 @@ async fn park_all(sessions: &dyn Sessions, admin: &Arc<Admin>) {
     if sessions.park(true).await != Holding::default() {
         sessions.end_attached();
     }
+    let patience = Instant::now() + LAST_BACKEND_LEAVES;
     while let Ok(seen) = admin.observe().await {
         if seen.other_client_backends <= sessions.listening() {
             return sessions.fall_silent().await;
+        }
+        // Somebody who came past the gateway, or a backend that does not end: then listeners are told.
+        if Instant::now() >= patience {
+            return;
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
