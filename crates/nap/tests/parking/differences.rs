@@ -33,7 +33,7 @@ const SHOWN: &[(&str, Show)] = &[
 ];
 
 #[test]
-fn every_difference_is_shown() {
+fn slow_every_difference_is_shown() {
     let lines = lines();
     assert_eq!(lines.len(), SHOWN.len(), "{lines:#?}");
     for (line, (begins, show)) in lines.iter().zip(SHOWN) {
