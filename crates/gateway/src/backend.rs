@@ -45,6 +45,20 @@ pub(crate) struct Backend {
     pub(crate) _hold: Box<dyn Any + Send>,
 }
 
+impl Backend {
+    /// The whole message by which it was refused, if it was.
+    pub(crate) fn refusal(&self) -> Option<&[u8]> {
+        let mut rest = self.greeting.as_slice();
+        while let Ok(Some((frame, used))) = parse_frame(rest, self.greeting.len()) {
+            if frame.tag == tag::ERROR_RESPONSE {
+                return rest.get(..used);
+            }
+            rest = rest.get(used..)?;
+        }
+        None
+    }
+}
+
 /// Why there is no backend yet, in words for the log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotYet {

@@ -95,7 +95,7 @@ impl Link {
     ) -> Result<Self, NoLink> {
         let deadline = Instant::now() + OPEN_WITHIN;
         let packet = startup_packet(branch, database, server);
-        let mut backend = loop {
+        let backend = loop {
             let awake =
                 Awake { socket: server.socket.clone(), superuser: server.superuser.clone(), hold: Box::new(()) };
             match timeout_at(deadline, begin(awake, &packet, 0, true)).await.map_err(|_| NoLink::Late)? {
@@ -104,9 +104,11 @@ impl Link {
                 Err(_) => sleep(PAUSE).await,
             }
         };
-        let greeting = std::mem::take(&mut backend.greeting);
         if !backend.ready {
-            return Err(NoLink::Refused(refusal(&greeting)));
+            let words = backend.refusal().and_then(|words| parse_frame(words, words.len()).ok().flatten());
+            let error = words.map(|(frame, _)| parse_error_response(frame.body));
+            let nothing = || ErrorFields::fatal("08P01", "the server said nothing that could be read");
+            return Err(NoLink::Refused(error.unwrap_or_else(nothing)));
         }
         let Backend { stream, reported, .. } = backend;
         let mut link = Self::of(stream);
@@ -258,17 +260,6 @@ fn startup_packet(branch: &BranchName, database: &str, server: &Server) -> Vec<u
         ("options", &options),
     ];
     encode_startup(0, &parameters)
-}
-
-fn refusal(greeting: &[u8]) -> ErrorFields {
-    let mut rest = greeting;
-    while let Ok(Some((frame, used))) = parse_frame(rest, greeting.len()) {
-        if frame.tag == messages::tag::ERROR_RESPONSE {
-            return parse_error_response(frame.body);
-        }
-        rest = rest.get(used..).unwrap_or_default();
-    }
-    ErrorFields::fatal("08P01", "the server said nothing that could be read")
 }
 
 fn push_listen<'a>(text: &mut Vec<u8>, channels: impl Iterator<Item = &'a [u8]>) {

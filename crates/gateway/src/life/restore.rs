@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use nap_model::client_error::{ClientError, sqlstate};
-use nap_wire::frame::parse_frame;
-use nap_wire::messages::{self, parameter_status_bytes};
+use nap_wire::messages::parameter_status_bytes;
 use tokio::time::sleep;
 
 use super::{Attached, Life, Over};
@@ -76,12 +75,5 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
 
 /// What a new login would be told, as the server put it.
 fn refusal(backend: &Backend) -> Over {
-    let mut rest = backend.greeting.as_slice();
-    while let Ok(Some((frame, used))) = parse_frame(rest, backend.greeting.len()) {
-        if frame.tag == messages::tag::ERROR_RESPONSE {
-            return Over::Words(rest.get(..used).unwrap_or_default().to_vec());
-        }
-        rest = rest.get(used..).unwrap_or_default();
-    }
-    Over::Gone
+    backend.refusal().map_or(Over::Gone, |words| Over::Words(words.to_vec()))
 }
