@@ -2,7 +2,7 @@
 //! seconds at a time would otherwise never be vacuumed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
-use super::{Admin, AdminError, Settling, queries, within};
+use super::{Admin, AdminError, queries, within};
 
 /// How much later than it should a statement may end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -101,15 +101,11 @@ impl Due {
 impl Admin {
     /// Vacuums and analyzes the tables that are due, for so long. Gives back how many were. May be dropped at any time:
     /// what runs is cancelled then.
-    pub async fn maintain(&self, budget: Duration) -> Result<u32, AdminError> {
+    pub async fn maintain(self: &Arc<Self>, budget: Duration) -> Result<u32, AdminError> {
         let until = Instant::now() + budget;
-        let databases = {
-            let mut own = Settling { client: within(self.connect()).await?, done: false };
-            let rows = within(async { Ok(own.client.query_typed(queries::WRITTEN, &[]).await?) }).await?;
-            own.done = true;
-            let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
-            rows.iter().map(read).collect::<Result<Vec<(String, i64)>, AdminError>>()?
-        };
+        let rows = within(async { Ok(self.client().await?.query_typed(queries::WRITTEN, &[]).await?) }).await?;
+        let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+        let databases = rows.iter().map(read).collect::<Result<Vec<(String, i64)>, AdminError>>()?;
         let mut count = 0;
         for (database, written) in databases {
             if !self.looked.is_news(&database, written) {

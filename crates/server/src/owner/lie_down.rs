@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nap_model::guard::{Guard, Holding, guards};
 use nap_model::ids::BranchName;
 use nap_model::lsn::Lsn;
 use nap_model::state::Reason;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::stop::{LAST_BACKEND_LEAVES, LOOK_PAUSE, Settled};
+use super::stop::{self, LAST_BACKEND_LEAVES, LOOK_PAUSE, Settled};
 use crate::admin::{Admin, Roles};
 use crate::freeze::{Frozen, freeze};
 use crate::guardian::{Guardian, NoGuardian, Ward};
@@ -160,22 +159,8 @@ async fn nobody_does_anything(bed: &Bed) -> Result<(u32, u32), Settled> {
 
 /// Whatever must not be interrupted by a sleep must not be by a doze either.
 async fn no_guard_stands(bed: &Bed) -> Result<(), Settled> {
-    let patience = Instant::now() + LAST_BACKEND_LEAVES;
-    loop {
-        let mut seen = bed.admin.observe().await.map_err(Settled::Failed)?;
-        // The gateway's sessions have client backends too.
-        let ours = bed.sessions.quiet().attached.saturating_add(bed.sessions.listening());
-        seen.other_client_backends = seen.other_client_backends.saturating_sub(ours);
-        let standing = guards(Holding::default(), false, false, &seen);
-        if standing.is_empty() {
-            return Ok(());
-        }
-        let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
-        if !only_leaving || Instant::now() >= patience {
-            return Err(Settled::Guarded(seen, standing));
-        }
-        sleep(LOOK_PAUSE).await;
-    }
+    let ours = || bed.sessions.quiet().attached.saturating_add(bed.sessions.listening());
+    stop::no_guard_stands(&bed.admin, ours, false, false).await
 }
 
 /// Our own backends would be frozen with alarms that go off for nobody.

@@ -381,19 +381,30 @@ impl Settling {
     /// Whether anything stands in the way but sessions.
     async fn look(&self) -> Result<(), Settled> {
         let never = self.policy.sleep_after.is_none();
-        let patience = Instant::now() + LAST_BACKEND_LEAVES;
-        loop {
-            let mut seen = self.admin.observe().await.map_err(Settled::Failed)?;
-            seen.other_client_backends = seen.other_client_backends.saturating_sub(self.sessions.listening());
-            let standing = guards(Holding::default(), never, self.of_itself, &seen);
-            let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
-            if standing.is_empty() {
-                return Ok(());
-            }
-            if !only_leaving || Instant::now() >= patience {
-                return Err(Settled::Guarded(seen, standing));
-            }
-            tokio::time::sleep(LOOK_PAUSE).await;
+        no_guard_stands(&self.admin, || self.sessions.listening(), never, self.of_itself).await
+    }
+}
+
+/// Whether anything stands in the way but the gateway's sessions, which have so many backends (`ours`). One that has just
+/// left is waited for.
+pub(super) async fn no_guard_stands(
+    admin: &Arc<Admin>,
+    ours: impl Fn() -> u32,
+    never: bool,
+    of_itself: bool,
+) -> Result<(), Settled> {
+    let patience = Instant::now() + LAST_BACKEND_LEAVES;
+    loop {
+        let mut seen = admin.observe().await.map_err(Settled::Failed)?;
+        seen.other_client_backends = seen.other_client_backends.saturating_sub(ours());
+        let standing = guards(Holding::default(), never, of_itself, &seen);
+        let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
+        if standing.is_empty() {
+            return Ok(());
         }
+        if !only_leaving || Instant::now() >= patience {
+            return Err(Settled::Guarded(seen, standing));
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
