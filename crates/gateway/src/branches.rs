@@ -52,6 +52,8 @@ pub trait Branches: Send + Sync + 'static {
     /// Whether pings of this branch's parked sessions may be answered in its server's stead: it could wake, and its
     /// settings say so.
     fn answers_pings(&self, branch: &BranchName) -> bool;
+    /// A session has said whether its server is to stay awake: `SET nap.keep_awake = on|off`. Must not block.
+    fn keep_awake(&self, branch: &BranchName, on: bool);
     /// Wakes the server and holds it awake. Answers by the deadline: nobody knows better why it is late.
     fn wake(&self, branch: &BranchName, deadline: Instant) -> impl Future<Output = Result<Awake, Refusal>> + Send;
 }

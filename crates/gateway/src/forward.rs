@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::sessions::{Record, Request};
-use crate::traffic::{Ready, Traffic};
+use crate::traffic::Traffic;
 
 /// What one read takes. PostgreSQL writes 8 kB at a time; more at once spares system calls when much is under way.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -137,6 +137,7 @@ struct Forward<'a, C, B> {
     to_client: Direction,
     traffic: &'a mut Traffic,
     record: &'a Record,
+    heeds: &'a dyn Fn(bool),
 }
 
 /// What waits to be written when it begins.
@@ -167,14 +168,19 @@ where
         SCRATCH.with(|scratch| {
             let Ok(mut scratch) = scratch.try_borrow_mut() else { return Poll::Ready(()) };
             let (client, backend) = (Pin::new(&mut *self.client), Pin::new(&mut *self.backend));
-            let Self { traffic, record, .. } = self;
+            let Self { traffic, record, heeds, .. } = self;
             let sent = self.to_backend.poll_copy(context, client, backend, &mut scratch, |bytes| {
                 record.active();
                 traffic.client_sent(bytes);
             });
             let (client, backend) = (Pin::new(&mut *self.client), Pin::new(&mut *self.backend));
             let answered = self.to_client.poll_copy(context, backend, client, &mut scratch, |bytes| {
-                traffic.backend_sent(bytes, |Ready { status, worked }| record.ready(status, worked));
+                traffic.backend_sent(bytes, |ready| {
+                    record.ready(ready.status, ready.worked);
+                    if let Some(on) = ready.keep_awake {
+                        heeds(on);
+                    }
+                });
             });
             if answered.is_ready() || (or_client_ended && sent.is_ready()) { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -207,12 +213,15 @@ where
 ///
 /// Forwards until either side has ended and the other has all it said, or the client is gone: the backend is then to
 /// be dropped, so that it learns by its next write that nobody reads. Or until somebody asks for something.
+///
+/// `heeds` is told whenever the session has said whether its server is to stay awake.
 pub(crate) async fn forward<C, B>(
     client: &mut C,
     backend: &mut B,
     begun: Begun,
     traffic: &mut Traffic,
     record: &Record,
+    heeds: &dyn Fn(bool),
 ) -> Stopped
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -225,7 +234,7 @@ where
     // A client that still writes to a backend that has gone must get to the point where it reads the last words.
     let to_backend = Direction { pending: begun.to_backend, drains: true, ..Direction::default() };
     let to_client = Direction { pending: begun.to_client, ..Direction::default() };
-    let mut forward = Forward { client, backend, to_backend, to_client, traffic, record };
+    let mut forward = Forward { client, backend, to_backend, to_client, traffic, record, heeds };
     if let Some(request) = forward.until_asked().await {
         return Stopped::Asked(request);
     }

@@ -68,8 +68,9 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
         };
         loop {
             let (client, backend) = (&mut self.session.client.stream, &mut attached.backend.stream);
-            let record = self.session.entry.record();
-            let reply = match forward(client, backend, begun, &mut self.traffic, record).await {
+            let (record, branch) = (self.session.entry.record(), &self.session.identity.branch);
+            let heeds = |on| self.shared.branches.keep_awake(branch, on);
+            let reply = match forward(client, backend, begun, &mut self.traffic, record, &heeds).await {
                 Stopped::Over { client_listens: true } => return Over::Listens,
                 Stopped::Over { client_listens: false } => return Over::Gone,
                 Stopped::Asked(Request::End) => return Box::pin(self.end(attached)).await,
@@ -105,7 +106,7 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
         self.superuser = attached.backend.reported.get("is_superuser").is_some_and(|value| value == b"on");
         let to_client = std::mem::take(&mut attached.backend.greeting);
         let record = self.session.entry.record();
-        self.traffic.greeted(&to_client, |Ready { status, worked }| record.ready(status, worked));
+        self.traffic.greeted(&to_client, |Ready { status, worked, .. }| record.ready(status, worked));
         Ok((attached, Begun { to_client, to_backend: Vec::new() }))
     }
 

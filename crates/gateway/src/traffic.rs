@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use nap_wire::extended::{bound_values, parse_bare_bind, parse_parse, parse_query, tag};
 use nap_wire::frame::{Follower, Message, Passed, Scanner};
 use nap_wire::messages;
-use nap_wire::sql::{dotted_names, ping};
+use nap_wire::sql::{KEEP_AWAKE, dotted_names, keep_awake, ping};
 
 /// So many dotted names are kept of a session. What an application sets has some; the rest are columns of tables.
 const NAMES_MAX: usize = 4_096;
@@ -54,6 +54,8 @@ struct Seen {
     /// A text passed unread, or more names than are kept.
     too_much: bool,
     backup: bool,
+    /// What was said of it, as long as nobody has been told.
+    keep_awake: Option<bool>,
     /// Grows with everything but pings.
     changes: u64,
 }
@@ -75,6 +77,8 @@ pub(crate) struct Ready {
     pub(crate) status: u8,
     /// Whether it did something other than answer pings.
     pub(crate) worked: bool,
+    /// What a text that it has executed since said of `nap.keep_awake`.
+    pub(crate) keep_awake: Option<bool>,
 }
 
 fn wanted(tag: u8) -> bool {
@@ -259,7 +263,9 @@ impl Seen {
             self.too_much = true;
             return;
         };
+        let mut speaks_of_sleep = false;
         dotted_names(text, memchr::memchr_iter(b'.', text), |name| {
+            speaks_of_sleep |= name.eq_ignore_ascii_case(KEEP_AWAKE);
             if !self.names.contains(name) {
                 match self.names.len() < NAMES_MAX {
                     true => drop(self.names.insert(name.into())),
@@ -267,6 +273,9 @@ impl Seen {
                 }
             }
         });
+        if speaks_of_sleep {
+            self.keep_awake = keep_awake(text).or(self.keep_awake);
+        }
         self.backup |= begins_backup(text);
     }
 
@@ -288,7 +297,9 @@ impl Seen {
                     return None;
                 }
                 let worked = std::mem::take(&mut self.worked);
-                return Some(Ready { status, worked });
+                // In the middle of a transaction nobody would want it frozen.
+                let keep_awake = if status == b'I' { self.keep_awake.take() } else { None };
+                return Some(Ready { status, worked, keep_awake });
             }
             tag::COPY_IN_RESPONSE if self.open || !self.simple => {
                 self.lost |= self.copy != Copy::None;

@@ -40,6 +40,8 @@ pub enum Guard {
     Subscriptions(u32),
     /// `sleep_after = "never"`.
     NeverSleeps,
+    /// `flash = "manual"`.
+    SleepsWhenTold,
 }
 
 /// The gateway's sessions that keep a server awake.
@@ -52,8 +54,9 @@ pub struct Holding {
 }
 
 /// Everything that stands in the way of sleep; empty means that the server may sleep.
-/// `never` is heeded only when the server would sleep of itself (`of_itself`), not when it is told to.
-pub fn guards(sessions: Holding, never: bool, of_itself: bool, seen: &Observation) -> Vec<Guard> {
+/// `settings` is the guard that its settings put up, heeded only when it would sleep of itself (`of_itself`), not when it
+/// is told to.
+pub fn guards(sessions: Holding, settings: Option<Guard>, of_itself: bool, seen: &Observation) -> Vec<Guard> {
     let counted = [
         (sessions.active, Guard::Sessions(sessions.active)),
         (sessions.pinned, Guard::Pinned(sessions.pinned)),
@@ -65,9 +68,7 @@ pub fn guards(sessions: Holding, never: bool, of_itself: bool, seen: &Observatio
     ];
     let mut standing: Vec<Guard> =
         counted.into_iter().filter(|(count, _)| *count > 0).map(|(_, guard)| guard).collect();
-    if never && of_itself {
-        standing.push(Guard::NeverSleeps);
-    }
+    standing.extend(settings.filter(|_| of_itself));
     standing
 }
 
@@ -82,6 +83,7 @@ impl fmt::Display for Guard {
             Guard::Maintenance(n) => (*n, "maintenance command", "maintenance commands"),
             Guard::Subscriptions(n) => (*n, "enabled subscription", "enabled subscriptions"),
             Guard::NeverSleeps => return f.write_str("sleep_after = never"),
+            Guard::SleepsWhenTold => return f.write_str("flash = manual"),
         };
         write!(f, "{count} {}", if count == 1 { one } else { many })
     }
@@ -93,9 +95,9 @@ mod tests {
 
     #[test]
     fn nothing_seen_means_it_may_sleep() {
-        assert!(guards(Holding::default(), false, true, &Observation::default()).is_empty());
+        assert!(guards(Holding::default(), None, true, &Observation::default()).is_empty());
         assert!(
-            guards(Holding::default(), true, false, &Observation::default()).is_empty(),
+            guards(Holding::default(), Some(Guard::NeverSleeps), false, &Observation::default()).is_empty(),
             "told to sleep, it sleeps"
         );
     }
@@ -104,8 +106,10 @@ mod tests {
     fn every_reason_is_named() {
         let seen =
             Observation { other_client_backends: 1, wal_senders: 2, base_backups: 1, maintenance: 3, subscriptions: 1 };
-        let named: Vec<String> =
-            guards(Holding { active: 2, pinned: 1 }, true, true, &seen).iter().map(ToString::to_string).collect();
+        let named: Vec<String> = guards(Holding { active: 2, pinned: 1 }, Some(Guard::NeverSleeps), true, &seen)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             named,
             [

@@ -1,5 +1,6 @@
 //! The settings of `nap.toml` and of a branch, one table for code, `nap config` and docs/settings.md.
 
+mod flash;
 mod list;
 mod spec;
 mod ssl;
@@ -14,6 +15,7 @@ use crate::hba::beyond_loopback;
 use crate::ids::Major;
 use crate::nearest::{in_parentheses, nearest};
 use crate::span::Span;
+pub use flash::Flash;
 pub use spec::{Applies, SPECS, Spec, markdown};
 pub use ssl::SslProtocol;
 pub use switch::Switch;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub role: Option<String>,
     /// How long after it was last used a server goes to sleep.
     pub sleep_after: Span,
+    /// Whether servers go to sleep by the clock, or only when they are told to.
+    pub flash: Flash,
     /// How long after it was last used a server dozes; none: after `sleep_after`, if pinned sessions keep it from sleeping.
     pub doze_after: Option<Span>,
     /// Whether idle sessions are parked, so that they do not keep a server awake.
@@ -99,6 +103,7 @@ impl Default for Settings {
             default_branch: crate::ids::BranchName::main(),
             role: None,
             sleep_after: Span::seconds(30),
+            flash: Flash::Auto,
             doze_after: None,
             park: Switch(true),
             answer_pings: Switch(true),
@@ -125,6 +130,9 @@ pub struct BranchSettings {
     /// In place of the home's `sleep_after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sleep_after: Option<Span>,
+    /// In place of the home's `flash`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flash: Option<Flash>,
     /// In place of the home's `doze_after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub doze_after: Option<Span>,
@@ -271,6 +279,7 @@ mod tests {
             "sleep_after = \"soon\"",
             "sleep_after = 30",
             "doze_after = \"\"",
+            "flash = \"off\"",
             "default_branch = \"A\"",
             "port = ",
         ] {

@@ -112,7 +112,8 @@ impl Fleet {
                 // One that dozes because its sessions are pinned would not sleep.
                 let pinned = status.reason == Some(Reason::OnlyPinned);
                 let may_sleep = status.state == State::Awake || (status.state == State::Dozing && !pinned);
-                may_sleep && !status.guards.contains(&Guard::NeverSleeps)
+                may_sleep
+                    && !status.guards.iter().any(|guard| matches!(guard, Guard::NeverSleeps | Guard::SleepsWhenTold))
             })
             .filter_map(|(_, handle)| {
                 let since = handle.unused_since();

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Access { role: String, database: String, reply: oneshot::Sender<Result<AccessFacts, AccessError>> },
     /// Sleep, if no guard stands.
     Sleep { why: Reason, reply: oneshot::Sender<Result<(), SleepError>> },
+    /// A session has said whether the server is to stay awake.
+    KeepAwake { on: bool },
     /// Stop its processes where they are, if no guard stands and nobody does anything.
     Doze { reply: oneshot::Sender<Result<(), SleepError>> },
     /// Stop and start, whatever the sessions do; those that can be are parked before. A sleeping server goes on sleeping.
@@ -176,6 +178,12 @@ impl ServerHandle {
         let (reply, answer) = oneshot::channel();
         let _ = self.owner.send(Command::Sleep { why, reply });
         answer.await.unwrap_or(Ok(()))
+    }
+
+    /// A session says whether it is to stay awake: one that sleeps only when it is told to (`Policy::manual`) goes to sleep
+    /// once nobody does anything, unless told otherwise meanwhile.
+    pub fn keep_awake(&self, on: bool) {
+        let _ = self.owner.send(Command::KeepAwake { on });
     }
 
     /// Freezes it unless guards stand. Returns when it dozes.

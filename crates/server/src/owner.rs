@@ -131,6 +131,8 @@ pub(crate) struct Owner {
     queueing: bool,
     /// A restart was asked for while it started, perhaps with the old settings.
     restart_when_ready: bool,
+    /// A session has said so, since it woke.
+    told_to_sleep: bool,
     log_mark: LogMark,
 }
 
@@ -177,6 +179,7 @@ impl Owner {
             deny_at: None,
             queueing: false,
             restart_when_ready: false,
+            told_to_sleep: false,
             log_mark,
         };
         tokio::spawn(owner.run());
@@ -312,11 +315,12 @@ impl Owner {
         if !matches!(self.state, State::Awake | State::Dozing | State::Settling) {
             return Vec::new();
         }
-        guards(self.holding, self.policy().sleep_after.is_none(), of_itself, &self.last_seen)
+        guards(self.holding, self.policy().guard(), of_itself, &self.last_seen)
     }
 
     fn policy(&self) -> Policy {
-        *self.spec.policy.borrow()
+        let policy = *self.spec.policy.borrow();
+        if self.told_to_sleep && policy.manual { policy.told_to_sleep() } else { policy }
     }
 
     fn branch(&self) -> nap_model::ids::BranchName {

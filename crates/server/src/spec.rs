@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nap_model::guard::Guard;
 use nap_model::ids::{BranchName, Major};
 use tokio::sync::watch;
 
@@ -35,6 +36,8 @@ pub struct ServerSpec {
 pub struct Policy {
     /// How long after it was last used it goes to sleep; `None`: never of itself.
     pub sleep_after: Option<Duration>,
+    /// It sleeps only when it is told to; `sleep_after` does not count.
+    pub manual: bool,
     /// When it dozes.
     pub doze: DozePolicy,
     /// Whether idle sessions are parked: otherwise every session keeps it awake.
@@ -43,6 +46,22 @@ pub struct Policy {
     pub maintenance_budget: Duration,
     /// How long a fast shutdown may take before it becomes an immediate one.
     pub shutdown_timeout: Duration,
+}
+
+impl Policy {
+    /// What keeps it from sleeping of itself.
+    pub(crate) fn guard(&self) -> Option<Guard> {
+        match self {
+            Policy { manual: true, .. } => Some(Guard::SleepsWhenTold),
+            Policy { sleep_after: None, .. } => Some(Guard::NeverSleeps),
+            _ => None,
+        }
+    }
+
+    /// How it behaves once a session has told it to sleep: as soon as nobody does anything.
+    pub(crate) fn told_to_sleep(self) -> Self {
+        Self { sleep_after: Some(Duration::ZERO), manual: false, ..self }
+    }
 }
 
 /// When a server dozes of itself.

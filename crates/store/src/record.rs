@@ -99,7 +99,7 @@ fn bad(path: &Path, problem: impl ToString) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nap_model::settings::Switch;
+    use nap_model::settings::{Flash, Switch};
     use nap_model::span::Span;
     use proptest::prelude::*;
 
@@ -128,6 +128,7 @@ mod tests {
                 settings: BranchSettings {
                     port,
                     sleep_after: seconds.map(Span::seconds),
+                    flash: port.map(|port| if port.get() > 2_000 { Flash::Auto } else { Flash::Manual }),
                     doze_after: port.map(|_| Span(seconds.map(std::time::Duration::from_secs))),
                     park: port.map(|port| Switch(port.get() > 1_000)),
                     answer_pings: seconds.map(|seconds| Switch(seconds > 10)),

@@ -1,11 +1,13 @@
 //! The little that is read of SQL texts: whether one is a ping, whether one is a single PREPARE, and which dotted
 //! names it holds. Where a text can be read in two ways the answer is no.
 
+mod keep_awake;
 mod lexer;
 mod names;
 
 use lexer::{Lexer, Token};
 
+pub use keep_awake::{KEEP_AWAKE, keep_awake};
 pub use names::dotted_names;
 
 /// A text that asks for nothing.

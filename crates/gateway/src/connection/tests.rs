@@ -202,6 +202,8 @@ impl Branches for Fake {
         })
     }
 
+    fn keep_awake(&self, _: &BranchName, _: bool) {}
+
     async fn wake(&self, _: &BranchName, _: Instant) -> Result<Awake, Refusal> {
         self.wakes.fetch_add(1, Ordering::Relaxed);
         self.reached.notify_one();

@@ -14,7 +14,7 @@ async fn run(room: usize, greeting: Vec<u8>, asked: Vec<u8>, answered: Vec<u8>) 
     let (mut client_side, client) = duplex(room);
     let (mut backend_side, backend) = duplex(room);
     let (mut traffic, begun) = (Traffic::default(), Begun { to_client: greeting, ..Begun::default() });
-    let forwarding = forward(&mut client_side, &mut backend_side, begun, &mut traffic, entry.record());
+    let forwarding = forward(&mut client_side, &mut backend_side, begun, &mut traffic, entry.record(), &|_| ());
     let client = async {
         let (mut reader, mut writer) = split(client);
         let mut heard = Vec::new();
@@ -42,7 +42,7 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    match forward(client, backend, Begun::default(), &mut Traffic::default(), record).await {
+    match forward(client, backend, Begun::default(), &mut Traffic::default(), record, &|_| ()).await {
         Stopped::Over { client_listens } => client_listens,
         Stopped::Asked(_) => panic!("nobody asks"),
     }
@@ -96,7 +96,7 @@ async fn what_a_stream_holds_back_is_flushed() {
         heard
     };
     let (mut traffic, begun) = (Traffic::default(), Begun { to_client: b"hello".to_vec(), ..Begun::default() });
-    let forwarding = forward(&mut client_side, &mut backend_side, begun, &mut traffic, entry.record());
+    let forwarding = forward(&mut client_side, &mut backend_side, begun, &mut traffic, entry.record(), &|_| ());
     let both = async { tokio::join!(forwarding, talking) };
     let (_, heard) = timeout(Duration::from_secs(10), both).await.expect("something is held back");
     assert_eq!(&heard, b"hello");

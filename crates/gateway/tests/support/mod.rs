@@ -219,6 +219,8 @@ impl Branches for Cluster {
         Ok(self.snapshot.facts(role, database))
     }
 
+    fn keep_awake(&self, _: &BranchName, _: bool) {}
+
     async fn wake(&self, _: &BranchName, _: tokio::time::Instant) -> Result<Awake, Refusal> {
         self.wakes.fetch_add(1, Ordering::SeqCst);
         let step = self.script.lock().unwrap().pop_front();

@@ -105,6 +105,15 @@ pub const SPECS: &[Spec] = {
         Spec {
             per_branch: true,
             ..spec(
+                "flash",
+                "\"auto\"",
+                Reload,
+                "what puts a server to sleep; `auto`: the clock, after `sleep_after`; `manual`: `nap sleep`, or a session's `SET nap.keep_awake = off`, once all are idle",
+            )
+        },
+        Spec {
+            per_branch: true,
+            ..spec(
                 "doze_after",
                 "",
                 Reload,

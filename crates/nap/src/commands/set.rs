@@ -22,7 +22,7 @@ pub(crate) struct Set {
     /// The branch
     #[arg(add = complete::branch())]
     branch: BranchName,
-    /// What to change; a branch has: port, sleep_after, doze_after, park, answer_pings, maintenance_budget
+    /// What to change; a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<Assignment>,
 }
@@ -89,7 +89,10 @@ mod tests {
         assert!(known("sleep_after").is_ok());
         assert_eq!(hint("sleep_afer"), "did you mean sleep_after?");
         assert_eq!(hint("max_awake"), "it is a setting of the whole home: nap config set max_awake=…");
-        assert_eq!(hint("x"), "a branch has: port, sleep_after, doze_after, park, answer_pings, maintenance_budget");
+        assert_eq!(
+            hint("x"),
+            "a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use nap_gateway::{Awake, BranchFacts, Branches, Gateway, Refusal};
 use nap_model::access::AccessFacts;
 use nap_model::hba::{Problems, Rules};
 use nap_model::ids::BranchName;
-use nap_model::settings::Settings;
+use nap_model::settings::{Flash, Settings};
 use nap_model::span::Span;
 use nap_model::state::State;
 use nap_server::children::Children;
@@ -212,8 +212,10 @@ fn hba_file(home: &Home) -> PathBuf {
 }
 
 fn policy(settings: &Settings, record: &BranchRecord) -> Policy {
+    let manual = record.settings.flash.unwrap_or(settings.flash) == Flash::Manual;
     Policy {
-        sleep_after: record.settings.sleep_after.unwrap_or(settings.sleep_after).0,
+        sleep_after: record.settings.sleep_after.unwrap_or(settings.sleep_after).0.filter(|_| !manual),
+        manual,
         doze: match record.settings.doze_after.or(settings.doze_after) {
             None => DozePolicy::WhenPinned,
             Some(Span(Some(span))) => DozePolicy::After(span),
@@ -269,6 +271,12 @@ impl Branches for BranchSet {
         let Some(entry) = self.entry(branch) else { return false };
         let could_wake = entry.server.status().state != State::Failed;
         could_wake && entry.record.settings.answer_pings.unwrap_or(self.config.get().answer_pings).0
+    }
+
+    fn keep_awake(&self, branch: &BranchName, on: bool) {
+        if let Some(entry) = self.entry(branch).filter(|entry| entry.policy.borrow().manual) {
+            entry.server.keep_awake(on);
+        }
     }
 
     async fn wake(&self, branch: &BranchName, deadline: Instant) -> Result<Awake, Refusal> {

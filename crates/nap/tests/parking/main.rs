@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use nap_testkit::{Raw, TestHome, eventually};
 
 mod differences;
+mod flash;
 mod life;
 mod listen;
 mod pings;

@@ -17,6 +17,7 @@ impl Owner {
             Command::Access { role, database, reply } => self.on_question(Question::new(role, database, reply)),
             Command::AskAgain(question) => self.on_question(question),
             Command::Sleep { why, reply } => self.on_sleep(why, reply),
+            Command::KeepAwake { on } => self.on_keep_awake(on),
             Command::Doze { reply } => self.on_doze(reply),
             Command::Restart { reply } => self.on_restart(reply),
             Command::HoldAsleep { reply } => {
@@ -95,6 +96,13 @@ impl Owner {
         self.take_up_sleep_requests();
     }
 
+    /// A session has said whether the server is to stay awake. By the clock it sleeps anyhow, as soon as it may.
+    fn on_keep_awake(&mut self, on: bool) {
+        self.told_to_sleep = !on && self.spec.policy.borrow().manual;
+        self.set_idle_timer();
+        self.publish();
+    }
+
     /// It was idle when it was asked, and was not found to be pinned since.
     fn may_make_room(&self) -> bool {
         let may = match self.state {
@@ -136,12 +144,12 @@ impl Owner {
             let _ = reply.send(Vec::new());
             return;
         }
-        let (admin, leases, never) = (self.admin.clone(), self.leases, self.policy().sleep_after.is_none());
+        let (admin, leases, settings) = (self.admin.clone(), self.leases, self.policy().guard());
         let holding = self.holding_now();
         let listening = self.spec.sessions.listening();
         if self.state == State::Dozing {
             // No look is worth a thaw: no other guard stood when it lay down.
-            let _ = reply.send(guards(holding, never, true, &Observation::default()));
+            let _ = reply.send(guards(holding, settings, true, &Observation::default()));
             return;
         }
         let mut status = self.status.subscribe();
@@ -153,7 +161,7 @@ impl Owner {
             };
             // The gateway's sessions have client backends too.
             seen.other_client_backends = seen.other_client_backends.saturating_sub(leases.saturating_add(listening));
-            let _ = reply.send(guards(holding, never, true, &seen));
+            let _ = reply.send(guards(holding, settings, true, &seen));
         });
     }
 

@@ -160,7 +160,7 @@ async fn nobody_does_anything(bed: &Bed) -> Result<(u32, u32), Settled> {
 /// Whatever must not be interrupted by a sleep must not be by a doze either.
 async fn no_guard_stands(bed: &Bed) -> Result<(), Settled> {
     let ours = || bed.sessions.quiet().attached.saturating_add(bed.sessions.listening());
-    stop::no_guard_stands(&bed.admin, ours, false, false).await
+    stop::no_guard_stands(&bed.admin, ours, None, false).await
 }
 
 /// Our own backends would be frozen with alarms that go off for nobody.

@@ -155,6 +155,7 @@ impl Owner {
         }
         self.status.send_modify(|status| status.failure = None);
         self.idle_since.send_replace(None);
+        self.told_to_sleep = false;
         let woken_for = self.status.borrow().reason;
         self.go(Reason::Ready);
         self.forget_roles();

@@ -148,7 +148,7 @@ impl Owner {
 
     /// The sessions that stood in the way stayed.
     pub(super) fn deny_for_sessions(&mut self) {
-        let (branch, standing) = (self.branch(), guards(self.holding_now(), false, false, &self.last_seen));
+        let (branch, standing) = (self.branch(), guards(self.holding_now(), None, false, &self.last_seen));
         self.deny_sleep(|| SleepError::Guarded { branch: branch.clone(), guards: standing.clone() });
     }
 
@@ -380,8 +380,8 @@ impl Settling {
 
     /// Whether anything stands in the way but sessions.
     async fn look(&self) -> Result<(), Settled> {
-        let never = self.policy.sleep_after.is_none();
-        no_guard_stands(&self.admin, || self.sessions.listening(), never, self.of_itself).await
+        let settings = self.policy.guard();
+        no_guard_stands(&self.admin, || self.sessions.listening(), settings, self.of_itself).await
     }
 }
 
@@ -390,14 +390,14 @@ impl Settling {
 pub(super) async fn no_guard_stands(
     admin: &Arc<Admin>,
     ours: impl Fn() -> u32,
-    never: bool,
+    settings: Option<Guard>,
     of_itself: bool,
 ) -> Result<(), Settled> {
     let patience = Instant::now() + LAST_BACKEND_LEAVES;
     loop {
         let mut seen = admin.observe().await.map_err(Settled::Failed)?;
         seen.other_client_backends = seen.other_client_backends.saturating_sub(ours());
-        let standing = guards(Holding::default(), never, of_itself, &seen);
+        let standing = guards(Holding::default(), settings, of_itself, &seen);
         let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
         if standing.is_empty() {
             return Ok(());
