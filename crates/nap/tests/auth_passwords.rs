@@ -136,7 +136,7 @@ fn md5_is_refused_like_a_wrong_password_and_the_log_tells_the_way_out() {
         assert!(said.fails_with(2).trim_end().ends_with(&format!("FATAL:  {WRONG} \"old\"")), "{said}");
         assert_eq!(home.wakes("main"), wakes);
     }
-    let log = std::fs::read_to_string(home.path().join("log/nap.log")).unwrap();
+    let log = home.daemon_log();
     assert!(log.contains("stored as md5") && log.contains("password_encryption = 'scram-sha-256'"), "{log}");
     home.psql("main", "alter role old password 'm'").ok();
     assert_eq!(home.login("old", "m", "postgres@main").ok(), "old");

@@ -105,7 +105,7 @@ fn who_never_sleeps_is_not_asked_for_its_place_until_it_may() {
         home.psql(branch, "select 1").ok();
     }
     home.psql("c", "select 1").fails_with(2);
-    let log = || std::fs::read_to_string(home.path().join("log/nap.log")).unwrap();
+    let log = || home.daemon_log();
     assert!(!log().contains("another server needs its place"), "it would be asked again and again: {}", log());
     home.nap(&["set", "a", "sleep_after=10min"]).ok();
     home.psql("c", "select 1").ok();

@@ -79,6 +79,6 @@ async fn who_may_open_few_files_lets_few_clients_in_and_says_so() {
     assert_eq!((lowered["set"].as_u64(), lowered["to"].as_u64()), (Some(1_000), Some(20)), "{status}");
     let said = home.nap(&["status"]);
     assert!(said.ok().contains("at most 20, not 1000 (max_connections): the limit of open files is 451"), "{said}");
-    let log = std::fs::read_to_string(home.path().join("log/nap.log")).unwrap();
+    let log = home.daemon_log();
     assert_eq!(log.matches("max_connections is lowered").count(), 1, "{log}");
 }

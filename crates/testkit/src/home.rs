@@ -183,6 +183,12 @@ impl TestHome {
         self.nap(&["status", "--json"]).json()["pid"].as_i64().expect("a pid") as i32
     }
 
+    /// What the daemon has logged so far.
+    #[track_caller]
+    pub fn daemon_log(&self) -> String {
+        std::fs::read_to_string(self.path().join("log/nap.log")).expect("the daemon's log")
+    }
+
     /// What `nap ls --json` says of a branch.
     #[track_caller]
     pub fn branch(&self, branch: &str) -> Option<serde_json::Value> {

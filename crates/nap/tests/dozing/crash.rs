@@ -43,7 +43,7 @@ fn a_guardian_cannot_be_ended_by_who_ends_the_daemon() {
     still_has_its_table(&mut session);
     doze(&home);
     assert_eq!(guardian(&home), Some(guardian_was));
-    assert!(!daemon_log(&home).contains("the guardian has died"));
+    assert!(!home.daemon_log().contains("the guardian has died"));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn when_the_guardian_dies_its_servers_go_on_and_doze_under_another() {
     process::kill9(killed);
     eventually_dozed(&home, 2);
     is_frozen(&home);
-    assert!(daemon_log(&home).contains("the guardian has died"));
+    assert!(home.daemon_log().contains("the guardian has died"));
     assert!(guardian(&home).is_some_and(|pid| pid != killed));
     still_has_its_table(&mut session);
 }
@@ -86,7 +86,7 @@ fn a_postmaster_that_is_killed_is_noticed() {
     is_told_of_its_end(&mut session);
     the_row_is_there(&home);
     assert_ne!(home.server_pid("main"), Some(killed));
-    assert!(daemon_log(&home).contains("crashed branch=main from=dozing to=asleep"));
+    assert!(home.daemon_log().contains("crashed branch=main from=dozing to=asleep"));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_backend_that_is_killed_is_noticed() {
     is_told_of_its_end(&mut session);
     // Its client hears of it first.
     eventually("it goes on", || {
-        daemon_log(&home).contains("a session has left branch=main from=dozing to=awake").then_some(())
+        home.daemon_log().contains("a session has left branch=main from=dozing to=awake").then_some(())
     });
     // PostgreSQL ends all others when one is killed.
     is_told_of_its_end(&mut other);

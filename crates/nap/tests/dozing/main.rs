@@ -82,13 +82,9 @@ fn guardian(home: &TestHome) -> Option<i32> {
         .find(|pid| process::command_line(*pid) == arguments)
 }
 
-fn daemon_log(home: &TestHome) -> String {
-    std::fs::read_to_string(home.path().join("log/nap.log")).unwrap()
-}
-
 /// How often it has begun to doze.
 fn dozed(home: &TestHome) -> usize {
-    daemon_log(home).matches("to=dozing").count()
+    home.daemon_log().matches("to=dozing").count()
 }
 
 fn eventually_dozed(home: &TestHome, times: usize) {

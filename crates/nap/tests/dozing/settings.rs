@@ -49,7 +49,7 @@ fn a_session_may_ask_for_its_server_to_stay_awake() {
     home.up();
     let mut session = session(&home);
     session.ask("SET nap.keep_awake = on").unwrap();
-    eventually("sleep was tried", || daemon_log(&home).contains("sessions keep it awake").then_some(()));
+    eventually("sleep was tried", || home.daemon_log().contains("sessions keep it awake").then_some(()));
     assert_eq!((home.state("main").as_str(), dozed(&home)), ("awake", 0));
     session.ask("SET nap.keep_awake = off").unwrap();
     home.wait_state("main", "asleep");
@@ -60,7 +60,7 @@ fn where_none_may_doze_pinned_sessions_keep_it_awake() {
     let home = builder().setting("sleep_after", "\"200ms\"").setting("doze_after", "\"never\"").build();
     home.up();
     let mut session = pinned(&home);
-    eventually("sleep was tried", || daemon_log(&home).contains("sessions keep it awake").then_some(()));
+    eventually("sleep was tried", || home.daemon_log().contains("sessions keep it awake").then_some(()));
     assert_eq!(home.state("main"), "awake");
     // Other settings hold at once.
     home.nap(&["set", "main", "doze_after=300ms"]).ok();

@@ -12,7 +12,7 @@ fn dozing() -> (TestHome, Raw<UnixStream>) {
 
 fn goes_on(home: &TestHome, why: &str) {
     assert_eq!(home.state("main"), "awake");
-    assert!(daemon_log(home).contains(&format!("{why} branch=main from=dozing to=awake")), "{}", daemon_log(home));
+    assert!(home.daemon_log().contains(&format!("{why} branch=main from=dozing to=awake")), "{}", home.daemon_log());
     runs(home);
 }
 

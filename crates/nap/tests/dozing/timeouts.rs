@@ -39,7 +39,7 @@ fn slow_once_a_minute_it_goes_on_for_a_moment() {
     let mut session = pinned(&home);
     doze(&home);
     let begun = Instant::now();
-    let pulses = || daemon_log(&home).matches("thawed for a moment").count();
+    let pulses = || home.daemon_log().matches("thawed for a moment").count();
     // Backends of PostgreSQL 15 and newer set an alarm for their statistics, ten seconds after their last query.
     let early = || (begun.elapsed() > SOON).then(pulses);
     let early = eventually_within(SOON * 2, "the alarms of its backends have gone off", early);

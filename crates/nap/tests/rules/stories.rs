@@ -25,10 +25,6 @@ fn tcp(home: &TestHome, role: &str, target: &str) -> Output {
     )
 }
 
-fn daemon_log(home: &TestHome) -> String {
-    std::fs::read_to_string(home.path().join("log/nap.log")).unwrap()
-}
-
 #[test]
 fn a_home_has_rules_from_its_first_start_and_gets_those_it_lacks() {
     let home = home();
@@ -62,7 +58,7 @@ fn wrong_rules_change_nothing_and_keep_a_daemon_from_starting() {
         let said = home.nap(&command);
         assert!(wrong.iter().all(|line| said.fails_with(1).contains(line)), "{said}");
     }
-    assert!(daemon_log(&home).contains(&wrong[0]), "the log says it too");
+    assert!(home.daemon_log().contains(&wrong[0]), "the log says it too");
     let said = tcp(&home, "alice", "postgres");
     assert!(said.fails_with(2).contains("no password supplied"), "the old rules hold: {said}");
 
@@ -142,7 +138,7 @@ fn who_is_refused_wakes_nothing_and_the_log_names_the_rule() {
         assert!(said.fails_with(2).contains(expected), "{said}");
     }
     home.still_sleeps("main", wakes);
-    assert!(daemon_log(&home).contains(&format!("rule=\"{}:1\"", path.display())), "{}", daemon_log(&home));
+    assert!(home.daemon_log().contains(&format!("rule=\"{}:1\"", path.display())), "{}", home.daemon_log());
     assert_eq!(tcp(&home, "late", "postgres").ok(), "late", "VALID UNTIL is the password's end, not the role's");
     home.psql_with(&home.socket_connection("postgres", &home.role()), "select 1").fails_with(2);
     let hint = Raw::unix(&home.socket_directory(), home.port()).start(&[("user", "bob")]).ready().unwrap_err().hint;
@@ -182,7 +178,7 @@ fn roles_kept_by_a_version_that_knew_no_groups_are_read_again() {
     std::fs::write(&kept, roles.to_string()).unwrap();
     home.up();
     assert_eq!(tcp(&home, "alice", "postgres").ok(), "alice");
-    assert!(daemon_log(&home).contains("its roles"), "{}", daemon_log(&home));
+    assert!(home.daemon_log().contains("its roles"), "{}", home.daemon_log());
 }
 
 #[test]

@@ -40,10 +40,6 @@ fn asked(stream: &mut TcpStream, request: [u8; 8]) -> u8 {
     answer[0]
 }
 
-fn daemon_log(home: &TestHome) -> String {
-    std::fs::read_to_string(home.path().join("log/nap.log")).unwrap()
-}
-
 #[test]
 fn encryption_is_there_when_asked_for_on_tcp() {
     let home = up();
@@ -78,7 +74,7 @@ fn who_names_another_protocol_is_refused() {
     assert!(refused.fails_with(1).contains("alert no application protocol"), "{refused}");
     openssl(&home, &[]);
     let words = "received direct SSL connection request without ALPN protocol negotiation extension";
-    eventually("the refusal in the log", || daemon_log(&home).contains(words).then_some(()));
+    eventually("the refusal in the log", || home.daemon_log().contains(words).then_some(()));
     home.nap(&["config", "set", "ssl=off"]).ok();
     assert!(!openssl(&home, &["-alpn", "postgresql"]).succeeded(), "there is no TLS any more");
 }
