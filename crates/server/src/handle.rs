@@ -180,7 +180,7 @@ impl ServerHandle {
         answer.await.unwrap_or(Ok(()))
     }
 
-    /// A session says whether it is to stay awake: one that sleeps only when it is told to (`Policy::manual`) goes to sleep
+    /// A session says whether it is to stay awake: one that sleeps only when it is told to (`SleepPolicy::WhenTold`) goes to sleep
     /// once nobody does anything, unless told otherwise meanwhile.
     pub fn keep_awake(&self, on: bool) {
         let _ = self.owner.send(Command::KeepAwake { on });

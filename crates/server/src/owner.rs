@@ -24,7 +24,7 @@ use crate::exit_watch::ExitWatch;
 use crate::handle::{AsleepHold, Command, Lease, ServerHandle, unused_since};
 use crate::log_end::LogMark;
 use crate::slots::Slot;
-use crate::spec::{DozePolicy, Policy, ServerSpec, Shared};
+use crate::spec::{DozePolicy, Policy, ServerSpec, Shared, SleepPolicy};
 
 mod access;
 mod commands;
@@ -131,7 +131,7 @@ pub(crate) struct Owner {
     queueing: bool,
     /// A restart was asked for while it started, perhaps with the old settings.
     restart_when_ready: bool,
-    /// A session has said so, since it woke.
+    /// The last session that said something of it since the server woke wants it to sleep.
     told_to_sleep: bool,
     log_mark: LogMark,
 }
@@ -315,12 +315,17 @@ impl Owner {
         if !matches!(self.state, State::Awake | State::Dozing | State::Settling) {
             return Vec::new();
         }
-        guards(self.holding, self.policy().guard(), of_itself, &self.last_seen)
+        guards(self.holding, self.policy().sleep.guard(), of_itself, &self.last_seen)
     }
 
     fn policy(&self) -> Policy {
         let policy = *self.spec.policy.borrow();
-        if self.told_to_sleep && policy.manual { policy.told_to_sleep() } else { policy }
+        // Told to, it sleeps as soon as nobody does anything.
+        if self.is_told_to_sleep() { Policy { sleep: SleepPolicy::After(Duration::ZERO), ..policy } } else { policy }
+    }
+
+    fn is_told_to_sleep(&self) -> bool {
+        self.told_to_sleep && self.spec.policy.borrow().sleep == SleepPolicy::WhenTold
     }
 
     fn branch(&self) -> nap_model::ids::BranchName {
@@ -341,12 +346,12 @@ impl Owner {
         let since = idle.then(|| since.unwrap_or_else(Instant::now));
         self.idle_since.send_replace(since);
         // Whoever is active now will not have been idle for so long before that has passed.
-        let Policy { sleep_after, doze, park, .. } = self.policy();
+        let Policy { sleep, doze, park, .. } = self.policy();
         let now = Instant::now();
         let may_sleep = idle || park;
         // While somebody does something nothing is due, however short the span.
         let later = |span: Duration| now + span.max(LOOK_AGAIN_LEAST);
-        let sleep = sleep_after.filter(|_| may_sleep).map(|span| self.sleep_due().unwrap_or(later(span)));
+        let sleep = sleep.span().filter(|_| may_sleep).map(|span| self.sleep_due().unwrap_or(later(span)));
         let doze = match doze {
             DozePolicy::After(span) => Some(self.doze_due().unwrap_or(later(span))),
             DozePolicy::WhenPinned | DozePolicy::Never => None,

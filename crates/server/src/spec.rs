@@ -34,10 +34,8 @@ pub struct ServerSpec {
 /// How a server is to behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// How long after it was last used it goes to sleep; `None`: never of itself.
-    pub sleep_after: Option<Duration>,
-    /// It sleeps only when it is told to; `sleep_after` does not count.
-    pub manual: bool,
+    /// When it goes to sleep of itself.
+    pub sleep: SleepPolicy,
     /// When it dozes.
     pub doze: DozePolicy,
     /// Whether idle sessions are parked: otherwise every session keeps it awake.
@@ -48,19 +46,30 @@ pub struct Policy {
     pub shutdown_timeout: Duration,
 }
 
-impl Policy {
-    /// What keeps it from sleeping of itself.
-    pub(crate) fn guard(&self) -> Option<Guard> {
-        match self {
-            Policy { manual: true, .. } => Some(Guard::SleepsWhenTold),
-            Policy { sleep_after: None, .. } => Some(Guard::NeverSleeps),
-            _ => None,
-        }
+/// When a server goes to sleep of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SleepPolicy {
+    /// So long after it was last used.
+    After(Duration),
+    /// Once a session has told it to.
+    WhenTold,
+    /// Never.
+    Never,
+}
+
+impl SleepPolicy {
+    /// How long after it was last used, if that is what counts.
+    pub(crate) fn span(self) -> Option<Duration> {
+        if let Self::After(span) = self { Some(span) } else { None }
     }
 
-    /// How it behaves once a session has told it to sleep: as soon as nobody does anything.
-    pub(crate) fn told_to_sleep(self) -> Self {
-        Self { sleep_after: Some(Duration::ZERO), manual: false, ..self }
+    /// What keeps it from sleeping by the clock.
+    pub(crate) fn guard(self) -> Option<Guard> {
+        match self {
+            Self::After(_) => None,
+            Self::WhenTold => Some(Guard::SleepsWhenTold),
+            Self::Never => Some(Guard::NeverSleeps),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use nap_model::state::State;
 use nap_server::children::Children;
 use nap_server::fleet::Fleet;
 use nap_server::handle::ServerHandle;
-use nap_server::spec::{DozePolicy, Places, Policy, ServerSpec};
+use nap_server::spec::{DozePolicy, Places, Policy, ServerSpec, SleepPolicy};
 use nap_store::{Branch, BranchDir, BranchRecord, Home, Store, durable};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -212,10 +212,14 @@ fn hba_file(home: &Home) -> PathBuf {
 }
 
 fn policy(settings: &Settings, record: &BranchRecord) -> Policy {
-    let manual = record.settings.flash.unwrap_or(settings.flash) == Flash::Manual;
     Policy {
-        sleep_after: record.settings.sleep_after.unwrap_or(settings.sleep_after).0.filter(|_| !manual),
-        manual,
+        sleep: match record.settings.flash.unwrap_or(settings.flash) {
+            Flash::Manual => SleepPolicy::WhenTold,
+            Flash::Auto => {
+                let span = record.settings.sleep_after.unwrap_or(settings.sleep_after).0;
+                span.map_or(SleepPolicy::Never, SleepPolicy::After)
+            }
+        },
         doze: match record.settings.doze_after.or(settings.doze_after) {
             None => DozePolicy::WhenPinned,
             Some(Span(Some(span))) => DozePolicy::After(span),
@@ -274,7 +278,7 @@ impl Branches for BranchSet {
     }
 
     fn keep_awake(&self, branch: &BranchName, on: bool) {
-        if let Some(entry) = self.entry(branch).filter(|entry| entry.policy.borrow().manual) {
+        if let Some(entry) = self.entry(branch).filter(|entry| entry.policy.borrow().sleep == SleepPolicy::WhenTold) {
             entry.server.keep_awake(on);
         }
     }

@@ -49,29 +49,33 @@ fn it_sleeps_when_it_is_told_to_and_not_before() {
     sleeps(&home, "main");
 }
 
+/// One session wants the server awake, another one has told it to sleep.
+fn at_odds(home: &TestHome) -> (Raw<UnixStream>, Raw<UnixStream>) {
+    with_a_clock(home);
+    let (mut awake, mut asleep) = (session(home), session(home));
+    awake.ask("SET nap.keep_awake = on").unwrap();
+    asleep.ask("SELECT set_config('nap.keep_awake', 'off', false)").unwrap();
+    eventually("sleep was tried", || home.daemon_log().contains("sessions keep it awake").then_some(()));
+    (awake, asleep)
+}
+
 #[test]
 fn it_waits_for_who_wants_it_awake() {
     let home = manual();
-    with_a_clock(&home);
-    let (mut first, mut second) = (session(&home), session(&home));
-    first.ask("SET nap.keep_awake = on").unwrap();
-    second.ask("SELECT set_config('nap.keep_awake', 'off', false)").unwrap();
+    let (mut awake, _asleep) = at_odds(&home);
     stays_awake(&home);
-    first.ask("RESET nap.keep_awake").unwrap();
+    awake.ask("RESET nap.keep_awake").unwrap();
     sleeps(&home, "main");
 }
 
 #[test]
 fn who_goes_takes_its_wish_along() {
     let home = manual();
-    with_a_clock(&home);
-    let (mut first, mut second) = (session(&home), session(&home));
-    first.ask("SET nap.keep_awake = on").unwrap();
-    second.ask("SET nap.keep_awake = off").unwrap();
+    let (awake, mut asleep) = at_odds(&home);
     stays_awake(&home);
-    drop(first);
+    drop(awake);
     sleeps(&home, "main");
-    assert_eq!(second.ask("SELECT 2").unwrap(), "2");
+    assert_eq!(asleep.ask("SELECT 2").unwrap(), "2");
 }
 
 #[test]

@@ -78,6 +78,9 @@ impl Owner {
         if self.leases == 0 {
             self.set_idle_timer();
             self.take_up_sleep_requests();
+        } else if self.is_told_to_sleep() {
+            // It may have been the one that kept it awake.
+            self.set_idle_timer();
         }
         self.publish();
     }
@@ -96,9 +99,9 @@ impl Owner {
         self.take_up_sleep_requests();
     }
 
-    /// A session has said whether the server is to stay awake. By the clock it sleeps anyhow, as soon as it may.
+    /// A session has said whether the server is to stay awake.
     fn on_keep_awake(&mut self, on: bool) {
-        self.told_to_sleep = !on && self.spec.policy.borrow().manual;
+        self.told_to_sleep = !on;
         self.set_idle_timer();
         self.publish();
     }
@@ -144,7 +147,7 @@ impl Owner {
             let _ = reply.send(Vec::new());
             return;
         }
-        let (admin, leases, settings) = (self.admin.clone(), self.leases, self.policy().guard());
+        let (admin, leases, settings) = (self.admin.clone(), self.leases, self.policy().sleep.guard());
         let holding = self.holding_now();
         let listening = self.spec.sessions.listening();
         if self.state == State::Dozing {

@@ -186,7 +186,7 @@ impl Owner {
 
     /// When it is to sleep, as things are now.
     pub(super) fn sleep_due(&self) -> Option<Instant> {
-        self.unused_since().zip(self.policy().sleep_after).map(|(since, span)| since + span)
+        self.unused_since().zip(self.policy().sleep.span()).map(|(since, span)| since + span)
     }
 
     /// When it is to doze, pinned or not.

@@ -139,8 +139,10 @@ impl Owner {
     pub(super) fn stay_awake_because(&mut self, reason: Reason) {
         self.go(reason);
         // Looked at again soon: what stands in the way ends without telling us.
-        let Policy { sleep_after, doze, .. } = self.policy();
+        let Policy { sleep, doze, .. } = self.policy();
         let doze_after = if let DozePolicy::After(span) = doze { Some(span) } else { None };
+        // Told to sleep, it hears of what changes: a session says so, or leaves.
+        let sleep_after = if self.is_told_to_sleep() { Some(LOOK_AGAIN) } else { sleep.span() };
         let span = sleep_after.into_iter().chain(doze_after).min();
         let again = span.map(|span| span.clamp(LOOK_AGAIN_LEAST, LOOK_AGAIN));
         self.timer = again.map(|pause| Instant::now() + pause);
@@ -380,7 +382,7 @@ impl Settling {
 
     /// Whether anything stands in the way but sessions.
     async fn look(&self) -> Result<(), Settled> {
-        let settings = self.policy.guard();
+        let settings = self.policy.sleep.guard();
         no_guard_stands(&self.admin, || self.sessions.listening(), settings, self.of_itself).await
     }
 }
