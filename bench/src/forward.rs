@@ -5,6 +5,7 @@
 mod copy;
 mod load;
 mod pgbouncer;
+mod slices;
 mod ways;
 
 use std::time::Duration;
@@ -20,14 +21,20 @@ use crate::machine;
 use crate::race::{median_ms, race};
 use crate::report::{Figure, Results, targets, write_section};
 
-const ROUNDS: usize = 5;
+/// Of clients that stay connected, each way's in turn. What else a machine does is a tenth of a slice either way, and two
+/// ways are to be told apart that differ by a few hundredths.
+const SLICES: usize = 12;
+const QUICK_SLICES: usize = 5;
+/// Of whole runs.
+const ROUNDS: usize = 3;
 const CLIENTS: [usize; 4] = [1, 8, 32, 128];
 const QUICK_CLIENTS: [usize; 2] = [8, 32];
 /// Connections come one by one, and as fast as both cores can.
 const CONNECTING_CLIENTS: [usize; 2] = [1, 8];
+/// pgbench counts by the second: two or three of them are wholly inside.
+const SLICE: Duration = Duration::from_millis(3_300);
 /// Beyond the warm-up.
 const RUN: Duration = Duration::from_secs(4);
-const QUICK_RUN: Duration = Duration::from_secs(3);
 /// A connection each takes long enough to be many in a second.
 const CONNECTING_RUN: Duration = Duration::from_secs(2);
 const QUICK_CONNECTING_RUN: Duration = Duration::from_secs(1);
@@ -36,24 +43,29 @@ const QUICK_COPY_MIB: u64 = 128;
 
 pub(crate) fn run(common: &Common) -> Result<()> {
     let rounds = common.rounds.unwrap_or(ROUNDS);
+    let slices = common.rounds.unwrap_or(if common.quick { QUICK_SLICES } else { SLICES });
     let ways = Ways::open(common, Account::of_servers()?)?;
-    let time = if common.quick { QUICK_RUN } else { RUN };
     let connecting_time = if common.quick { QUICK_CONNECTING_RUN } else { CONNECTING_RUN };
-    let measure = |loads: Vec<Load>, time| -> Result<Vec<Measured>> {
-        loads.into_iter().map(|load| load.measure(&ways, rounds, time)).collect()
+    let measure = |loads: Vec<Load>, run| -> Result<Vec<Measured>> {
+        let measure = |load: Load| match load.may_stand_still() {
+            true => load.measure(&ways, slices, SLICE),
+            false => load.measure(&ways, rounds, run),
+        };
+        loads.into_iter().map(measure).collect()
     };
-    let plain = measure(plain_loads(common.quick), time)?;
-    let tls = measure(if common.quick { Vec::new() } else { tls_loads() }, time)?;
+    let plain = measure(plain_loads(common.quick), RUN)?;
+    let tls = measure(if common.quick { Vec::new() } else { tls_loads() }, RUN)?;
     let connecting = measure(CONNECTING_CLIENTS.map(Load::connecting).to_vec(), connecting_time)?;
     let mib = if common.quick { QUICK_COPY_MIB } else { COPY_MIB };
     let copied = copy(&ways, mib, rounds)?;
 
     let figures = figures(&plain, &tls, &connecting, &copied)?;
     let mut section = format!(
-        "{}, {}; medians of {rounds} rounds in turn, {} s each ({} s of connections).\n\n",
+        "{}, {}; medians of {slices} slices of {} s in turn, else of {rounds} rounds of {} s ({} s of connections).\n\n",
         machine::line(ways.cluster()),
         ways.pgbouncer_version(),
-        time.as_secs(),
+        SLICE.as_secs_f64(),
+        RUN.as_secs(),
         connecting_time.as_secs()
     );
     for (heading, measured) in

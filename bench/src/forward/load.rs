@@ -1,13 +1,15 @@
 //! pgbench, one way after the other, and what it cost those who stand between.
 
 use std::cell::RefCell;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::account::run_with_remarks;
 use crate::contestants::Contestant;
-use crate::forward::ways::{DIRECT, NAP, PGBOUNCER, Way, Ways};
+use crate::forward::slices::Slices;
+use crate::forward::ways::{DIRECT, NAP, PGBOUNCER, Spent, Way, Ways};
 use crate::race::{median_ms, race};
 use crate::report::Times;
 
@@ -66,14 +68,35 @@ impl Load {
         self.script == script
     }
 
+    /// Whether its clients can be stopped at any moment without holding locks that others wait for: the direct way and
+    /// PgBouncer share a server.
+    pub(crate) fn may_stand_still(&self) -> bool {
+        self.is(SELECT) && !self.connects
+    }
+
     /// Every way in turn, so often and each time so long.
     pub(crate) fn measure(self, ways: &Ways, rounds: usize, time: Duration) -> Result<Measured> {
         let costs = RefCell::new(Vec::new());
-        let turn = |way| -> Box<dyn Contestant + '_> { Box::new(Turn { ways, way, load: &self, time, costs: &costs }) };
+        let turn = |way| -> Box<dyn Contestant + '_> {
+            if self.may_stand_still() {
+                return Box::new(Slices::new(ways, way, &self, time, &costs));
+            }
+            Box::new(Turn { ways, way, load: &self, time, costs: &costs })
+        };
         let mut turns: Vec<Box<dyn Contestant + '_>> = ways.all().iter().map(turn).collect();
         let rows = race(&mut turns, rounds)?;
         drop(turns);
         Ok(Measured { load: self, rows, costs: costs.into_inner() })
+    }
+
+    /// pgbench with this load, for so long, and with more arguments.
+    pub(crate) fn pgbench(&self, ways: &Ways, way: &Way, time_s: &str, more: &[&str]) -> Command {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (threads, clients) = (self.clients.min(cores).to_string(), self.clients.to_string());
+        let mut arguments = vec!["-n", "-b", self.script, "-M", self.protocol.name()];
+        arguments.extend(["-c", &clients, "-j", &threads, "-T", time_s]);
+        arguments.extend(more);
+        ways.client("pgbench", way, self.sslmode, &arguments)
     }
 
     fn label(&self) -> String {
@@ -83,13 +106,22 @@ impl Load {
 
 /// What a forwarder spent on one transaction.
 #[derive(Debug, Clone, Copy)]
-struct Cost {
+pub(crate) struct Cost {
     way: &'static str,
     processor_us: f64,
     sleeps: f64,
 }
 
-/// One way's turns. A round's time is that of one transaction.
+impl Cost {
+    /// Of so many transactions between two looks at what it has spent.
+    pub(crate) fn of(way: &'static str, before: Spent, after: Spent, transactions: f64) -> Self {
+        let processor_time = after.processor_time - before.processor_time;
+        let sleeps = after.sleeps - before.sleeps;
+        Self { way, processor_us: processor_time.as_secs_f64() * 1e6 / transactions, sleeps: sleeps / transactions }
+    }
+}
+
+/// One way's turns, each a whole run of pgbench. A round's time is that of one transaction.
 struct Turn<'a> {
     ways: &'a Ways,
     way: &'a Way,
@@ -104,23 +136,15 @@ impl Contestant for Turn<'_> {
     }
 
     fn round(&mut self) -> Result<Duration> {
-        let Load { script, protocol, clients, sslmode, connects } = *self.load;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (threads, clients) = (clients.min(cores).to_string(), clients.to_string());
+        let connects = self.load.connects;
         let warm_up = if connects { 0 } else { WARM_UP_S };
         let time = (self.time.as_secs() as usize + warm_up).to_string();
-        let mut arguments =
-            vec!["-n", "-b", script, "-M", protocol.name(), "-c", &clients, "-j", &threads, "-T", &time];
-        arguments.extend(if connects { ["-C"].as_slice() } else { &["-P", "1"] });
-        let before = self.spent()?;
-        let (said, progress) = run_with_remarks(&mut self.ways.client("pgbench", self.way, sslmode, &arguments))?;
+        let more = if connects { ["-C"].as_slice() } else { &["-P", "1"] };
+        let before = self.way.spent()?;
+        let (said, progress) = run_with_remarks(&mut self.load.pgbench(self.ways, self.way, &time, more))?;
         let transactions = number(&said, "number of transactions actually processed: ")?;
-        if let (Some(before), Some(after)) = (before, self.spent()?) {
-            self.costs.borrow_mut().push(Cost {
-                way: self.way.name,
-                processor_us: (after.0 - before.0).as_secs_f64() * 1e6 / transactions,
-                sleeps: (after.1 - before.1) / transactions,
-            });
+        if let (Some(before), Some(after)) = (before, self.way.spent()?) {
+            self.costs.borrow_mut().push(Cost::of(self.way.name, before, after, transactions));
         }
         let tps = if connects { number(&said, "tps = ")? } else { steady(&progress)? };
         Ok(Duration::from_secs_f64(1.0 / tps))
@@ -135,16 +159,8 @@ fn steady(progress: &str) -> Result<f64> {
     Ok(warm.iter().sum::<f64>() / warm.len() as f64)
 }
 
-impl Turn<'_> {
-    /// Processor time and sleeps of the forwarder so far.
-    fn spent(&self) -> Result<Option<(Duration, f64)>> {
-        let Some(forwarder) = &self.way.forwarder else { return Ok(None) };
-        Ok(Some((forwarder.processor_time()?, forwarder.switches()?)))
-    }
-}
-
 /// The number that follows these words.
-fn number(said: &str, words: &str) -> Result<f64> {
+pub(crate) fn number(said: &str, words: &str) -> Result<f64> {
     let (_, rest) = said.split_once(words).with_context(|| format!("no {words:?} in what pgbench said:\n{said}"))?;
     let digits = rest.split(|character: char| !character.is_ascii_digit() && character != '.').next();
     Ok(digits.unwrap_or_default().parse()?)

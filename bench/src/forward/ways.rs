@@ -3,9 +3,9 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
@@ -37,6 +37,21 @@ pub(crate) struct Way {
     pub(crate) forwarder: Option<Process>,
 }
 
+impl Way {
+    /// What its forwarder has spent so far.
+    pub(crate) fn spent(&self) -> Result<Option<Spent>> {
+        let Some(forwarder) = &self.forwarder else { return Ok(None) };
+        Ok(Some(Spent { processor_time: forwarder.processor_time()?, sleeps: forwarder.switches()? }))
+    }
+}
+
+/// Processor time, and how often a thread went to sleep.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spent {
+    pub(crate) processor_time: Duration,
+    pub(crate) sleeps: f64,
+}
+
 /// All ways, open. Dropped in this order: PgBouncer goes before the server it uses.
 pub(crate) struct Ways {
     pgbouncer: PgBouncer,
@@ -44,6 +59,7 @@ pub(crate) struct Ways {
     _home: Home,
     all: Vec<Way>,
     login: Target,
+    directory: PathBuf,
 }
 
 /// A server that is reached directly, shut down when this is dropped.
@@ -91,11 +107,23 @@ impl Ways {
         let direct = Way { name: DIRECT, port, database: "postgres", forwarder: None };
         let forwarder = Some(pgbouncer.process());
         let pooled = Way { name: PGBOUNCER, port: port + 1, database: "postgres", forwarder };
-        Ok(Self { pgbouncer, server, _home: home, all: vec![direct, nap, pooled], login })
+        Ok(Self {
+            pgbouncer,
+            server,
+            _home: home,
+            all: vec![direct, nap, pooled],
+            login,
+            directory: common.base.clone(),
+        })
     }
 
     pub(crate) fn all(&self) -> &[Way] {
         &self.all
+    }
+
+    /// For what the bench itself keeps.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Of the server that is reached directly: the same as that of `nap` but for where it listens.
