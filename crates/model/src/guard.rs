@@ -18,6 +18,8 @@ pub struct Observation {
     pub maintenance: u32,
     /// Workers of subscriptions that are enabled: changes would pile up at their publisher.
     pub subscriptions: u32,
+    /// Replication slots that nobody uses now: whoever comes for them may expect a server that is there.
+    pub replication_slots: u32,
 }
 
 /// A reason why a server may not sleep now.
@@ -38,6 +40,8 @@ pub enum Guard {
     Maintenance(u32),
     /// Enabled subscriptions.
     Subscriptions(u32),
+    /// Replication slots that nobody uses now.
+    ReplicationSlots(u32),
     /// `sleep_after = "never"`.
     NeverSleeps,
     /// `flash = "manual"`.
@@ -65,6 +69,7 @@ pub fn guards(sessions: Holding, settings: Option<Guard>, of_itself: bool, seen:
         (seen.base_backups, Guard::BaseBackups(seen.base_backups)),
         (seen.maintenance, Guard::Maintenance(seen.maintenance)),
         (seen.subscriptions, Guard::Subscriptions(seen.subscriptions)),
+        (seen.replication_slots, Guard::ReplicationSlots(seen.replication_slots)),
     ];
     let mut standing: Vec<Guard> =
         counted.into_iter().filter(|(count, _)| *count > 0).map(|(_, guard)| guard).collect();
@@ -82,6 +87,7 @@ impl fmt::Display for Guard {
             Guard::BaseBackups(n) => (*n, "base backup", "base backups"),
             Guard::Maintenance(n) => (*n, "maintenance command", "maintenance commands"),
             Guard::Subscriptions(n) => (*n, "enabled subscription", "enabled subscriptions"),
+            Guard::ReplicationSlots(n) => (*n, "replication slot", "replication slots"),
             Guard::NeverSleeps => return f.write_str("sleep_after = never"),
             Guard::SleepsWhenTold => return f.write_str("flash = manual"),
         };
@@ -104,8 +110,14 @@ mod tests {
 
     #[test]
     fn every_reason_is_named() {
-        let seen =
-            Observation { other_client_backends: 1, wal_senders: 2, base_backups: 1, maintenance: 3, subscriptions: 1 };
+        let seen = Observation {
+            other_client_backends: 1,
+            wal_senders: 2,
+            base_backups: 1,
+            maintenance: 3,
+            subscriptions: 1,
+            replication_slots: 2,
+        };
         let named: Vec<String> = guards(Holding { active: 2, pinned: 1 }, Some(Guard::NeverSleeps), true, &seen)
             .iter()
             .map(ToString::to_string)
@@ -120,6 +132,7 @@ mod tests {
                 "1 base backup",
                 "3 maintenance commands",
                 "1 enabled subscription",
+                "2 replication slots",
                 "sleep_after = never"
             ]
         );

@@ -2,6 +2,7 @@
 
 mod flash;
 mod list;
+mod schedule;
 mod spec;
 mod ssl;
 mod switch;
@@ -16,6 +17,7 @@ use crate::ids::Major;
 use crate::nearest::{in_parentheses, nearest};
 use crate::span::Span;
 pub use flash::Flash;
+pub use schedule::Schedule;
 pub use spec::{Applies, SPECS, Spec, markdown};
 pub use ssl::SslProtocol;
 pub use switch::Switch;
@@ -67,6 +69,12 @@ pub struct Settings {
     pub answer_pings: Switch,
     /// How long a server that goes to sleep may be vacuumed and analyzed.
     pub maintenance_budget: Span,
+    /// When a server is woken for work, in the time zone of the machine.
+    pub wake_at: Schedule,
+    /// What psql runs then; none: maintenance. A relative path begins at the home.
+    pub wake_sql: Option<PathBuf>,
+    /// Whether enabled subscriptions and replication slots keep a server awake.
+    pub replication_guard: Switch,
     /// How many servers may be awake at once.
     pub max_awake: u32,
     /// How long a client waits for its server to wake.
@@ -108,6 +116,9 @@ impl Default for Settings {
             park: Switch(true),
             answer_pings: Switch(true),
             maintenance_budget: Span::seconds(10),
+            wake_at: Schedule::NEVER,
+            wake_sql: None,
+            replication_guard: Switch(true),
             max_awake: 50,
             wake_timeout: Span::seconds(60),
             authentication_timeout: Span::seconds(60),
@@ -145,6 +156,15 @@ pub struct BranchSettings {
     /// In place of the home's `maintenance_budget`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance_budget: Option<Span>,
+    /// In place of the home's `wake_at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_at: Option<Schedule>,
+    /// In place of the home's `wake_sql`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_sql: Option<PathBuf>,
+    /// In place of the home's `replication_guard`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication_guard: Option<Switch>,
 }
 
 /// What is wrong with a settings text.
@@ -280,6 +300,7 @@ mod tests {
             "sleep_after = 30",
             "doze_after = \"\"",
             "flash = \"off\"",
+            "wake_at = \"3:30\"",
             "default_branch = \"A\"",
             "port = ",
         ] {

@@ -18,6 +18,7 @@ mod secrets;
 mod sessions;
 mod signals;
 mod socket_lock;
+mod timed_work;
 mod tls;
 
 use std::fs::File;
@@ -39,6 +40,7 @@ use config::Config;
 use control_api::ControlApi;
 use inherited::Inherited;
 pub(crate) use inherited::are_there as inherits_sockets;
+use timed_work::TimedWork;
 
 /// What `nap up` hands over.
 pub(crate) struct DaemonOptions {
@@ -109,7 +111,7 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     let installs = Arc::new(installs::Installs::find(&config, &children));
     first_start::make_main(&store, &config, &installs, &children, &options).await?;
 
-    let branches = BranchSet::open(store.clone(), config.clone(), installs.clone(), children, rules).await?;
+    let branches = BranchSet::open(store.clone(), config.clone(), installs.clone(), children.clone(), rules).await?;
     let bounds = descriptors::follow(&config, &branches);
     let uid = rustix::process::geteuid().as_raw();
     let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
@@ -121,6 +123,7 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     let libpq_socket_missing = listening.libpq_socket_missing();
     branches.set_doors(listening.serve(&gateway, &branches)?);
     let control = nap_control::listen(&home.control_socket()).context("cannot make the control socket")?;
+    let timed_work = TimedWork::new(branches.clone(), config.clone(), installs.clone(), children);
     let api = ControlApi {
         branches: branches.clone(),
         gateway: gateway.clone(),
@@ -137,6 +140,7 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
         let _ = control_ends.await;
     }));
     tokio::spawn(keeper::rotate_logs(branches.clone()));
+    tokio::spawn(timed_work.run());
     tokio::spawn(tls.clone().renew_in_time());
     tokio::spawn(signals::reload_on_hangup(hangup, config.clone(), branches.clone(), tls));
     announce(options.ready, options.foreground, &config);

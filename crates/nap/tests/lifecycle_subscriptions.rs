@@ -23,8 +23,29 @@ fn an_enabled_subscription_keeps_it_awake_and_is_not_copied() {
     home.up();
     assert!(home.nap(&["branch", "copy"]).fails_with(1).contains("subscription"));
 
+    // By setting it sleeps, and catches up when it wakes.
+    home.nap(&["set", "main", "replication_guard=off"]).ok();
+    home.sleep("main");
+    home.nap(&["set", "main", "replication_guard="]).ok();
+
     home.psql("postgres@main", "alter subscription s disable").ok();
     home.sleep("main");
     home.nap(&["branch", "copy"]).ok();
     assert_eq!(home.psql("postgres@copy", "select subenabled from pg_subscription").ok().trim(), "f");
+}
+
+#[test]
+fn an_unused_replication_slot_keeps_it_awake() {
+    let home = TestHome::new(env!("CARGO_BIN_EXE_nap"));
+    home.up();
+    home.psql("postgres@main", "select pg_create_physical_replication_slot('someone')").ok();
+    let refused = home.nap(&["sleep"]);
+    assert!(refused.fails_with(1).contains("1 replication slot"), "{refused:?}");
+    home.nap(&["set", "main", "replication_guard=off"]).ok();
+    home.sleep("main");
+    // It is still there, and a copy has none.
+    home.nap(&["branch", "copy"]).ok();
+    let count = "select count(*) from pg_replication_slots";
+    assert_eq!(home.psql("postgres@main", count).ok(), "1");
+    assert_eq!(home.psql("postgres@copy", count).ok(), "0");
 }

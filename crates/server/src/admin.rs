@@ -164,6 +164,7 @@ impl Admin {
                 base_backups: count(2)?,
                 maintenance: count(3)?,
                 subscriptions: count(4)?,
+                replication_slots: count(5)?,
             })
         };
         within(ask).await

@@ -13,6 +13,7 @@ use nap_model::status::ServerStatus;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::admin::AdminError;
 use crate::error::{AccessError, SleepError, WakeError};
 use crate::owner::Question;
 use crate::sessions::Sessions;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     KeepAwake { on: bool },
     /// Stop its processes where they are, if no guard stands and nobody does anything.
     Doze { reply: oneshot::Sender<Result<(), SleepError>> },
+    /// Vacuum and analyze what is due, for so long.
+    Maintain { budget: Duration, reply: oneshot::Sender<Result<u32, AdminError>> },
     /// Stop and start, whatever the sessions do; those that can be are parked before. A sleeping server goes on sleeping.
     Restart { reply: oneshot::Sender<Result<(), WakeError>> },
     /// Sleep, and stay asleep for as long as the hold lives.
@@ -202,6 +205,13 @@ impl ServerHandle {
             problem: "it is being removed, or the daemon ends".into(),
         };
         answer.await.unwrap_or(Err(gone))
+    }
+
+    /// Vacuums and analyzes the tables that are due, for so long: of a server that the caller has a lease of. Gives back how many were.
+    pub async fn maintain(&self, _lease: &Lease, budget: Duration) -> Result<u32, AdminError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::Maintain { budget, reply });
+        answer.await.unwrap_or(Ok(0))
     }
 
     /// Parks the sessions that can be, stops it with the others, and starts it again; a sleeping server is left asleep.

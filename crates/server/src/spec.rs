@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nap_model::guard::Guard;
+use nap_model::guard::{Guard, Observation};
 use nap_model::ids::{BranchName, Major};
 use tokio::sync::watch;
 
@@ -40,10 +40,22 @@ pub struct Policy {
     pub doze: DozePolicy,
     /// Whether idle sessions are parked: otherwise every session keeps it awake.
     pub park: bool,
+    /// Whether enabled subscriptions and unused replication slots keep it awake.
+    pub replication_guard: bool,
     /// How long settling may vacuum and analyze.
     pub maintenance_budget: Duration,
     /// How long a fast shutdown may take before it becomes an immediate one.
     pub shutdown_timeout: Duration,
+}
+
+impl Policy {
+    /// What was seen, without what is not to keep it awake.
+    pub(crate) fn heeded(&self, seen: Observation) -> Observation {
+        match self.replication_guard {
+            true => seen,
+            false => Observation { subscriptions: 0, replication_slots: 0, ..seen },
+        }
+    }
 }
 
 /// When a server goes to sleep of itself.

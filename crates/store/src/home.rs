@@ -193,6 +193,11 @@ impl BranchDir {
         self.root.join("log")
     }
 
+    /// What psql said when it ran `wake_sql` last.
+    pub fn wake_sql_log(&self) -> PathBuf {
+        self.log_dir().join("wake_sql.log")
+    }
+
     /// The server's log.
     pub fn server_log(&self) -> PathBuf {
         self.log_dir().join("postgres.log")

@@ -133,6 +133,9 @@ mod tests {
                     park: port.map(|port| Switch(port.get() > 1_000)),
                     answer_pings: seconds.map(|seconds| Switch(seconds > 10)),
                     maintenance_budget: seconds.map(Span::seconds),
+                    wake_at: port.map(|port| format!("{} 3 * * *", port.get() % 60).parse().unwrap()),
+                    wake_sql: seconds.map(|seconds| format!("{seconds}.sql").into()),
+                    replication_guard: port.map(|port| Switch(port.get() > 3_000)),
                 },
             }
         }

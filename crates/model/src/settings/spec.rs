@@ -148,6 +148,33 @@ pub const SPECS: &[Spec] = {
                 "how long a server that goes to sleep may spend on what autovacuum would have done: VACUUM and ANALYZE of the tables that are due. A client that comes meanwhile ends it; `0s` turns it off",
             )
         },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "wake_at",
+                "\"never\"",
+                Reload,
+                "when a server is woken for work, in cron's syntax and the machine's time zone: `30 3 * * *` is every night at half past three. It sleeps again as usual",
+            )
+        },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "wake_sql",
+                "",
+                Reload,
+                "the SQL file that psql runs at `wake_at`, as a superuser in the database `postgres` (`\\c` leads to others), up to the first error; what it says is in the branch's `log/wake_sql.log`. A relative path begins at the home. None: VACUUM and ANALYZE of the tables that are due, as before sleep, but for up to an hour",
+            )
+        },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "replication_guard",
+                "\"on\"",
+                Reload,
+                "whether an enabled subscription, or a replication slot that nobody uses just now, keeps a server awake; off: it sleeps, and catches up when it wakes, at `wake_at` for instance",
+            )
+        },
         spec(
             "max_awake",
             "50",

@@ -47,6 +47,13 @@ pub(crate) struct Entry {
     policy: watch::Sender<Policy>,
 }
 
+impl Entry {
+    /// Whether it goes to sleep only when somebody tells it to.
+    pub(super) fn sleeps_when_told(&self) -> bool {
+        self.policy.borrow().sleep == SleepPolicy::WhenTold
+    }
+}
+
 /// All branches.
 pub(crate) struct BranchSet {
     store: Arc<Store>,
@@ -174,7 +181,7 @@ impl BranchSet {
     /// The logs that servers have open.
     pub(super) fn logs_of_running_servers(&self) -> Vec<PathBuf> {
         let running = self.all().into_iter().filter(|entry| entry.server.status().state.has_processes());
-        running.map(|entry| entry.dir.server_log()).collect()
+        running.flat_map(|entry| [entry.dir.server_log(), entry.dir.wake_sql_log()]).collect()
     }
 
     /// Begins to serve a branch that is on disk.
@@ -226,6 +233,7 @@ fn policy(settings: &Settings, record: &BranchRecord) -> Policy {
             Some(Span(None)) => DozePolicy::Never,
         },
         park: record.settings.park.unwrap_or(settings.park).0,
+        replication_guard: record.settings.replication_guard.unwrap_or(settings.replication_guard).0,
         maintenance_budget: record
             .settings
             .maintenance_budget
@@ -278,7 +286,7 @@ impl Branches for BranchSet {
     }
 
     fn keep_awake(&self, branch: &BranchName, on: bool) {
-        if let Some(entry) = self.entry(branch).filter(|entry| entry.policy.borrow().sleep == SleepPolicy::WhenTold) {
+        if let Some(entry) = self.entry(branch).filter(Entry::sleeps_when_told) {
             entry.server.keep_awake(on);
         }
     }

@@ -96,7 +96,8 @@ pub(super) const DUE: &str = "WITH tables AS ( \
      SELECT name, to_vacuum, to_analyze, to_freeze FROM due WHERE to_vacuum OR to_analyze ORDER BY age DESC LIMIT 10000";
 
 /// All client backends but the one that asks count here; how many of them are the gateway's, the leases tell. An enabled
-/// subscription counts whether or not its worker runs just now: it may be waiting to try its publisher again.
+/// subscription counts whether or not its worker runs just now: it may be waiting to try its publisher again. A replication slot in use has a
+/// WAL sender, or is a backend's, which counts.
 pub(super) const OBSERVE: &str = "SELECT \
      count(*) FILTER (WHERE backend_type = 'client backend'), \
      count(*) FILTER (WHERE backend_type = 'walsender'), \
@@ -105,5 +106,6 @@ pub(super) const OBSERVE: &str = "SELECT \
        + (SELECT count(*) FROM pg_catalog.pg_stat_progress_analyze) \
        + (SELECT count(*) FROM pg_catalog.pg_stat_progress_cluster) \
        + (SELECT count(*) FROM pg_catalog.pg_stat_progress_create_index), \
-     (SELECT count(*) FROM pg_catalog.pg_subscription WHERE subenabled) \
+     (SELECT count(*) FROM pg_catalog.pg_subscription WHERE subenabled), \
+     (SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE NOT active AND NOT temporary) \
      FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()";

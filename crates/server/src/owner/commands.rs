@@ -1,11 +1,14 @@
 //! What the owner does when it is asked.
 
+use std::time::Duration;
+
 use nap_model::guard::{Holding, Observation, guards};
 use nap_model::state::{Reason, State};
 use tokio::sync::oneshot;
 
 use super::access::Question;
 use super::{Owner, until_it_dozes};
+use crate::admin::AdminError;
 use crate::error::{SleepError, WakeError};
 use crate::handle::{Command, Lease};
 
@@ -19,6 +22,7 @@ impl Owner {
             Command::Sleep { why, reply } => self.on_sleep(why, reply),
             Command::KeepAwake { on } => self.on_keep_awake(on),
             Command::Doze { reply } => self.on_doze(reply),
+            Command::Maintain { budget, reply } => self.maintain(budget, reply),
             Command::Restart { reply } => self.on_restart(reply),
             Command::HoldAsleep { reply } => {
                 self.queues.hold.push(reply);
@@ -139,6 +143,14 @@ impl Owner {
         }
     }
 
+    /// Who asks has a lease: it does not sleep meanwhile.
+    fn maintain(&self, budget: Duration, reply: oneshot::Sender<Result<u32, AdminError>>) {
+        let admin = self.admin.clone();
+        tokio::spawn(async move {
+            let _ = reply.send(admin.maintain(budget).await);
+        });
+    }
+
     fn look(&mut self, reply: oneshot::Sender<Vec<nap_model::guard::Guard>>) {
         if !matches!(self.state, State::Awake | State::Dozing | State::Settling) {
             if self.state == State::Asleep {
@@ -147,7 +159,8 @@ impl Owner {
             let _ = reply.send(Vec::new());
             return;
         }
-        let (admin, leases, settings) = (self.admin.clone(), self.leases, self.policy().sleep.guard());
+        let (admin, leases, policy) = (self.admin.clone(), self.leases, self.policy());
+        let settings = policy.sleep.guard();
         let holding = self.holding_now();
         let listening = self.spec.sessions.listening();
         if self.state == State::Dozing {
@@ -158,7 +171,7 @@ impl Owner {
         let mut status = self.status.subscribe();
         tokio::spawn(async move {
             let mut seen = tokio::select! {
-                seen = admin.observe() => seen.unwrap_or_default(),
+                seen = admin.observe() => policy.heeded(seen.unwrap_or_default()),
                 // It was frozen: then no other guard stood.
                 () = until_it_dozes(&mut status) => Observation::default(),
             };

@@ -27,6 +27,7 @@ impl Owner {
             guardian: self.shared.guardian.clone(),
             data: self.spec.places.data.clone(),
             postmaster: self.running.as_ref()?.watch.pid(),
+            policy: self.policy(),
             checkpointed: self.checkpointed,
         })
     }

@@ -16,6 +16,7 @@ use crate::freeze::{Frozen, freeze};
 use crate::guardian::{Guardian, NoGuardian, Ward};
 use crate::procfs;
 use crate::sessions::{Alarm, Sessions};
+use crate::spec::Policy;
 
 /// No doze is longer without a thaw of a moment: some things of a server go by the clock on the wall.
 const PULSE_AFTER: Duration = Duration::from_secs(60);
@@ -32,6 +33,7 @@ pub(super) struct Bed {
     pub(super) guardian: Arc<Guardian>,
     pub(super) data: PathBuf,
     pub(super) postmaster: i32,
+    pub(super) policy: Policy,
     /// Where the WAL ended after the last checkpoint for a doze.
     pub(super) checkpointed: Option<Lsn>,
 }
@@ -160,7 +162,7 @@ async fn nobody_does_anything(bed: &Bed) -> Result<(u32, u32), Settled> {
 /// Whatever must not be interrupted by a sleep must not be by a doze either.
 async fn no_guard_stands(bed: &Bed) -> Result<(), Settled> {
     let ours = || bed.sessions.quiet().attached.saturating_add(bed.sessions.listening());
-    stop::no_guard_stands(&bed.admin, ours, None, false).await
+    stop::no_guard_stands(&bed.admin, ours, &bed.policy, false).await
 }
 
 /// Our own backends would be frozen with alarms that go off for nobody.

@@ -382,8 +382,7 @@ impl Settling {
 
     /// Whether anything stands in the way but sessions.
     async fn look(&self) -> Result<(), Settled> {
-        let settings = self.policy.sleep.guard();
-        no_guard_stands(&self.admin, || self.sessions.listening(), settings, self.of_itself).await
+        no_guard_stands(&self.admin, || self.sessions.listening(), &self.policy, self.of_itself).await
     }
 }
 
@@ -392,14 +391,14 @@ impl Settling {
 pub(super) async fn no_guard_stands(
     admin: &Arc<Admin>,
     ours: impl Fn() -> u32,
-    settings: Option<Guard>,
+    policy: &Policy,
     of_itself: bool,
 ) -> Result<(), Settled> {
     let patience = Instant::now() + LAST_BACKEND_LEAVES;
     loop {
-        let mut seen = admin.observe().await.map_err(Settled::Failed)?;
+        let mut seen = policy.heeded(admin.observe().await.map_err(Settled::Failed)?);
         seen.other_client_backends = seen.other_client_backends.saturating_sub(ours());
-        let standing = guards(Holding::default(), settings, of_itself, &seen);
+        let standing = guards(Holding::default(), policy.sleep.guard(), of_itself, &seen);
         let only_leaving = standing.iter().all(|guard| matches!(guard, Guard::OtherClients(_)));
         if standing.is_empty() {
             return Ok(());
