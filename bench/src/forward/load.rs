@@ -183,6 +183,12 @@ impl Measured {
         Ok(self.tps(one)? / self.tps(other)?)
     }
 
+    /// How far the middle half of one way's rounds lies from their median, as a share of it.
+    fn spread(&self, way: &str) -> f64 {
+        let times = self.rows.iter().find(|(name, _)| name == way).map(|(_, times)| times);
+        times.map_or(f64::NAN, |times| (times.quantile_ms(0.75) - times.quantile_ms(0.25)) / 2.0 / times.median_ms())
+    }
+
     /// The median of what a forwarder spent.
     fn cost(&self, way: &str, of: impl Fn(&Cost) -> f64) -> f64 {
         let mut all: Vec<f64> = self.costs.iter().filter(|cost| cost.way == way).map(of).collect();
@@ -195,17 +201,18 @@ impl Measured {
 pub(crate) fn table(heading: &str, measured: &[Measured]) -> Result<String> {
     let mut text = format!(
         "| {heading}: script, protocol, clients | direct tps | nap tps | PgBouncer tps | nap ÷ direct | nap ÷ PgBouncer \
-         | nap µs CPU | PgBouncer µs CPU | nap sleeps | PgBouncer sleeps |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+         | spread | nap µs CPU | PgBouncer µs CPU | nap sleeps | PgBouncer sleeps |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for one in measured {
         text.push_str(&format!(
-            "| {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {:.1} | {:.1} | {:.2} | {:.2} |\n",
+            "| {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | ±{:.2} | {:.1} | {:.1} | {:.2} | {:.2} |\n",
             one.load.label(),
             one.tps(DIRECT)?,
             one.tps(NAP)?,
             one.tps(PGBOUNCER)?,
             one.throughput_ratio(NAP, DIRECT)?,
             one.throughput_ratio(NAP, PGBOUNCER)?,
+            one.spread(NAP).max(one.spread(PGBOUNCER)),
             one.cost(NAP, |cost| cost.processor_us),
             one.cost(PGBOUNCER, |cost| cost.processor_us),
             one.cost(NAP, |cost| cost.sleeps),
