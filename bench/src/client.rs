@@ -92,6 +92,19 @@ impl Session {
         }
     }
 
+    /// The number in the row of a query.
+    pub(crate) fn number(&mut self, sql: &str) -> Result<f64> {
+        self.send(Some(b'Q'), format!("{sql}\0").as_bytes())?;
+        loop {
+            match self.message()? {
+                // So many columns, the length of the first, and its text.
+                (b'D', body) => return Ok(String::from_utf8_lossy(body.get(6..).unwrap_or_default()).parse()?),
+                (b'E', body) => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
+                _ => {}
+            }
+        }
+    }
+
     /// To the end of a command without rows.
     pub(crate) fn command(&mut self, sql: &str) -> Result<()> {
         self.send(Some(b'Q'), format!("{sql}\0").as_bytes())?;

@@ -11,6 +11,7 @@ mod ground;
 mod home;
 mod listen;
 mod machine;
+mod parked;
 mod process;
 mod race;
 mod report;
@@ -39,8 +40,10 @@ enum Which {
     Storm(Common),
     /// A thousand sleeping branches.
     Rest(Common),
-    /// Parked sessions: how they come back, and what they cost.
+    /// A parked session's next query.
     Unpark(Common),
+    /// Ten thousand parked sessions.
+    Parked(Common),
     /// A thousand clients that listen.
     Listen(Common),
     /// A session of a server that dozes.
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Which::Storm(common) => storm::run(&common),
         Which::Rest(common) => rest::run(&common),
         Which::Unpark(common) => unpark::run(&common),
+        Which::Parked(common) => parked::run(&common),
         Which::Listen(common) => listen::run(&common),
         Which::Thaw(common) => thaw::run(&common),
         Which::Forward(common) => forward::run(&common),
