@@ -1,5 +1,7 @@
 //! What can be asked of the daemon.
 
+use std::path::PathBuf;
+
 use nap_model::ids::BranchName;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +78,14 @@ pub enum Request {
     },
     /// Reads `nap.toml` again; answered by [`Answer::Config`](crate::Answer::Config).
     ReloadConfig,
+    /// Goes on as another program, with all sessions. There is no answer but for a failure: the socket closes when the other
+    /// one takes over.
+    Replace {
+        /// What to go on as.
+        program: PathBuf,
+        /// What it understands of what is left to it.
+        format: u32,
+    },
     /// Shuts all servers down and ends the daemon.
     Down,
 }

@@ -31,6 +31,15 @@ pub struct Awake {
     pub hold: Box<dyn Any + Send>,
 }
 
+/// What a session can ask for by NOTIFY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Put the branch to sleep, if nothing stands in the way.
+    Sleep,
+    /// Read the home's settings and rules again.
+    ReloadConfig,
+}
+
 /// The branches of a home.
 pub trait Branches: Send + Sync + 'static {
     /// The branch for clients that name none.
@@ -54,6 +63,10 @@ pub trait Branches: Send + Sync + 'static {
     fn answers_pings(&self, branch: &BranchName) -> bool;
     /// A session has said whether its server is to stay awake: `SET nap.keep_awake = on|off`. Must not block.
     fn keep_awake(&self, branch: &BranchName, on: bool);
+    /// The role whose sessions may control this branch by NOTIFY; none: nobody may.
+    fn control_role(&self, branch: &BranchName) -> Option<String>;
+    /// A session of that role has asked for this. Must not block.
+    fn control(&self, branch: &BranchName, order: Order);
     /// Wakes the server and holds it awake. Answers by the deadline: nobody knows better why it is late.
     fn wake(&self, branch: &BranchName, deadline: Instant) -> impl Future<Output = Result<Awake, Refusal>> + Send;
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nap_model::hba::CertificateName;
@@ -24,6 +24,8 @@ pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     /// The next byte that the client has sent, which stays where it is; `None` at the end. It is an error
     /// (`WouldBlock`) if there is none now.
     fn try_peek(&mut self) -> io::Result<Option<u8>>;
+    /// Its socket once more, for whoever goes on with it; `None`: it speaks TLS, whose keys cannot be handed on.
+    fn duplicate(&self) -> io::Result<Option<OwnedFd>>;
     /// From here on over TLS. Only TCP can; a stream whose handshake has failed is gone.
     fn secure(&mut self, tls: &Tls) -> impl Future<Output = Result<TlsSession, HandshakeError>>;
 }
@@ -35,6 +37,10 @@ impl ClientStream for UnixStream {
 
     fn try_peek(&mut self) -> io::Result<Option<u8>> {
         peek_socket(self, |peek| self.try_io(Interest::READABLE, peek))
+    }
+
+    fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
+        self.as_fd().try_clone_to_owned().map(Some)
     }
 
     async fn secure(&mut self, _: &Tls) -> Result<TlsSession, HandshakeError> {
@@ -55,7 +61,7 @@ pub(crate) fn peek_socket(
 }
 
 /// Where a client's socket comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Origin {
     /// Over TCP: the client's address, and the one it came to.
     Tcp { remote: SocketAddr, local: SocketAddr },

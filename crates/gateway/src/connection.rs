@@ -11,23 +11,24 @@ use nap_model::ids::BranchName;
 use nap_wire::messages::negotiate_protocol_version;
 use nap_wire::startup::Startup;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::authenticate::{Peers, authenticate, rule_for};
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::client::{Client, ClientStream};
+use crate::control::Controls;
 use crate::error::{Ended, dismiss, linger, refuse};
 use crate::first_packet::{Opening, read_opening};
 use crate::hub::Hubs;
-use crate::life::{Life, Over};
-use crate::limits::{Admission, Permit, Places};
+use crate::life::{LeftBehind, Life, Over};
+use crate::limits::{Admission, Applicant, Permit, Places};
 use crate::parking::{Rehearsals, Stock};
 use crate::repeats::may_log;
 use crate::route::{Entrance, Route, RouteError, route};
 use crate::session::{Identity, Session};
-use crate::sessions::Registry;
+use crate::sessions::{Entry, Registry};
 use crate::tls::Tls;
 
 /// How long a connection beyond the limits may take for its first packet: cancel requests are sent at once.
@@ -44,6 +45,7 @@ pub(crate) struct Shared<B> {
     pub(crate) cancels: Arc<Cancels>,
     pub(crate) rehearsals: Rehearsals,
     pub(crate) hubs: Arc<Hubs>,
+    pub(crate) controls: Arc<Controls>,
     pub(crate) stock: Arc<Stock>,
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -235,13 +237,56 @@ fn identify<B: Branches>(branches: &B, route: Route, minor: u16) -> Result<Ident
 /// From let in to the end.
 async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client: Client<S>, let_in: LetIn) {
     let LetIn { identity, place } = let_in;
-    let Identity { branch, role, database, .. } = &identity;
-    let entry = shared.registry.add(branch.clone(), database.clone(), role.clone(), client.address.clone());
-    let claim = Claim { branch: Some(branch.clone()), role: Some(role.clone()), rule: None };
+    let entry = register(shared, &identity, &client);
+    if client.tls.is_some() {
+        entry.record().set_secure();
+    }
     let mut session = Session { client, identity, entry, _place: place };
     let over = Life::new(shared, &mut session).live().await;
+    finish(session, over).await;
+}
+
+/// A session that was left by another process, to its end.
+pub(crate) async fn take_up<B: Branches, S: ClientStream>(
+    shared: &Shared<B>,
+    client: Client<S>,
+    identity: Identity,
+    (applicant, left): (Applicant, LeftBehind),
+    (joined, mut go): (oneshot::Sender<()>, watch::Receiver<bool>),
+) {
+    let Some(admission) = shared.places.admit(applicant).await else { return };
+    // There were places for all of them before.
+    let _ = admission.authenticated();
+    let entry = register(shared, &identity, &client);
+    let place = match shared.places.enter(&identity.branch, &admission) {
+        Ok(place) => place,
+        Err(reached) => {
+            let claim = Claim { branch: Some(identity.branch.clone()), role: Some(identity.role), rule: None };
+            return end(&mut { client }, Ended::refused(reached), &claim).await;
+        }
+    };
+    let (branch, database) = (&identity.branch, &identity.database);
+    let listener = left.channels().map(|channels| shared.hubs.inherit(branch, database, channels));
+    let _ = joined.send(());
+    let mut session = Session { client, identity, entry, _place: place };
+    let go = async move {
+        let _ = go.wait_for(|go| *go).await;
+    };
+    let over = Life::new(shared, &mut session).resume(left, listener, go).await;
+    finish(session, over).await;
+    drop(admission);
+}
+
+fn register<B, S>(shared: &Shared<B>, identity: &Identity, client: &Client<S>) -> Entry {
+    let Identity { branch, database, role, .. } = identity.clone();
+    shared.registry.add(branch, database, role, client.address.clone())
+}
+
+/// The client's last words.
+async fn finish<S: ClientStream>(session: Session<S>, over: Over) {
+    let Session { mut client, entry, identity, .. } = session;
+    let claim = Claim { branch: Some(identity.branch), role: Some(identity.role), rule: None };
     // The session is over and the server may sleep; the client only has its last words to read.
-    let Session { mut client, entry, .. } = session;
     drop(entry);
     match over {
         Over::Gone => {}

@@ -8,8 +8,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::estate::Moved;
 use crate::sessions::{Record, Request};
 use crate::traffic::Traffic;
 
@@ -118,6 +120,17 @@ impl Direction {
         Poll::Ready(())
     }
 
+    /// Whether somebody else can go on with what it holds back.
+    fn goes_on(&self) -> bool {
+        !self.ended && !self.broken && !self.done
+    }
+
+    /// What it holds back.
+    fn into_rest(mut self) -> Vec<u8> {
+        self.pending.drain(..self.written.min(self.pending.len()));
+        self.pending
+    }
+
     /// Whether it holds nothing back, and goes on.
     fn is_still(&self) -> bool {
         self.pending.is_empty() && !self.unflushed && !self.ended && !self.broken && !self.done
@@ -138,6 +151,8 @@ struct Forward<'a, C, B> {
     traffic: &'a mut Traffic,
     record: &'a Record,
     heeds: &'a dyn Fn(bool),
+    /// Somebody waits for it to be at a boundary.
+    moves: Option<oneshot::Sender<Moved>>,
 }
 
 /// What waits to be written when it begins.
@@ -147,6 +162,8 @@ pub(crate) struct Begun {
     pub(crate) to_client: Vec<u8>,
     /// The client has said it before there was a backend.
     pub(crate) to_backend: Vec<u8>,
+    /// Another process had both, and followed them.
+    pub(crate) followed: bool,
 }
 
 /// Why it ended.
@@ -155,6 +172,8 @@ pub(crate) enum Stopped {
     Over { client_listens: bool },
     /// Somebody asks for something. To park is asked only while nothing is under way, and both sockets stay as they are.
     Asked(Request),
+    /// It is to be left to somebody else, with what could not be written on yet.
+    Moves(oneshot::Sender<Moved>, Begun),
 }
 
 impl<C, B> Forward<'_, C, B>
@@ -191,17 +210,29 @@ where
         self.traffic.is_quiet() && self.to_backend.is_still() && self.to_client.is_still()
     }
 
+    /// Ready when `poll` is (true), or when it is to be left to somebody else and can be.
+    fn poll_until_it_moves(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if self.poll(context, true).is_ready() {
+            return Poll::Ready(true);
+        }
+        let may = self.moves.is_some() && self.to_backend.goes_on() && self.to_client.goes_on();
+        if may && self.traffic.is_at_boundaries() { Poll::Ready(false) } else { Poll::Pending }
+    }
+
     /// Until either side has ended, or somebody asks for something that can be done now.
     async fn until_asked(&mut self) -> Option<Request> {
         let requests = &self.record.requests;
         loop {
             let request = tokio::select! {
                 biased;
-                () = poll_fn(|context| self.poll(context, true)) => return None,
+                over = poll_fn(|context| self.poll_until_it_moves(context)) => {
+                    return self.moves.take().filter(|_| !over).map(Request::Move);
+                }
                 request = requests.next() => request,
             };
             match request {
                 Request::Park(reply) if !self.is_still() => drop(reply.send(Err(nap_model::pin::Pin::Active))),
+                Request::Move(reply) => self.moves = Some(reply),
                 request => return Some(request),
             }
         }
@@ -227,16 +258,21 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    if !begun.to_backend.is_empty() {
+    if !begun.to_backend.is_empty() && !begun.followed {
         record.active();
         traffic.client_sent(&begun.to_backend);
     }
     // A client that still writes to a backend that has gone must get to the point where it reads the last words.
     let to_backend = Direction { pending: begun.to_backend, drains: true, ..Direction::default() };
     let to_client = Direction { pending: begun.to_client, ..Direction::default() };
-    let mut forward = Forward { client, backend, to_backend, to_client, traffic, record, heeds };
-    if let Some(request) = forward.until_asked().await {
-        return Stopped::Asked(request);
+    let mut forward = Forward { client, backend, to_backend, to_client, traffic, record, heeds, moves: None };
+    match forward.until_asked().await {
+        Some(Request::Move(reply)) => {
+            let (to_client, to_backend) = (forward.to_client.into_rest(), forward.to_backend.into_rest());
+            return Stopped::Moves(reply, Begun { to_client, to_backend, followed: true });
+        }
+        Some(request) => return Stopped::Asked(request),
+        None => {}
     }
     if forward.to_backend.ended {
         // A server that dozes has not seen it go.

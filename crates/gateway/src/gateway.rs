@@ -1,13 +1,14 @@
 //! The gateway as a whole: workers, and the listeners that feed them.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use nap_model::guard::Holding;
 use nap_model::ids::BranchName;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -15,8 +16,9 @@ use crate::authenticate::Peers;
 use crate::branches::Branches;
 use crate::cancel::Cancels;
 use crate::connection::{Arrival, Shared};
+use crate::estate::Estate;
 use crate::hub::Hubs;
-use crate::limits::{Applicant, Limits, Places, Share};
+use crate::limits::{Applicant, Limits, Places};
 use crate::parking::Rehearsals;
 use crate::repeats::may_log;
 use crate::sessions::{Quiet, SessionInfo};
@@ -26,13 +28,29 @@ use crate::worker::{Job, Socket, Workers};
 /// The pause after a failed accept: mostly the process has no file descriptor left, and the next try would fail too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Who is in the middle of logging in when everything is left is waited for, so long.
+const LOGIN_ENDS_WITHIN: Duration = Duration::from_secs(1);
+const LOGIN_PAUSE: Duration = Duration::from_millis(5);
+/// A hub is left between two fences, which take milliseconds.
+const HUBS_LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// What was left is found within milliseconds; one that is not must not keep all others waiting.
+const JOIN_WITHIN: Duration = Duration::from_secs(5);
+
 /// Client sockets, from accept to their end.
 pub struct Gateway<B> {
     shared: Arc<Shared<B>>,
     workers: Arc<Workers>,
     closing: watch::Sender<bool>,
     tls: watch::Sender<Option<Arc<Tls>>>,
-    accepting: Mutex<Vec<AbortHandle>>,
+    accepting: Mutex<Vec<Accepting>>,
+    /// Who comes now is left in the kernel's queue.
+    pausing: watch::Sender<bool>,
+}
+
+/// A listener, and the task that accepts from it.
+struct Accepting {
+    task: AbortHandle,
+    listener: Weak<Listener>,
 }
 
 /// A listener at work. Dropping it ends the listening; connections that came through stay.
@@ -59,6 +77,7 @@ impl<B: Branches> Gateway<B> {
         limits: watch::Receiver<Limits>,
         peers: Peers,
         mock_secret: [u8; 32],
+        fence_channel: Option<String>,
     ) -> io::Result<Self> {
         let (closing, closing_seen) = watch::channel(false);
         let (tls, tls_seen) = watch::channel(None);
@@ -71,12 +90,13 @@ impl<B: Branches> Gateway<B> {
             registry: Arc::default(),
             cancels: Arc::new(Cancels::default()),
             rehearsals: Rehearsals::default(),
-            hubs: Hubs::new(),
+            hubs: Hubs::new(fence_channel),
+            controls: Arc::default(),
             stock: Arc::default(),
             closing: closing_seen,
         });
         let workers = Arc::new(Workers::start(&shared)?);
-        Ok(Self { shared, workers, closing, tls, accepting: Mutex::default() })
+        Ok(Self { shared, workers, closing, tls, accepting: Mutex::default(), pausing: watch::Sender::new(false) })
     }
 
     /// Accepts connections from a TCP listener, on the caller's runtime. With `door`, what comes in there is for that
@@ -94,12 +114,14 @@ impl<B: Branches> Gateway<B> {
     }
 
     fn serve(&self, listener: Listener, door: Option<BranchName>) -> AbortHandle {
-        let task = tokio::spawn(accept_all(listener, door, self.shared.clone(), self.workers.clone()));
+        let listener = Arc::new(listener);
+        let (weak, pausing) = (Arc::downgrade(&listener), self.pausing.subscribe());
+        let task = tokio::spawn(accept_all((listener, door, pausing), self.shared.clone(), self.workers.clone()));
         let handle = task.abort_handle();
         let mut accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
         // Doors come and go with their branches.
-        accepting.retain(|task| !task.is_finished());
-        accepting.push(handle.clone());
+        accepting.retain(|accepting| !accepting.task.is_finished());
+        accepting.push(Accepting { task: handle.clone(), listener: weak });
         handle
     }
 }
@@ -126,15 +148,15 @@ impl<B> Gateway<B> {
         self.shared.registry.park(branch, all, deadline).await
     }
 
-    /// How many backends listen for parked sessions of a branch. They hold nothing awake.
+    /// How many backends of ours listen in a branch, for parked sessions or for control. They hold nothing awake.
     pub fn hub_backends(&self, branch: &BranchName) -> u32 {
-        self.shared.hubs.count(branch)
+        self.shared.hubs.count(branch).saturating_add(self.shared.controls.count(branch))
     }
 
     /// Brings in the notifications that are on the way to parked sessions of a branch, whose server is about to sleep, and
     /// lets the backends go that listen for them.
     pub async fn fall_silent(&self, branch: &BranchName) {
-        self.shared.hubs.fall_silent(branch).await;
+        tokio::join!(self.shared.hubs.fall_silent(branch), self.shared.controls.fall_silent(branch));
     }
 
     /// Ends when a session of a branch next does something: one that is not active in a later `quiet`, or one whose cancel
@@ -168,10 +190,54 @@ impl<B> Gateway<B> {
         self.tls.send_replace(tls);
     }
 
+    /// Leaves everything to a successor: the sockets that listen, where new connections wait meanwhile, and the sessions. Those that
+    /// are at no boundary until the deadline are ended, and so are those over TLS, once they are in no transaction. If nothing
+    /// comes of it, `take_up` goes on with all of it.
+    pub async fn leave(&self, deadline: Instant) -> Estate {
+        self.pausing.send_replace(true);
+        let logged_in = Instant::now() + LOGIN_ENDS_WITHIN;
+        while self.shared.places.somebody_logs_in() && Instant::now() < logged_in.min(deadline) {
+            sleep(LOGIN_PAUSE).await;
+        }
+        let mut sessions = self.shared.registry.leave(deadline).await;
+        let hubs = self.shared.hubs.leave(Instant::now() + HUBS_LEAVE_WITHIN).await;
+        for session in &mut sessions {
+            session.hear_the_rest();
+        }
+        let listeners = self.listeners();
+        Estate { listeners, sessions, hubs, fence_channel: self.shared.hubs.fence_channel().to_owned() }
+    }
+
+    fn listeners(&self) -> Vec<OwnedFd> {
+        let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = accepting.iter().filter_map(|accepting| accepting.listener.upgrade());
+        listeners.filter_map(|listener| listener.as_fd().try_clone_to_owned().ok()).collect()
+    }
+
+    /// Goes on with what was left, by this gateway or by another one that had the same channel of fences. Before anything is accepted.
+    pub async fn take_up(&self, estate: Estate) {
+        let (go, gone) = watch::channel(false);
+        let mut joins = Vec::new();
+        for moved in estate.sessions {
+            let (told, joined) = oneshot::channel();
+            joins.push(joined);
+            self.workers.give(Job::Left(Box::new(moved), told, gone.clone()));
+        }
+        let late = Instant::now() + JOIN_WITHIN;
+        for joined in joins {
+            let _ = timeout_at(late, joined).await;
+        }
+        for hub in estate.hubs {
+            self.shared.hubs.take_up(hub);
+        }
+        go.send_replace(true);
+        self.pausing.send_replace(false);
+    }
+
     /// Closes all doors.
     pub fn stop_accepting(&self) {
-        for task in self.accepting.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            task.abort();
+        for accepting in self.accepting.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            accepting.task.abort();
         }
     }
 
@@ -209,25 +275,41 @@ impl Listener {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 fn applicant(socket: &Socket, peers: Peers) -> Applicant {
     match socket {
-        Socket::Tcp(_, address) => Applicant { share: Share::of_address(address.ip()), is_owner: false },
-        Socket::Unix(_, uid) => Applicant { share: Share::User(*uid), is_owner: *uid == 0 || *uid == peers.owner_uid },
+        Socket::Tcp(_, address) => Applicant::of_address(address.ip()),
+        Socket::Unix(_, uid) => Applicant::of_user(*uid, peers),
     }
 }
 
 async fn accept_all<B: Branches>(
-    listener: Listener,
-    door: Option<BranchName>,
+    (listener, door, mut pausing): (Arc<Listener>, Option<BranchName>, watch::Receiver<bool>),
     shared: Arc<Shared<B>>,
     workers: Arc<Workers>,
 ) {
     loop {
-        match listener.accept().await {
+        if pausing.wait_for(|pausing| !pausing).await.is_err() {
+            return;
+        }
+        let accepted = tokio::select! {
+            biased;
+            _ = pausing.changed() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok(socket) => match shared.places.admit(applicant(&socket, shared.peers)).await {
                 Some(admission) => {
                     let arrival = Arrival { door: door.clone(), admission, accepted: Instant::now() };
-                    workers.give(Job { socket, arrival });
+                    workers.give(Job::Arrived(socket, arrival));
                 }
                 None if may_log("closed unread") => {
                     tracing::info!("a connection was closed unread: no place is left, not even to say so");

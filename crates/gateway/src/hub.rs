@@ -13,13 +13,17 @@ mod task;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nap_model::ids::BranchName;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
 
-pub(crate) use link::{Server, push_quoted};
+pub(crate) use link::{Event, Link, Server, push_quoted};
 pub(crate) use listener::{Deaf, Heard, Listener};
 use roll::Sink;
 use task::{Command, Task};
@@ -27,6 +31,23 @@ use task::{Command, Task};
 /// How the name of the fences' channel begins. Sessions of the same role can read the rest while a session is handed over;
 /// who listens to it hears fences, and can make none.
 pub(crate) const FENCE_CHANNEL_PREFIX: &str = "nap_fence_";
+
+/// The pause between looks whether a hub can be left.
+const LEAVE_PAUSE: Duration = Duration::from_millis(5);
+
+/// A hub's backend, for another process.
+pub(crate) struct HubLeft {
+    pub(crate) stream: OwnedFd,
+    pub(crate) will: HubWill,
+}
+
+/// Whose it is, and what it has said that nobody has read to its end.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct HubWill {
+    branch: BranchName,
+    database: String,
+    said: Vec<u8>,
+}
 
 /// A database of a branch.
 type Key = (BranchName, String);
@@ -67,9 +88,11 @@ impl Fence {
 }
 
 impl Hubs {
-    pub(crate) fn new() -> Arc<Self> {
+    /// `fence_channel`: where the backends listen that somebody has left.
+    pub(crate) fn new(fence_channel: Option<String>) -> Arc<Self> {
         let secret = RandomState::new();
-        let fence_channel = format!("{FENCE_CHANNEL_PREFIX}{:016x}", secret.hash_one("the channel"));
+        let own = || format!("{FENCE_CHANNEL_PREFIX}{:016x}", secret.hash_one("the channel"));
+        let fence_channel = fence_channel.unwrap_or_else(own);
         Arc::new(Self {
             secret,
             last: AtomicU64::default(),
@@ -84,7 +107,8 @@ impl Hubs {
         &self.fence_channel
     }
 
-    fn fence(&self) -> Fence {
+    /// The next one.
+    pub(crate) fn fence(&self) -> Fence {
         Fence(self.secret.hash_one(self.last.fetch_add(1, Ordering::Relaxed)))
     }
 
@@ -134,6 +158,48 @@ impl Hubs {
         for answer in answers {
             let _ = answer.await;
         }
+    }
+
+    /// Goes on listening in a session's place, who had been listened for in another process.
+    pub(crate) fn inherit(self: &Arc<Self>, branch: &BranchName, database: &str, channels: &[Vec<u8>]) -> Listener {
+        let id = self.last.fetch_add(1, Ordering::Relaxed);
+        let (sink, deliveries) = Sink::new(&self.backlog);
+        let backlog = sink.backlog();
+        let key = (branch.clone(), database.to_owned());
+        let mut hubs = self.lock();
+        let hub = hubs.entry(key.clone()).or_insert_with(|| Task::start(self.clone(), key));
+        let _ = hub.commands.send(Command::Inherit { id, channels: channels.to_vec(), sink });
+        Listener::new(id, hub.commands.clone(), deliveries, backlog)
+    }
+
+    /// Goes on with a backend: everybody it listened for is there again. One that nobody needs is let go.
+    pub(crate) fn take_up(&self, HubLeft { stream, will }: HubLeft) {
+        let HubWill { branch, database, said } = will;
+        if let Some(hub) = self.lock().get(&(branch, database)) {
+            let _ = hub.commands.send(Command::TakeUp { stream: stream.into(), said });
+        }
+    }
+
+    /// Ends all hubs and leaves their backends to others, each between two events. Those that are in the middle of a
+    /// hand-over at the deadline are lost.
+    pub(crate) async fn leave(&self, deadline: Instant) -> Vec<HubLeft> {
+        let all: Vec<(Key, Hub)> = self.lock().iter().map(|(key, hub)| (key.clone(), hub.clone())).collect();
+        let mut left = Vec::new();
+        for ((branch, database), hub) in all {
+            let link = loop {
+                let (reply, answer) = oneshot::channel();
+                let _ = hub.commands.send(Command::LeaveAll { reply });
+                match answer.await {
+                    Ok(link) => break link,
+                    Err(_) if Instant::now() >= deadline || hub.commands.is_closed() => break None,
+                    Err(_) => sleep(LEAVE_PAUSE).await,
+                }
+            };
+            if let Some((stream, said)) = link {
+                left.push(HubLeft { stream, will: HubWill { branch, database, said } });
+            }
+        }
+        left
     }
 
     /// How many backends the hubs of a branch have.

@@ -2,6 +2,7 @@
 
 mod hand_over;
 mod leave;
+mod moving;
 mod restore;
 mod wait;
 
@@ -14,6 +15,7 @@ use crate::branches::Branches;
 use crate::cancel::Registered;
 use crate::client::ClientStream;
 use crate::connection::{Interrupted, Shared};
+use crate::control::Attendance;
 use crate::error::Ended;
 use crate::forward::{Begun, Stopped, forward};
 use crate::parking::Kept;
@@ -21,6 +23,7 @@ use crate::session::Session;
 use crate::sessions::Request;
 use crate::traffic::{Ready, Traffic};
 use leave::Left;
+pub(crate) use moving::LeftBehind;
 use wait::Woken;
 
 /// How a session ended.
@@ -52,6 +55,7 @@ pub(crate) struct Life<'a, B, S> {
 struct Attached {
     backend: Backend,
     _registered: Option<Registered>,
+    _attendance: Option<Attendance>,
 }
 
 impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
@@ -62,10 +66,13 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
     /// To the end.
     pub(crate) async fn live(mut self) -> Over {
         // What is seldom and large is boxed: most of its life a session waits.
-        let (mut attached, mut begun) = match Box::pin(self.begin()).await {
-            Ok(begun) => begun,
-            Err(ended) => return Over::Refused(ended),
-        };
+        match Box::pin(self.begin()).await {
+            Ok((attached, begun)) => self.go_on(attached, begun).await,
+            Err(ended) => Over::Refused(ended),
+        }
+    }
+
+    async fn go_on(mut self, mut attached: Attached, mut begun: Begun) -> Over {
         loop {
             let (client, backend) = (&mut self.session.client.stream, &mut attached.backend.stream);
             let (record, branch) = (self.session.entry.record(), &self.session.identity.branch);
@@ -75,6 +82,15 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
                 Stopped::Over { client_listens: false } => return Over::Gone,
                 Stopped::Asked(Request::End) => return Box::pin(self.end(attached)).await,
                 Stopped::Asked(Request::Park(reply)) => reply,
+                Stopped::Moves(reply, rest) => match self.leave_attached(attached, rest, reply) {
+                    None => return Over::Gone,
+                    Some(stays) => {
+                        (attached, begun) = *stays;
+                        continue;
+                    }
+                },
+                // That is answered where it comes to rest.
+                Stopped::Asked(Request::Move(_)) => return Over::Gone,
             };
             self.session.entry.record().begin_asking();
             let left = Box::pin(self.leave(attached)).await;
@@ -83,7 +99,7 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
                 Left::Parked(kept) => kept,
                 Left::Stays(pin, back, to_client) => {
                     let _ = reply.send(Err(pin));
-                    (attached, begun) = (*back, Begun { to_client, to_backend: Vec::new() });
+                    (attached, begun) = (*back, Begun { to_client, ..Begun::default() });
                     continue;
                 }
                 Left::Broken(ended) => return Over::Refused(ended),
@@ -107,7 +123,7 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
         let to_client = std::mem::take(&mut attached.backend.greeting);
         let record = self.session.entry.record();
         self.traffic.greeted(&to_client, |Ready { status, worked, .. }| record.ready(status, worked));
-        Ok((attached, Begun { to_client, to_backend: Vec::new() }))
+        Ok((attached, Begun { to_client, ..Begun::default() }))
     }
 
     /// From now on the key leads to this backend.
@@ -125,7 +141,14 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
             attached = attach(self.shared, self.session, returns) => attached?,
             () = self.shared.closed() => return Err(Ended::refused(Interrupted::Closing)),
         };
-        Ok(Attached { backend, _registered: None })
+        Ok(self.attend(backend).await)
+    }
+
+    /// What its client notifies is heard from now on, if it may control the branch.
+    async fn attend(&self, backend: Backend) -> Attached {
+        let Shared { controls, branches, hubs, .. } = self.shared;
+        let _attendance = controls.attend((branches, hubs), &self.session.identity, &backend).await;
+        Attached { backend, _registered: None, _attendance }
     }
 
     /// Without a backend, until its client wants one again.
@@ -134,6 +157,10 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
             Woken::Bytes(bytes) => {
                 self.session.entry.record().returns();
                 Box::pin(self.restore(*kept, bytes)).await
+            }
+            Woken::Moves(reply) => {
+                self.leave_parked(kept, reply);
+                Err(Over::Gone)
             }
             Woken::Gone => Err(Over::Gone),
             Woken::Ended(why) => Err(Over::Refused(Ended::refused(why))),

@@ -6,6 +6,7 @@ mod shares;
 
 pub(crate) use counter::Permit;
 pub(crate) use places::{Admission, Applicant, Places};
+#[cfg(test)]
 pub(crate) use shares::Share;
 
 use std::borrow::Cow;

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -87,7 +89,34 @@ fn resolve(address: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
     Ok(found.collect())
 }
 
+/// Sockets that another process has left: who is to listen where one of them does takes it.
+static OFFERED: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+
+/// Offers sockets that listen to whoever binds their addresses from now on.
+pub fn offer(listeners: Vec<OwnedFd>) {
+    OFFERED.lock().unwrap_or_else(PoisonError::into_inner).extend(listeners.into_iter().map(Socket::from));
+}
+
+/// Closes those that nobody wanted.
+pub fn withdraw() {
+    OFFERED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// The Unix socket that listens at this path, if it was offered.
+pub fn offered_unix(path: &Path) -> Option<UnixListener> {
+    offered(|bound| bound.as_pathname() == Some(path)).map(UnixListener::from)
+}
+
+fn offered(is_wanted: impl Fn(&SockAddr) -> bool) -> Option<Socket> {
+    let mut offered = OFFERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = offered.iter().position(|socket| socket.local_addr().is_ok_and(|address| is_wanted(&address)))?;
+    Some(offered.swap_remove(at))
+}
+
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    if let Some(socket) = offered(|bound| bound.as_socket() == Some(address)) {
+        return Ok(socket.into());
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -101,6 +130,9 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Listens on a Unix socket. One that a dead process left is removed; one that answers is left alone.
 pub fn bind_unix(path: &Path) -> Result<UnixListener, ListenError> {
+    if let Some(socket) = offered_unix(path) {
+        return Ok(socket);
+    }
     let failed = |error| failed(path.display(), error);
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;

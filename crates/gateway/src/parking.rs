@@ -16,4 +16,4 @@ pub(crate) use ask::{ASK_WITHIN, Asked, NoAnswer, Subject, ask};
 pub(crate) use channels::{Ear, Keep};
 pub(crate) use rehearse::{Rehearsals, rehearse};
 pub(crate) use replay::{NotRestored, replay};
-pub(crate) use state::{Kept, Stock};
+pub(crate) use state::{Kept, Reported, State, Stock};

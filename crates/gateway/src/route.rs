@@ -57,7 +57,7 @@ impl fmt::Display for Way {
 }
 
 /// What `replication` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Replication {
     /// An ordinary connection.
     No,

@@ -3,6 +3,7 @@
 
 use nap_model::ids::{BranchName, Major};
 use nap_wire::startup::encode_startup;
+use serde::{Deserialize, Serialize};
 
 use crate::branches::BranchFacts;
 use crate::client::Client;
@@ -12,7 +13,7 @@ use crate::route::{Replication, Route};
 use crate::sessions::Entry;
 
 /// Who and what a session is: all that a new backend must be told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) branch: BranchName,
     /// The PostgreSQL major of its branch.

@@ -14,6 +14,7 @@ use nap_model::pin::Pin;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+mod leave;
 mod request;
 
 use crate::alarm::Alarm;
@@ -113,6 +114,8 @@ pub(crate) struct Record {
     database: String,
     role: String,
     client: String,
+    /// It came over TLS.
+    secure: AtomicBool,
     state: AtomicU8,
     /// When the server was last ready after some work, in milliseconds since the registry began.
     worked_ms: AtomicU64,
@@ -173,6 +176,28 @@ impl Record {
     /// Whether the server has it in a transaction, failed or not.
     pub(crate) fn is_in_transaction(&self) -> bool {
         matches!(self.state(), SessionState::IdleInTransaction | SessionState::IdleInFailedTransaction)
+    }
+
+    /// It came over TLS.
+    pub(crate) fn set_secure(&self) {
+        self.secure.store(true, Ordering::Relaxed);
+    }
+
+    /// `ReadyForQuery`'s status, as long as nothing is under way.
+    pub(crate) fn ready_status(&self) -> Option<u8> {
+        match self.state() {
+            SessionState::Idle => Some(b'I'),
+            SessionState::IdleInTransaction => Some(b'T'),
+            SessionState::IdleInFailedTransaction => Some(b'E'),
+            SessionState::Starting | SessionState::Active | SessionState::Parked => None,
+        }
+    }
+
+    /// It was in this state in another process, and had been idle for so long.
+    pub(crate) fn resumed(&self, status: Option<u8>, idle: Duration) {
+        let worked = self.epoch.elapsed().saturating_sub(idle);
+        self.worked_ms.store(millis(worked), Ordering::Relaxed);
+        self.set(status.map_or(SessionState::Active, SessionState::from_ready_status));
     }
 
     /// It waits for a backend again.
@@ -250,6 +275,7 @@ impl Registry {
             database,
             role,
             client,
+            secure: AtomicBool::default(),
             state: AtomicU8::new(SessionState::Starting as u8),
             worked_ms: AtomicU64::new(millis(self.epoch.elapsed())),
             epoch: self.epoch,

@@ -7,6 +7,7 @@ use nap_wire::extended::{bound_values, parse_bare_bind, parse_parse, parse_query
 use nap_wire::frame::{Follower, Message, Passed, Scanner};
 use nap_wire::messages;
 use nap_wire::sql::{KEEP_AWAKE, dotted_names, keep_awake, ping};
+use serde::{Deserialize, Serialize};
 
 /// So many dotted names are kept of a session. What an application sets has some; the rest are columns of tables.
 const NAMES_MAX: usize = 4_096;
@@ -16,7 +17,7 @@ const PING_STATEMENTS_MAX: usize = 16;
 const PING_TEXT_MAX_BYTES: usize = 128;
 
 /// The unnamed prepared statement, which no view of PostgreSQL's shows.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Unnamed {
     /// There is none.
     #[default]
@@ -35,8 +36,9 @@ pub(crate) struct Traffic {
     seen: Seen,
 }
 
-#[derive(Default)]
-struct Seen {
+/// What has passed, and still matters.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
     /// So many `ReadyForQuery` are to come.
     outstanding: u32,
     /// An extended pipeline has begun that no `Sync` has ended.
@@ -61,7 +63,7 @@ struct Seen {
 }
 
 /// COPY FROM STDIN by the extended protocol: until it ends the server reads past every `Sync`.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Copy {
     #[default]
     None,
@@ -124,6 +126,21 @@ impl Traffic {
         let seen = &self.seen;
         let idle = seen.outstanding == 0 && !seen.open && seen.copy == Copy::None && !seen.lost;
         idle && self.client.at_boundary() && self.backend.at_boundary()
+    }
+
+    /// Whether both sides are between two messages, so that somebody else could go on following them.
+    pub(crate) fn is_at_boundaries(&self) -> bool {
+        self.client.at_boundary() && self.backend.at_boundary()
+    }
+
+    /// Goes on where somebody else was at the boundaries.
+    pub(crate) fn resumed(seen: Seen) -> Self {
+        Self { client: Follower::default(), backend: Scanner::default(), seen }
+    }
+
+    /// What there is to go on with.
+    pub(crate) fn into_seen(self) -> Seen {
+        self.seen
     }
 
     /// Whether the backend is between two messages, so that another one may be put there.

@@ -1,6 +1,7 @@
 //! A client's TCP connection: in plain text, or from its handshake on over TLS.
 
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -47,6 +48,13 @@ impl ClientStream for Transport {
                 }
             }
             Transport::Gone => Ok(None),
+        }
+    }
+
+    fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
+        match self {
+            Transport::Plain(stream) => stream.as_fd().try_clone_to_owned().map(Some),
+            Transport::Tls(_) | Transport::Gone => Ok(None),
         }
     }
 

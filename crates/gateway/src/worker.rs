@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::branches::Branches;
 use crate::client::{Client, Origin};
-use crate::connection::{Arrival, Shared, serve};
+use crate::connection::{Arrival, Shared, serve, take_up};
+use crate::estate::{Moved, Will};
 use crate::forward::prepare_thread;
+use crate::life::LeftBehind;
+use crate::limits::Applicant;
 use crate::repeats::may_log;
 use crate::transport::Transport;
 
@@ -24,10 +27,13 @@ pub(crate) enum Socket {
     Unix(UnixStream, u32),
 }
 
-/// A socket and how it came in. How many there can be is bounded by their permits.
-pub(crate) struct Job {
-    pub(crate) socket: Socket,
-    pub(crate) arrival: Arrival,
+/// What a worker is given. How many there can be is bounded by their permits.
+pub(crate) enum Job {
+    /// A socket and how it came in.
+    Arrived(Socket, Arrival),
+    /// A session that another process has left. Who waits is told that it has joined those it listened with; it goes on
+    /// when all have.
+    Left(Box<Moved>, oneshot::Sender<()>, watch::Receiver<bool>),
 }
 
 struct Worker {
@@ -107,7 +113,11 @@ impl Worker {
 }
 
 /// Puts the socket on this thread's runtime and serves it.
-async fn adopt<B: Branches>(shared: &Shared<B>, Job { socket, arrival }: Job) -> io::Result<()> {
+async fn adopt<B: Branches>(shared: &Shared<B>, job: Job) -> io::Result<()> {
+    let (socket, arrival) = match job {
+        Job::Arrived(socket, arrival) => (socket, arrival),
+        Job::Left(moved, joined, go) => return take_up_one(shared, *moved, (joined, go)).await,
+    };
     match socket {
         Socket::Tcp(stream, address) => {
             crate::listen::prepare_tcp(&stream)?;
@@ -120,6 +130,28 @@ async fn adopt<B: Branches>(shared: &Shared<B>, Job { socket, arrival }: Job) ->
             let stream = tokio::net::UnixStream::from_std(stream)?;
             let origin = Origin::Unix { uid };
             serve(shared, Client { stream, address: "local".to_owned(), origin, tls: None }, arrival).await;
+        }
+    }
+    Ok(())
+}
+
+async fn take_up_one<B: Branches>(
+    shared: &Shared<B>,
+    moved: Moved,
+    turn: (oneshot::Sender<()>, watch::Receiver<bool>),
+) -> io::Result<()> {
+    let Moved { client, backend, will, .. } = moved;
+    let Will { identity, address, origin, idle, superuser, key, seen, with } = will;
+    let left = LeftBehind { idle, superuser, key, seen, with, backend };
+    let applicant = Applicant::of(origin, shared.peers);
+    match origin {
+        Origin::Tcp { .. } => {
+            let stream = Transport::Plain(tokio::net::TcpStream::from_std(client.into())?);
+            take_up(shared, Client { stream, address, origin, tls: None }, identity, (applicant, left), turn).await;
+        }
+        Origin::Unix { .. } => {
+            let stream = tokio::net::UnixStream::from_std(client.into())?;
+            take_up(shared, Client { stream, address, origin, tls: None }, identity, (applicant, left), turn).await;
         }
     }
     Ok(())

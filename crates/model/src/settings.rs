@@ -75,6 +75,8 @@ pub struct Settings {
     pub wake_sql: Option<PathBuf>,
     /// Whether enabled subscriptions and replication slots keep a server awake.
     pub replication_guard: Switch,
+    /// The role whose sessions may control a branch by NOTIFY.
+    pub control_role: Option<String>,
     /// How many servers may be awake at once.
     pub max_awake: u32,
     /// How long a client waits for its server to wake.
@@ -119,6 +121,7 @@ impl Default for Settings {
             wake_at: Schedule::NEVER,
             wake_sql: None,
             replication_guard: Switch(true),
+            control_role: None,
             max_awake: 50,
             wake_timeout: Span::seconds(60),
             authentication_timeout: Span::seconds(60),
@@ -165,6 +168,9 @@ pub struct BranchSettings {
     /// In place of the home's `replication_guard`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replication_guard: Option<Switch>,
+    /// In place of the home's `control_role`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_role: Option<String>,
 }
 
 /// What is wrong with a settings text.

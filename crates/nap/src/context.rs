@@ -36,7 +36,14 @@ impl Context {
 
     /// Asks the daemon, and gives up after this long.
     pub(crate) fn ask_within(&self, request: &Request, timeout: Duration) -> Result<Answer, CommandError> {
-        Ok(nap_control::call(&self.home.control_socket(), request, timeout)??)
+        let mut tries = ASKED_AGAIN_MAX;
+        loop {
+            match nap_control::call(&self.home.control_socket(), request, timeout) {
+                // The daemon has just gone on as another program, which answers the next one.
+                Err(CallError::Ended) if only_asks(request) && tries > 0 => tries -= 1,
+                reply => return Ok(reply??),
+            }
+        }
     }
 
     /// Asks a daemon that need not be there.
@@ -62,6 +69,14 @@ impl Context {
     }
 }
 
+/// A daemon that ends again and again has another trouble.
+const ASKED_AGAIN_MAX: u32 = 5;
+
+/// Whether it changes nothing, so that it can be asked again.
+fn only_asks(request: &Request) -> bool {
+    matches!(request, Request::Status | Request::List | Request::Connection { .. } | Request::Sessions { .. })
+}
+
 fn patience(request: &Request) -> Duration {
     match request {
         Request::Status | Request::List | Request::Connection { .. } | Request::ReloadConfig => QUICK,
@@ -73,6 +88,7 @@ fn patience(request: &Request) -> Duration {
         | Request::ParkSessions { .. }
         | Request::CreateBranch { .. }
         | Request::RemoveBranch { .. }
+        | Request::Replace { .. }
         | Request::Down => PATIENT,
     }
 }

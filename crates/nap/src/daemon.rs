@@ -18,21 +18,22 @@ mod secrets;
 mod sessions;
 mod signals;
 mod socket_lock;
+mod succession;
 mod timed_work;
 mod tls;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nap_gateway::{Gateway, Peers};
+use nap_gateway::{Estate, Gateway, Peers};
 use nap_model::ids::Major;
 use nap_server::children::Children;
-use nap_store::{Home, Store, make_home};
+use nap_store::{Home, HomeLock, Store, make_home};
 use tokio::time::Instant;
 
 use branch_set::BranchSet;
@@ -56,6 +57,8 @@ pub(crate) struct DaemonOptions {
     pub(crate) invoking_user: String,
     /// Where to say that it is ready.
     pub(crate) ready: Option<OwnedFd>,
+    /// This process was another program's, which has left everything to us.
+    pub(crate) takes_over: bool,
 }
 
 /// Beyond the servers' own shutdown_timeout: an immediate shutdown, and the end of what is left.
@@ -74,6 +77,7 @@ pub(crate) fn prepare_home(home: &Home, run_as: &str, program: &Path) -> anyhow:
 pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
     privileges::keep_descriptors_from_servers();
     let inherited = inherited::take()?;
+    let succession = options.takes_over.then(succession::take_over).transpose()?;
     let settings = nap_store::config::load(&options.home)?;
     let owner = privileges::owner(options.home.root(), &settings.run_as)?;
     if let Some(owner) = owner {
@@ -83,7 +87,11 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
     privileges::become_user(owner, &settings.run_as)?;
     make_home(&options.home)?;
     privileges::raise_file_limit();
-    let lock = home_lock::take(&options.home)?;
+    let (lock, estate) = match succession {
+        Some(succession) => (succession.lock, Some(succession.estate)),
+        None => (home_lock::take(&options.home)?, None),
+    };
+    let lock = Arc::new(lock);
     logging::start(&options.home, options.foreground)?;
     nap_store::migrate(&options.home, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -91,14 +99,19 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(options, inherited));
+    let outcome = runtime.block_on(serve(options, inherited, &lock, estate));
     // What still runs in a blocking thread is not waited for: it holds nothing that a new start would not sweep.
     runtime.shutdown_timeout(Duration::from_millis(200));
     drop(lock);
     outcome
 }
 
-async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<()> {
+async fn serve(
+    options: DaemonOptions,
+    inherited: Inherited,
+    lock: &Arc<HomeLock>,
+    mut estate: Option<Estate>,
+) -> anyhow::Result<()> {
     let (mut stop, hangup) = (signals::Stop::listen()?, signals::hangup()?);
     let more_time = notify::MoreTime::ask(notify::START_AT_MOST);
     let started = Instant::now();
@@ -107,6 +120,10 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     let config = Config::open(home.clone(), options.port, &inherited)?;
     let rules = crate::rules::at_start(&home, config.listens_beyond_loopback())?;
     let store = Arc::new(Store::open(home.clone())?);
+    let is_kept = !inherited.is_empty();
+    if let Some(estate) = &mut estate {
+        nap_gateway::offer(estate.take_listeners());
+    }
     let listening = listening::Sockets::bind(&config, &home, inherited)?;
     let installs = Arc::new(installs::Installs::find(&config, &children));
     first_start::make_main(&store, &config, &installs, &children, &options).await?;
@@ -115,14 +132,21 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     let bounds = descriptors::follow(&config, &branches);
     let uid = rustix::process::geteuid().as_raw();
     let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
-    let gateway = Gateway::start(branches.clone(), bounds.limits, peers, secrets::mock_secret(&home)?);
+    let fences = estate.as_ref().map(Estate::fence_channel);
+    let gateway = Gateway::start(branches.clone(), bounds.limits, peers, secrets::mock_secret(&home)?, fences);
     let gateway = Arc::new(gateway.context("cannot start the gateway")?);
     branches.set_gateway(&gateway);
     let tls = tls::ServerTls::new(config.clone(), gateway.clone(), branches.clone());
     tls.load().await?;
     let libpq_socket_missing = listening.libpq_socket_missing();
+    if let Some(estate) = estate {
+        tracing::info!(sessions = estate.sessions(), "goes on in place of the program before");
+        gateway.take_up(estate).await;
+    }
     branches.set_doors(listening.serve(&gateway, &branches)?);
-    let control = nap_control::listen(&home.control_socket()).context("cannot make the control socket")?;
+    let control = listen_for_control(&home.control_socket()).context("cannot make the control socket")?;
+    let control_socket = control.as_fd().try_clone_to_owned()?;
+    nap_gateway::withdraw();
     let timed_work = TimedWork::new(branches.clone(), config.clone(), installs.clone(), children);
     let api = ControlApi {
         branches: branches.clone(),
@@ -134,6 +158,9 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
         stop: stop.asker(),
         libpq_socket_missing,
         max_connections_lowered: bounds.lowered,
+        succession: (!is_kept).then(|| lock.clone()),
+        foreground: options.foreground,
+        control_socket,
     };
     let (end_control, control_ends) = tokio::sync::oneshot::channel::<()>();
     let control = tokio::spawn(nap_control::serve(control, Arc::new(api), uid, async move {
@@ -156,6 +183,14 @@ async fn serve(options: DaemonOptions, inherited: Inherited) -> anyhow::Result<(
     let _ = std::fs::remove_file(home.control_socket());
     tracing::info!("down");
     Ok(())
+}
+
+/// Commands that come while one program takes the place of another wait in the queue of the socket.
+fn listen_for_control(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
+    match nap_gateway::offered_unix(path) {
+        Some(listener) => tokio::net::UnixListener::from_std(listener),
+        None => nap_control::listen(path),
+    }
 }
 
 fn announce(ready: Option<OwnedFd>, foreground: bool, config: &Config) {

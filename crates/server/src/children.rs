@@ -50,6 +50,8 @@ impl Children {
         let children = Self { environment: Arc::new(environment), ..Self::default() };
         let mut signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child())?;
         let reaper = children.clone();
+        // Those that ended while this process became another program.
+        reaper.reap();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
                 reaper.reap();

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use crate::home::Home;
 /// inherit it.
 #[derive(Debug)]
 pub struct HomeLock {
-    _file: File,
+    file: File,
 }
 
 /// Why the lock was not got.
@@ -36,6 +37,16 @@ fn pid_words(pid: Option<i32>) -> String {
 }
 
 impl HomeLock {
+    /// For the same process, which goes on as another program: as long as this lives the lock is held.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from)
+    }
+
+    /// What `duplicate` gave.
+    pub fn inherited(lock: OwnedFd) -> Self {
+        Self { file: lock.into() }
+    }
+
     /// Takes the lock, or says who has it. Never waits.
     pub fn acquire(home: &Home) -> Result<Self, LockError> {
         let path = home.lock_file();
@@ -62,7 +73,7 @@ impl HomeLock {
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "could not write our process id into the lock file");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

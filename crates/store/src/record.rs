@@ -136,6 +136,7 @@ mod tests {
                     wake_at: port.map(|port| format!("{} 3 * * *", port.get() % 60).parse().unwrap()),
                     wake_sql: seconds.map(|seconds| format!("{seconds}.sql").into()),
                     replication_guard: port.map(|port| Switch(port.get() > 3_000)),
+                    control_role: seconds.map(|seconds| format!("role {seconds}")),
                 },
             }
         }

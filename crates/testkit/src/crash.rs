@@ -18,7 +18,7 @@ impl TestHome {
         let home = self.path().display().to_string();
         let is_daemon = |pid: &i32| {
             let line = process::command_line(*pid);
-            line.contains(&home) && line.iter().any(|word| word == "--ready-on-stdout")
+            line.contains(&home) && line.iter().any(|word| word == "--ready-on-stdout" || word == "--take-over")
         };
         process::everything().into_iter().filter(|pid| process::is_alive(*pid)).find(is_daemon)
     }

@@ -204,6 +204,12 @@ impl Branches for Fake {
 
     fn keep_awake(&self, _: &BranchName, _: bool) {}
 
+    fn control_role(&self, _: &BranchName) -> Option<String> {
+        None
+    }
+
+    fn control(&self, _: &BranchName, _: crate::branches::Order) {}
+
     async fn wake(&self, _: &BranchName, _: Instant) -> Result<Awake, Refusal> {
         self.wakes.fetch_add(1, Ordering::Relaxed);
         self.reached.notify_one();
@@ -267,7 +273,8 @@ impl House {
             tls: watch::channel(None).1,
             registry: Arc::default(),
             rehearsals: crate::parking::Rehearsals::default(),
-            hubs: crate::hub::Hubs::new(),
+            hubs: crate::hub::Hubs::new(None),
+            controls: Arc::default(),
             stock: Arc::default(),
             cancels: Arc::default(),
             closing: closing_seen,

@@ -44,7 +44,7 @@ where
 {
     match forward(client, backend, Begun::default(), &mut Traffic::default(), record, &|_| ()).await {
         Stopped::Over { client_listens } => client_listens,
-        Stopped::Asked(_) => panic!("nobody asks"),
+        Stopped::Asked(_) | Stopped::Moves(..) => panic!("nobody asks"),
     }
 }
 

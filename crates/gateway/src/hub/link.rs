@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,8 +50,10 @@ impl Server {
 }
 
 /// What the backend has said.
-pub(super) enum Event {
+pub(crate) enum Event {
     Notification {
+        /// The backend that notified.
+        pid: i32,
         channel: Vec<u8>,
         payload: Vec<u8>,
         whole: Vec<u8>,
@@ -61,7 +64,7 @@ pub(super) enum Event {
 }
 
 /// A connection that listens.
-pub(super) struct Link {
+pub(crate) struct Link {
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     said: Vec<u8>,
@@ -73,7 +76,7 @@ pub(super) struct Link {
 
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoLink {
+pub(crate) enum NoLink {
     #[error("{0}")]
     NotYet(#[from] NotYet),
     #[error("{}", .0.message)]
@@ -86,7 +89,7 @@ pub(super) enum NoLink {
 
 impl Link {
     /// Connects, and listens to these channels and to that of the fences.
-    pub(super) async fn open<'a>(
+    pub(crate) async fn open<'a>(
         branch: &BranchName,
         database: &str,
         server: &Server,
@@ -111,6 +114,7 @@ impl Link {
             return Err(NoLink::Refused(error.unwrap_or_else(nothing)));
         }
         let Backend { stream, reported, .. } = backend;
+        let stream = UnixStream::from_std(stream.into_inner()?.into())?;
         let mut link = Self::of(stream);
         let mut text = Vec::new();
         push_listen(&mut text, channels.chain([fence_channel.as_bytes()]));
@@ -127,6 +131,23 @@ impl Link {
     fn of(stream: UnixStream) -> Self {
         let (reader, writer) = stream.into_split();
         Self { reader, writer, said: Vec::new(), used: 0, to_say: Vec::new(), asked: VecDeque::new() }
+    }
+
+    /// One that another process has left.
+    pub(super) fn resumed(stream: std::os::unix::net::UnixStream, said: Vec<u8>) -> io::Result<Self> {
+        Ok(Self { said, ..Self::of(UnixStream::from_std(stream)?) })
+    }
+
+    /// Whether an answer is still to come.
+    pub(super) fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// Its socket, and what was read from it and is not a whole message yet, or was not looked at.
+    pub(super) fn into_parts(mut self) -> Option<(OwnedFd, Vec<u8>)> {
+        self.said.drain(..self.used.min(self.said.len()));
+        let stream = self.reader.reunite(self.writer).ok()?.into_std().ok()?;
+        Some((stream.into(), self.said))
     }
 
     /// Until the first question is answered.
@@ -150,7 +171,7 @@ impl Link {
 
     /// Listens to more channels, and notifies a fence: in one transaction, so that what comes after the fence is heard.
     /// Some of those that it listens to already are named again, for who looks into pg_stat_activity.
-    pub(super) fn listen<'a>(
+    pub(crate) fn listen<'a>(
         &mut self,
         known: impl Iterator<Item = &'a [u8]>,
         channels: &'a [Vec<u8>],
@@ -178,7 +199,7 @@ impl Link {
     }
 
     /// The next thing that it says. May be dropped at any time.
-    pub(super) async fn next(&mut self) -> io::Result<Event> {
+    pub(crate) async fn next(&mut self) -> io::Result<Event> {
         loop {
             if let Some(event) = self.event()? {
                 return Ok(event);
@@ -206,6 +227,7 @@ impl Link {
             let event = match frame.tag {
                 extended::tag::NOTIFICATION_RESPONSE => {
                     parse_notification(frame.body).map(|told| Event::Notification {
+                        pid: told.pid,
                         channel: told.channel.to_vec(),
                         payload: told.payload.to_vec(),
                         whole: rest.get(..bytes).unwrap_or_default().to_vec(),
@@ -229,7 +251,7 @@ impl Link {
     }
 
     /// As a client leaves.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let mut words = std::mem::take(&mut self.to_say);
         extended::terminate(&mut words);
         let _ = timeout_at(Instant::now() + OPEN_WITHIN, self.writer.write_all(&words)).await;

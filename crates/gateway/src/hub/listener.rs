@@ -70,6 +70,13 @@ impl Listener {
         }
     }
 
+    /// Appends what is there. For when the hub has ended.
+    pub(crate) fn drain(&mut self, out: &mut Vec<u8>) {
+        while let Ok(Delivery::Message(bytes)) = self.deliveries.try_recv() {
+            out.extend_from_slice(&bytes);
+        }
+    }
+
     /// The client has been told what was heard.
     pub(crate) fn told(&self) {
         self.backlog.told(self.untold_bytes.swap(0, Ordering::Relaxed));

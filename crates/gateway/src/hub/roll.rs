@@ -134,6 +134,19 @@ impl Roll {
         self.members.insert(id, Member { channels, phase: Phase::Joining, fence: None, sink });
     }
 
+    /// It has been listened for before: it hears everything from now on.
+    pub(super) fn inherit(&mut self, id: u64, channels: Vec<Vec<u8>>, sink: Sink) {
+        self.join(id, channels, sink);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.phase = Phase::Listening;
+        }
+    }
+
+    /// Whether somebody joins or leaves just now.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.members.values().any(|member| member.phase != Phase::Listening)
+    }
+
     pub(super) fn leave(&mut self, id: u64) {
         if let Some(member) = self.members.get_mut(&id) {
             member.phase = Phase::Leaving;

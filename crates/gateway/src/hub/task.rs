@@ -2,6 +2,8 @@
 
 use std::future::pending;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,6 +22,12 @@ pub(super) enum Command {
     Leave { id: u64, reply: oneshot::Sender<Fence> },
     /// The session has gone.
     Forget { id: u64 },
+    /// Listen in the place of a session that was listened for before.
+    Inherit { id: u64, channels: Vec<Vec<u8>>, sink: Sink },
+    /// Go on with this backend, which has said this.
+    TakeUp { stream: UnixStream, said: Vec<u8> },
+    /// End, and leave the backend to somebody else, if nothing is under way.
+    LeaveAll { reply: oneshot::Sender<Option<(OwnedFd, Vec<u8>)>> },
     /// Answer when all channels are listened to.
     Listen { server: Server, reply: oneshot::Sender<()> },
     /// Answer when all that was on the way has been heard, and the backend is let go.
@@ -39,6 +47,8 @@ pub(super) struct Task {
     new: Vec<Vec<u8>>,
     /// It falls silent at this fence, which has perhaps not been asked for yet; unless somebody comes.
     silence: Option<(Option<Fence>, oneshot::Sender<()>)>,
+    /// Everything has been left to somebody else.
+    left: bool,
 }
 
 impl Task {
@@ -48,7 +58,7 @@ impl Task {
         let connected = Arc::new(AtomicBool::new(false));
         let hub = Hub { commands: sender, connected: connected.clone() };
         let (link, roll, asked, new) = (None, Roll::default(), Vec::new(), Vec::new());
-        let task = Self { hubs, key, commands, connected, link, roll, asked, new, silence: None };
+        let task = Self { hubs, key, commands, connected, link, roll, asked, new, silence: None, left: false };
         tokio::task::spawn_local(task.run());
         hub
     }
@@ -64,6 +74,9 @@ impl Task {
                     Ok(event) => self.on_event(event).await,
                     Err(error) => self.lose(&error.to_string()),
                 },
+            }
+            if self.left {
+                return;
             }
             if self.roll.is_empty() {
                 // Its backend would stand in the way of DROP DATABASE, for nobody.
@@ -109,10 +122,32 @@ impl Task {
                 self.listen(&server).await;
                 let _ = reply.send(());
             }
+            Command::Inherit { id, channels, sink } => self.roll.inherit(id, channels, sink),
+            Command::TakeUp { stream, said } => match Link::resumed(stream, said) {
+                Ok(link) => {
+                    self.link = Some(link);
+                    self.connected.store(true, Ordering::Relaxed);
+                }
+                Err(error) => self.lose(&error.to_string()),
+            },
+            // Otherwise who asked sees that, and asks again.
+            Command::LeaveAll { reply } => {
+                if !self.is_busy() {
+                    self.left = true;
+                    self.hubs.lock().remove(&self.key);
+                    let _ = reply.send(self.link.take().and_then(Link::into_parts));
+                }
+            }
             Command::FallSilent { reply } => {
                 self.silence = self.link.is_some().then_some((None, reply));
             }
         }
+    }
+
+    /// Whether somebody waits for a fence.
+    fn is_busy(&self) -> bool {
+        let asks = !self.asked.is_empty() || !self.new.is_empty() || self.silence.is_some();
+        asks || self.roll.is_waiting() || self.link.as_ref().is_some_and(Link::is_asked)
     }
 
     fn notify_a_fence(&mut self) {

@@ -110,7 +110,16 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         }
         farewell(attached).await;
         self.pinned = None;
-        Left::Parked(Box::new(Kept { state, reported, idle_timeout, channels, listener, for_client, _share: share }))
+        Left::Parked(Box::new(Kept {
+            state,
+            reported,
+            idle_timeout,
+            channels,
+            listener,
+            for_client,
+            begun: Vec::new(),
+            _share: share,
+        }))
     }
 }
 

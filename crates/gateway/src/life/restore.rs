@@ -69,7 +69,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         backend.greeting = Vec::new();
         self.traffic.begin();
         self.session.entry.record().returned();
-        Ok((attached, Begun { to_client, to_backend: sent }))
+        Ok((attached, Begun { to_client, to_backend: sent, followed: false }))
     }
 }
 

@@ -1,16 +1,19 @@
 //! Parked: waiting for the client, answering its pings.
 
+use std::cell::Cell;
 use std::future::pending;
 
 use nap_wire::messages::tag;
 use nap_wire::ping::{PING_MAX_BYTES, UnnamedAfter, Verdict, answer};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::Life;
 use crate::branches::Branches;
 use crate::client::ClientStream;
 use crate::connection::Interrupted;
+use crate::estate::Moved;
 use crate::hub::{Deaf, Listener};
 use crate::parking::Kept;
 use crate::sessions::Request;
@@ -20,6 +23,8 @@ use crate::traffic::Unnamed;
 pub(super) enum Woken {
     /// The client wants a backend: this is what it has sent, perhaps not all of it, perhaps nothing that was read.
     Bytes(Vec<u8>),
+    /// It is to be left to somebody else.
+    Moves(oneshot::Sender<Moved>),
     /// The client has left.
     Gone,
     /// It is to be told why.
@@ -28,7 +33,6 @@ pub(super) enum Woken {
 
 impl<B: Branches, S: ClientStream> Life<'_, B, S> {
     pub(super) async fn wait(&mut self, kept: &mut Kept) -> Woken {
-        let mut begun = Vec::new();
         let mut idle_since = Instant::now();
         let unsaid = std::mem::take(&mut kept.for_client);
         if !unsaid.is_empty()
@@ -44,6 +48,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                 request = self.session.entry.record().requests.next() => match request {
                     Request::End => return Woken::Ended(Interrupted::Ended),
                     Request::Park(reply) => drop(reply.send(Ok(()))),
+                    Request::Move(reply) => return Woken::Moves(reply),
                 },
                 heard = hear(&mut kept.listener) => {
                     let Ok(notifications) = heard else { return Woken::Ended(Interrupted::Deaf) };
@@ -53,10 +58,10 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                 }
                 first = self.session.client.peek() => match first {
                     Ok(Some(first)) => {
-                        if begun.is_empty() && first == tag::TERMINATE {
+                        if kept.begun.is_empty() && first == tag::TERMINATE {
                             return Woken::Gone;
                         }
-                        if let Some(woken) = self.hear(kept, &mut begun).await {
+                        if let Some(woken) = self.hear(kept).await {
                             return woken;
                         }
                         idle_since = Instant::now();
@@ -70,24 +75,40 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
 
     /// Tells the client what was heard for it. One that does not read keeps this waiting; if it is to be ended then, it has
     /// read half a message perhaps, and there are no last words.
-    async fn tell(&mut self, kept: &Kept, notifications: &[u8]) -> Option<Woken> {
+    async fn tell(&mut self, kept: &mut Kept, notifications: &[u8]) -> Option<Woken> {
         let requests = &self.session.entry.record().requests;
-        let ended = async {
+        let asked = async {
             loop {
                 match requests.next().await {
-                    Request::End => return,
+                    Request::End => return None,
                     Request::Park(reply) => drop(reply.send(Ok(()))),
+                    Request::Move(reply) => return Some(reply),
                 }
             }
         };
+        let told_bytes = Cell::new(0);
+        let telling = async {
+            let stream = &mut self.session.client.stream;
+            while let Some(rest) = notifications.get(told_bytes.get()..).filter(|rest| !rest.is_empty()) {
+                told_bytes.set(told_bytes.get() + stream.write(rest).await?);
+            }
+            stream.flush().await
+        };
         let sent = tokio::select! {
             biased;
-            sent = self.session.client.send(notifications) => sent.is_ok(),
+            sent = telling => sent.is_ok(),
             () = overrun(&kept.listener) => {
                 tracing::info!(branch = %self.session.identity.branch, "a listener does not read its notifications: it is closed");
                 false
             }
-            () = ended => false,
+            asked = asked => match asked {
+                None => false,
+                Some(reply) => {
+                    // Before all that has been heard since.
+                    kept.for_client = notifications.get(told_bytes.get()..).unwrap_or_default().to_vec();
+                    return Some(Woken::Moves(reply));
+                }
+            },
             () = self.shared.closed() => false,
         };
         if let Some(listener) = &kept.listener {
@@ -96,36 +117,36 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         (!sent).then_some(Woken::Gone)
     }
 
-    /// The client has sent something. `begun` is what may still become a ping.
-    async fn hear(&mut self, kept: &mut Kept, begun: &mut Vec<u8>) -> Option<Woken> {
+    /// The client has sent something.
+    async fn hear(&mut self, kept: &mut Kept) -> Option<Woken> {
         if !self.shared.branches.answers_pings(&self.session.identity.branch) {
-            return Some(Woken::Bytes(std::mem::take(begun)));
+            return Some(Woken::Bytes(std::mem::take(&mut kept.begun)));
         }
-        begun.reserve_exact(PING_MAX_BYTES.saturating_sub(begun.len()).max(1));
-        match self.session.client.stream.read_buf(begun).await {
+        kept.begun.reserve_exact(PING_MAX_BYTES.saturating_sub(kept.begun.len()).max(1));
+        match self.session.client.stream.read_buf(&mut kept.begun).await {
             Ok(count) if count > 0 => {}
             _ => return Some(Woken::Gone),
         }
         let mut answers = Vec::new();
-        let verdict = self.answer(kept, begun, &mut answers);
+        let verdict = self.answer(kept, &mut answers);
         if !answers.is_empty() && self.session.client.send(&answers).await.is_err() {
             return Some(Woken::Gone);
         }
         match verdict {
             Heard::Pings => {
-                *begun = Vec::new();
+                kept.begun = Vec::new();
                 None
             }
             Heard::Unfinished => None,
-            Heard::More if begun.first() == Some(&tag::TERMINATE) => Some(Woken::Gone),
-            Heard::More => Some(Woken::Bytes(std::mem::take(begun))),
+            Heard::More if kept.begun.first() == Some(&tag::TERMINATE) => Some(Woken::Gone),
+            Heard::More => Some(Woken::Bytes(std::mem::take(&mut kept.begun))),
         }
     }
 
-    /// Takes the pings from the front of `begun`.
-    fn answer(&mut self, kept: &mut Kept, begun: &mut Vec<u8>, answers: &mut Vec<u8>) -> Heard {
-        while !begun.is_empty() {
-            let (used, unnamed) = match answer(begun, |name| kept.ping_of(name), answers) {
+    /// Takes the pings from the front of what has been sent.
+    fn answer(&mut self, kept: &mut Kept, answers: &mut Vec<u8>) -> Heard {
+        while !kept.begun.is_empty() {
+            let (used, unnamed) = match answer(&kept.begun, |name| kept.ping_of(name), answers) {
                 Verdict::Unfinished => return Heard::Unfinished,
                 Verdict::Other => return Heard::More,
                 Verdict::Answered { used, unnamed } => {
@@ -141,7 +162,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                 self.traffic.set_unnamed(unnamed.clone().map_or(Unnamed::None, Unnamed::Parsed));
                 kept.state.unnamed = unnamed;
             }
-            begun.drain(..used);
+            kept.begun.drain(..used);
         }
         Heard::Pings
     }

@@ -1,11 +1,15 @@
 //! The places themselves: who gets one, and who has to leave for it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use nap_model::ids::BranchName;
 use tokio::sync::watch;
 use tokio::time::{Duration, sleep_until};
+
+use crate::authenticate::Peers;
+use crate::client::Origin;
 
 use super::counter::{Counter, Permit};
 use super::shares::{Asked, Member, Share, Shares};
@@ -34,6 +38,24 @@ pub(crate) struct Applicant {
 }
 
 impl Applicant {
+    /// By TCP.
+    pub(crate) fn of_address(address: IpAddr) -> Self {
+        Self { share: Share::of_address(address), is_owner: false }
+    }
+
+    /// By a Unix socket.
+    pub(crate) fn of_user(uid: u32, peers: Peers) -> Self {
+        Self { share: Share::User(uid), is_owner: uid == 0 || uid == peers.owner_uid }
+    }
+
+    /// By either.
+    pub(crate) fn of(origin: Origin, peers: Peers) -> Self {
+        match origin {
+            Origin::Tcp { remote, .. } => Self::of_address(remote.ip()),
+            Origin::Unix { uid } => Self::of_user(uid, peers),
+        }
+    }
+
     fn limit(&self, limit: u32) -> u32 {
         if self.is_owner { limit.saturating_add(RESERVED_FOR_OWNER) } else { limit }
     }
@@ -160,6 +182,11 @@ impl Places {
         let counter = branches.entry(branch.clone()).or_default();
         let place = counter.take(admission.applicant.limit(limit));
         place.ok_or_else(|| LimitReached::Branch { branch: branch.clone(), limit })
+    }
+
+    /// Whether there is somebody who has not proved yet who it is.
+    pub(crate) fn somebody_logs_in(&self) -> bool {
+        !self.connections.unproved.is_empty()
     }
 
     /// Whether nobody holds a place of any kind.

@@ -99,7 +99,7 @@ impl Shares {
         Asked::Told
     }
 
-    #[cfg(test)]
+    /// Whether there is nobody.
     pub(super) fn is_empty(&self) -> bool {
         let table = self.table();
         table.shares.is_empty() && table.order.is_empty()

@@ -8,11 +8,11 @@ use nap_wire::extended;
 use nap_wire::frame::parse_frame;
 use nap_wire::messages::{parse_notification, tag};
 use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
 
 use super::ask::{NoAnswer, clean_up};
 use super::questions as q;
 use super::talk::{Aside, Pipelines, talk};
+use crate::backend_stream::BackendStream;
 use crate::hub::{Fence, push_quoted};
 
 /// What a backend may say while a fence is awaited, in one message: a notice has no bound of its own.
@@ -30,13 +30,13 @@ pub(crate) enum Keep {
 
 /// A backend that hears fences.
 pub(crate) struct Ear<'a> {
-    stream: &'a mut UnixStream,
+    stream: &'a mut BackendStream,
     fence_channel: &'a str,
     aside: Aside,
 }
 
 impl<'a> Ear<'a> {
-    pub(crate) fn new(stream: &'a mut UnixStream, fence_channel: &'a str) -> Self {
+    pub(crate) fn new(stream: &'a mut BackendStream, fence_channel: &'a str) -> Self {
         Self { stream, fence_channel, aside: Aside::default() }
     }
 

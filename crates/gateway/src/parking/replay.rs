@@ -5,10 +5,10 @@ use std::io;
 
 use nap_wire::extended::{self, tag};
 use nap_wire::messages::{ErrorFields, message};
-use tokio::net::UnixStream;
 
 use super::state::{Origin, Reported, State, Statement};
 use super::talk::{Aside, Outcome, Pipelines, array, talk};
+use crate::backend_stream::BackendStream;
 
 /// All of them by one statement: it is not subject to what it sets.
 const SET_ALL: &str = "SELECT pg_catalog.set_config(s.n, s.v, false) \
@@ -43,7 +43,11 @@ pub(crate) enum NotRestored {
 
 /// Gives `state` to a backend that has just begun, and notes what it reports of it. A statement that cannot be prepared
 /// any more is missing afterwards, which shows when it is used.
-pub(crate) async fn replay(stream: &mut UnixStream, state: &State, reported: &mut Reported) -> Result<(), NotRestored> {
+pub(crate) async fn replay(
+    stream: &mut BackendStream,
+    state: &State,
+    reported: &mut Reported,
+) -> Result<(), NotRestored> {
     let (late, early): (Vec<_>, Vec<_>) = state.settings.iter().partition(|(name, _)| LATE.contains(&name.as_slice()));
     let mut first = Pipelines::default();
     // What a role or a database sets for every session must not be in the way.

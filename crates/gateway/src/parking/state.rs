@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nap_wire::extended::parse_parse;
 use nap_wire::sql::{PingText, ping};
+use serde::{Deserialize, Serialize};
 
 use crate::hub::Listener;
 
@@ -14,7 +15,7 @@ use crate::hub::Listener;
 pub(crate) type Reported = BTreeMap<String, Vec<u8>>;
 
 /// What another backend is to be told, texts in the server's encoding.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct State {
     /// What was set in the session, custom settings too, by name.
     pub(crate) settings: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -33,14 +34,14 @@ pub(crate) struct State {
 }
 
 /// A prepared statement.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Statement {
     pub(crate) text: Vec<u8>,
     pub(crate) origin: Origin,
 }
 
 /// How a statement was prepared.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Origin {
     /// By PREPARE: its text is the command.
     Sql,
@@ -60,6 +61,8 @@ pub(crate) struct Kept {
     pub(crate) listener: Option<Listener>,
     /// The client has not been told this yet.
     pub(crate) for_client: Vec<u8>,
+    /// The client has sent this, which may still become a ping.
+    pub(crate) begun: Vec<u8>,
     /// Its part of all that is kept.
     pub(crate) _share: Share,
 }

@@ -8,9 +8,9 @@ use nap_wire::extended::{self, parse_data_row};
 use nap_wire::frame::{Frame, parse_frame};
 use nap_wire::messages::{ErrorFields, parse_error_response, parse_parameter_status, tag};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 
 use super::state::Reported;
+use crate::backend_stream::BackendStream;
 
 /// All that is kept of a backend's answers: settings and statements. More is a pin.
 pub(super) const ANSWERS_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -47,12 +47,12 @@ pub(super) struct Aside {
 
 /// Sends pipelines with `syncs` ends, and reads what they come to, and what comes after them up to the end of a message.
 pub(super) async fn talk(
-    stream: &mut UnixStream,
+    stream: &mut BackendStream,
     pipelines: &[u8],
     syncs: usize,
     aside: &mut Aside,
 ) -> io::Result<Vec<Outcome>> {
-    let (mut reader, mut writer) = stream.split();
+    let (mut reader, mut writer) = tokio::io::split(stream);
     // At the same time: a backend whose answers nobody reads takes no more questions.
     let (written, read) = tokio::join!(writer.write_all(pipelines), async {
         let mut outcomes = Vec::with_capacity(syncs);

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use nap_model::pin::Pin;
 use tokio::sync::{Notify, oneshot};
 
+use crate::estate::Moved;
+
 /// What came of a request to park.
 pub(crate) type Parked = Result<(), Pin>;
 
@@ -12,6 +14,8 @@ pub(crate) type Parked = Result<(), Pin>;
 pub(crate) enum Request {
     /// To be parked, if nothing is lost by it.
     Park(oneshot::Sender<Parked>),
+    /// To be left to another process, at the next boundary of both sides.
+    Move(oneshot::Sender<Moved>),
     /// To end.
     End,
 }
@@ -26,6 +30,7 @@ pub(crate) struct Requests {
 #[derive(Default)]
 struct Waiting {
     park: Option<oneshot::Sender<Parked>>,
+    moves: Option<oneshot::Sender<Moved>>,
     end: bool,
     /// The session has ended: nobody will take a request up.
     over: bool,
@@ -38,6 +43,16 @@ impl Requests {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Who asked before has given up, or it would not be asked again.
         waiting.park = Some(reply).filter(|_| !waiting.over);
+        drop(waiting);
+        self.news.notify_one();
+        answer
+    }
+
+    /// Asks the session to be left to another process. The answer is an error if it ends meanwhile, or cannot.
+    pub(super) fn moves(&self) -> oneshot::Receiver<Moved> {
+        let (reply, answer) = oneshot::channel();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.moves = Some(reply).filter(|_| !waiting.over);
         drop(waiting);
         self.news.notify_one();
         answer
@@ -58,21 +73,26 @@ impl Requests {
     /// Waits for the next request, and takes it.
     pub(crate) async fn next(&self) -> Request {
         loop {
-            if let Some(request) = self.take() {
+            if let Some(request) = self.take().or_else(|| self.take_move()) {
                 return request;
             }
             self.news.notified().await;
         }
     }
 
-    /// Waits until it is to end. To be parked, it is too busy.
+    /// Waits until it is to end. To be parked, it is too busy; to be left to somebody else, it is asked again by `next`.
     pub(crate) async fn ended(&self) {
         loop {
-            match self.next().await {
-                Request::End => return,
-                Request::Park(reply) => drop(reply.send(Err(Pin::Active))),
+            match self.take() {
+                Some(Request::End) => return,
+                Some(Request::Park(reply)) => drop(reply.send(Err(Pin::Active))),
+                Some(Request::Move(_)) | None => self.news.notified().await,
             }
         }
+    }
+
+    fn take_move(&self) -> Option<Request> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).moves.take().map(Request::Move)
     }
 
     fn take(&self) -> Option<Request> {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nap_gateway::{Awake, BranchFacts, Branches, Door, Gateway, Limits, Peers, Refusal, bind_tcp, bind_unix};
+use nap_gateway::{Awake, BranchFacts, Branches, Door, Gateway, Limits, Order, Peers, Refusal, bind_tcp, bind_unix};
 use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
 use nap_model::hba::{Files, Maps, Rules};
 use nap_model::ids::{BranchName, Major};
@@ -221,6 +221,12 @@ impl Branches for Cluster {
 
     fn keep_awake(&self, _: &BranchName, _: bool) {}
 
+    fn control_role(&self, _: &BranchName) -> Option<String> {
+        None
+    }
+
+    fn control(&self, _: &BranchName, _: Order) {}
+
     async fn wake(&self, _: &BranchName, _: tokio::time::Instant) -> Result<Awake, Refusal> {
         self.wakes.fetch_add(1, Ordering::SeqCst);
         let step = self.script.lock().unwrap().pop_front();
@@ -263,7 +269,7 @@ impl House {
             |_| Some(STRANGER.to_owned())
         };
         let peers = Peers { owner_uid, name_of };
-        let gateway = Gateway::start(cluster.clone(), limits_seen, peers, [9; 32]).unwrap();
+        let gateway = Gateway::start(cluster.clone(), limits_seen, peers, [9; 32], None).unwrap();
         let tcp = bind_tcp(&["127.0.0.1".into()], 0).unwrap().remove(0);
         let port = tcp.local_addr().unwrap().port();
         let doors = vec![gateway.serve_tcp(tcp, None).unwrap()];

@@ -175,6 +175,15 @@ pub const SPECS: &[Spec] = {
                 "whether an enabled subscription, or a replication slot that nobody uses just now, keeps a server awake; off: it sleeps, and catches up when it wakes, at `wake_at` for instance",
             )
         },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "control_role",
+                "",
+                Reload,
+                "the role whose sessions, those that log in from now on, may control a branch by `NOTIFY nap, 'sleep'` and `NOTIFY nap, 'reload config'`; none: nobody may",
+            )
+        },
         spec(
             "max_awake",
             "50",

@@ -32,6 +32,14 @@ pub(crate) struct Up {
     /// The PostgreSQL major version of new clusters [default: the newest found]
     #[arg(long, value_name = "MAJOR", value_parser = pg_option::parse)]
     pg: Option<Major>,
+    /// Go on as this version of nap: the daemon that is up is replaced, and its sessions stay connected
+    ///
+    /// Those over TLS cannot be handed over: they get 57P01 once they are in no transaction, within ten seconds.
+    #[arg(long, conflicts_with_all = ["foreground", "port", "pg"])]
+    replace: bool,
+    /// The daemon before us has left us everything
+    #[arg(long, hide = true)]
+    take_over: bool,
     /// Started in the background by another `nap up`, which waits for a line on our standard output
     #[arg(long, hide = true, requires = "foreground")]
     ready_on_stdout: bool,
@@ -45,6 +53,8 @@ const LAST_BREATH: Duration = Duration::from_secs(5);
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// How long we wait for the daemon of a `nap up` that was quicker than ours, and how often we look.
 const OTHER_DEADLINE: Duration = Duration::from_secs(180);
+/// Sessions may take ten seconds, and servers are taken over.
+const REPLACE_DEADLINE: Duration = Duration::from_secs(120);
 const OTHER_PAUSE: Duration = Duration::from_millis(50);
 
 impl Up {
@@ -52,7 +62,15 @@ impl Up {
         if self.ready_on_stdout {
             return self.run_in_background(context);
         }
-        if let Some(status) = running(context)? {
+        if self.take_over {
+            return Ok(daemon::run(self.options(context, None)).map_err(|error| failure_of(&error))?);
+        }
+        let running = running(context)?;
+        if let Some(status) = running.as_ref().filter(|_| self.replace) {
+            replace(context, status)?;
+            return announce(context, true);
+        }
+        if let Some(status) = running {
             self.check_same(&status)?;
             self.check_major(context)?;
             if status.version != env!("CARGO_PKG_VERSION") {
@@ -110,9 +128,10 @@ impl Up {
             home: context.home.clone(),
             port: self.port,
             pg: self.pg,
-            foreground: !self.ready_on_stdout,
+            foreground: self.foreground && !self.ready_on_stdout,
             invoking_user: invoker::name(),
             ready,
+            takes_over: self.take_over,
         }
     }
 
@@ -152,6 +171,33 @@ impl Up {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// Has the daemon go on as this program, and waits until it does.
+fn replace(context: &Context, status: &StatusReport) -> Result<(), CommandError> {
+    // It would refuse what it cannot read, when it is too late.
+    context.settings()?;
+    let program =
+        std::env::current_exe().map_err(|error| Failure::failed("cannot find this program").caused_by(&error))?;
+    let request = Request::Replace { program, format: nap_gateway::ESTATE_FORMAT };
+    match nap_control::call(&context.home.control_socket(), &request, REPLACE_DEADLINE) {
+        Err(CallError::Ended | CallError::Io(_)) => {}
+        reply => return Err(unexpected(&reply??)),
+    }
+    let late = Instant::now() + REPLACE_DEADLINE;
+    while Instant::now() < late {
+        match running(context) {
+            Ok(Some(now)) if now.version == env!("CARGO_PKG_VERSION") => {
+                context.output.remark(&format!("version {} in place of {}", now.version, status.version));
+                return Ok(());
+            }
+            Ok(_) => std::thread::sleep(OTHER_PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Failure::new(FailureKind::TimedOut, "the daemon did not come up again")
+        .hint("`nap logs --daemon` shows why")
+        .into())
 }
 
 fn running(context: &Context) -> Result<Option<StatusReport>, CommandError> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use nap_control::Failure;
-use nap_gateway::{Awake, BranchFacts, Branches, Gateway, Refusal};
+use nap_gateway::{Awake, BranchFacts, Branches, Gateway, Order, Refusal};
 use nap_model::access::AccessFacts;
 use nap_model::hba::{Problems, Rules};
 use nap_model::ids::BranchName;
@@ -66,6 +66,8 @@ pub(crate) struct BranchSet {
     rules: RwLock<RuleBook>,
     /// Of two reloads the one that read last must be in force.
     reloading: tokio::sync::Mutex<()>,
+    /// Somebody who may has asked for a reload of everything.
+    pub(super) reload_asked: tokio::sync::Notify,
 }
 
 impl BranchSet {
@@ -93,7 +95,9 @@ impl BranchSet {
         let (entries, doors, rules) = (RwLock::default(), OnceLock::new(), RwLock::new(rules));
         let (count, reloading) = (watch::Sender::new(0), tokio::sync::Mutex::default());
         let gateway = LateGateway::default();
-        let set = Arc::new(Self { store, config, fleet, entries, doors, gateway, count, rules, reloading });
+        let reload_asked = tokio::sync::Notify::new();
+        let set =
+            Arc::new(Self { store, config, fleet, entries, doors, gateway, count, rules, reloading, reload_asked });
         for branch in branches.whole {
             set.take_on(branch)?;
         }
@@ -288,6 +292,26 @@ impl Branches for BranchSet {
     fn keep_awake(&self, branch: &BranchName, on: bool) {
         if let Some(entry) = self.entry(branch).filter(Entry::sleeps_when_told) {
             entry.server.keep_awake(on);
+        }
+    }
+
+    fn control_role(&self, branch: &BranchName) -> Option<String> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let own = entries.get(branch)?.record.settings.control_role.clone();
+        own.or_else(|| self.config.get().control_role)
+    }
+
+    fn control(&self, branch: &BranchName, order: Order) {
+        match order {
+            Order::ReloadConfig => self.reload_asked.notify_one(),
+            Order::Sleep => {
+                let Some(entry) = self.entry(branch) else { return };
+                tokio::spawn(async move {
+                    if let Err(error) = entry.server.sleep().await {
+                        tracing::warn!(branch = %entry.record.name, %error, "control_role: it does not sleep");
+                    }
+                });
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What `nap`'s commands ask of the daemon.
 
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +10,12 @@ use nap_control::{
     Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, LoweredReport,
     Reply, Request, SESSIONS_SHOWN_MAX,
 };
-use nap_gateway::Gateway;
+use nap_gateway::{ESTATE_FORMAT, Gateway};
 use nap_model::client_error::ClientError;
 use nap_model::ids::BranchName;
 use nap_model::state::State;
 use nap_server::error::{SleepError, WakeError};
+use nap_store::HomeLock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use toml_edit::DocumentMut;
@@ -22,6 +25,7 @@ use super::branch_set::{BranchSet, Entry};
 use super::config::Config;
 use super::installs::Installs;
 use super::sessions::PARK_WITHIN;
+use super::succession;
 use super::tls::ServerTls;
 use crate::branch_names::DEFAULT_BRANCH_CURE;
 use crate::commands::config::value_text;
@@ -29,6 +33,10 @@ use crate::commands::config::value_text;
 mod report;
 
 use report::session_report;
+
+/// How long sessions may take to get to a place where they can be left: between two messages, both ways. TLS cannot be left,
+/// and those sessions may take so long to end their transactions.
+const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Answers requests.
 pub(super) struct ControlApi {
@@ -43,6 +51,12 @@ pub(super) struct ControlApi {
     pub(super) libpq_socket_missing: Option<String>,
     /// What the limit of open files makes of max_connections.
     pub(super) max_connections_lowered: watch::Receiver<Option<LoweredReport>>,
+    /// What it takes to go on as another program; none: a service manager keeps the sockets, and does it.
+    pub(super) succession: Option<Arc<HomeLock>>,
+    /// Whether it logs to where somebody reads.
+    pub(super) foreground: bool,
+    /// Where the commands come in.
+    pub(super) control_socket: OwnedFd,
 }
 
 impl ControlApi {
@@ -163,6 +177,32 @@ impl ControlApi {
         Err(Failure::new(FailureKind::NotFound, format!("there is no session {id}")).hint("`nap sessions` shows all"))
     }
 
+    /// Goes on as another program. Comes back only if that fails.
+    async fn replace(&self, program: &Path, format: u32) -> Reply {
+        if format != ESTATE_FORMAT {
+            return Err(Failure::new(
+                FailureKind::Conflict,
+                "the two versions are too far apart to hand sessions over",
+            )
+            .hint("`nap down` and `nap up` start the new one; sessions end"));
+        }
+        let Some(lock) = &self.succession else {
+            return Err(Failure::new(FailureKind::Conflict, "a service manager keeps the daemon's sockets")
+                .hint("restart the service: the sockets stay, sessions end"));
+        };
+        tracing::info!(program = %program.display(), "leaves everything to another program");
+        let mut estate = self.gateway.leave(Instant::now() + LEAVE_WITHIN).await;
+        if let Ok(control_socket) = self.control_socket.try_clone() {
+            estate.add_listener(control_socket);
+        }
+        let home = self.config.home();
+        let failed = succession::go_on_as(program, home, self.foreground, lock, &estate);
+        self.gateway.take_up(estate).await;
+        let Err(error) = failed;
+        tracing::error!(%error, "goes on as before");
+        Err(Failure::failed(format!("cannot run {}", program.display())).caused_by(&error))
+    }
+
     /// Settings that wait for the next start are told with the value that the file has for them.
     async fn reload(&self) -> Reply {
         let file = self.config.home().nap_toml();
@@ -206,6 +246,7 @@ impl Handler for ControlApi {
             Request::ParkSessions { branch } => self.park_sessions(branch).await,
             Request::EndSession { id } => self.end_session(id),
             Request::ReloadConfig => self.reload().await,
+            Request::Replace { program, format } => self.replace(&program, format).await,
             Request::Down => {
                 self.stop.send_replace(true);
                 Ok(Answer::Done)

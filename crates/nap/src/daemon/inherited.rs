@@ -59,6 +59,11 @@ pub(super) fn take() -> Result<Inherited, Failure> {
 }
 
 impl Inherited {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tcp.is_empty() && self.unix.is_empty()
+    }
+
     fn add(&mut self, descriptors: &mut ListenFd, index: usize, name: &str) -> Result<(), Failure> {
         let useless = |why: String| {
             let message =

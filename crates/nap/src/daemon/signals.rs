@@ -51,14 +51,18 @@ pub(super) fn hangup() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
-/// SIGHUP means what it means to PostgreSQL: read the settings again.
+/// SIGHUP means what it means to PostgreSQL: read the settings again. A session of control_role may ask for the same.
 pub(super) async fn reload_on_hangup(
     mut hangup: Signal,
     config: Config,
     branches: Arc<BranchSet>,
     tls: Arc<ServerTls>,
 ) {
-    while hangup.recv().await.is_some() {
+    loop {
+        tokio::select! {
+            hangup = hangup.recv() => if hangup.is_none() { return },
+            () = branches.reload_asked.notified() => {}
+        }
         notify::reloading();
         match config.reload() {
             Ok(_) => tracing::info!("settings reloaded"),

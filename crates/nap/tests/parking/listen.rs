@@ -6,13 +6,13 @@ use super::*;
 use nap_testkit::process;
 
 /// A session that keeps the notifications it hears.
-struct Listener {
+pub(super) struct Listener {
     session: Raw<UnixStream>,
     heard: Vec<(String, String)>,
 }
 
 impl Listener {
-    fn new(home: &TestHome, database: &str, channels: &[&str]) -> Self {
+    pub(super) fn new(home: &TestHome, database: &str, channels: &[&str]) -> Self {
         let role = home.role();
         let mut session =
             Raw::unix(&home.socket_directory(), home.port()).start(&[("user", role.as_str()), ("database", database)]);
@@ -30,7 +30,7 @@ impl Listener {
     }
 
     /// The first column of the last row.
-    fn ask(&mut self, sql: &str) -> String {
+    pub(super) fn ask(&mut self, sql: &str) -> String {
         self.session.send(&[b"Q", &(sql.len() as u32 + 5).to_be_bytes()[..], sql.as_bytes(), b"\0"].concat());
         let mut value = String::new();
         loop {
@@ -45,7 +45,7 @@ impl Listener {
     }
 
     /// Waits until it has heard so many notifications in all.
-    fn hears(&mut self, count: usize) -> &[(String, String)] {
+    pub(super) fn hears(&mut self, count: usize) -> &[(String, String)] {
         while self.heard.len() < count {
             match self.session.message().unwrap() {
                 (b'A', body) => self.take(&body),
@@ -60,7 +60,7 @@ impl Listener {
     }
 
     /// What it is told at its end.
-    fn is_ended(&mut self) -> String {
+    pub(super) fn is_ended(&mut self) -> String {
         loop {
             match self.session.message().unwrap() {
                 (b'A', body) => self.take(&body),

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use nap_testkit::{Raw, TestHome, eventually};
 
+mod control;
 mod differences;
 mod flash;
 mod life;
@@ -12,6 +13,7 @@ mod listen;
 mod pings;
 mod pins;
 mod property;
+mod replace;
 mod state;
 
 fn home() -> TestHome {

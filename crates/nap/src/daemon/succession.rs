@@ -1,0 +1,98 @@
+//! The daemon goes on as another program: the same process, with the home's lock, the sockets that listen and all sessions.
+//! What cannot be told in bytes, the sockets, waits for the next program in a socket pair that becomes its standard input.
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use nap_gateway::Estate;
+use nap_store::{Home, HomeLock};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+
+/// The kernel takes no more at once (SCM_MAX_FD).
+const AT_ONCE: usize = 253;
+/// More descriptors than this are not ours.
+const DESCRIPTORS_MAX: usize = 1_000_000;
+
+/// What the program before us has left.
+pub(super) struct Succession {
+    pub(super) lock: HomeLock,
+    pub(super) estate: Estate,
+}
+
+/// Goes on as `program`. Returns only if that fails: then everything is as before.
+pub(super) fn go_on_as(
+    program: &Path,
+    home: &Home,
+    foreground: bool,
+    lock: &HomeLock,
+    estate: &Estate,
+) -> io::Result<std::convert::Infallible> {
+    let (bytes, sockets) = estate.write()?;
+    let mut inventory = nap_server::children::nameless_file()?;
+    inventory.write_all(&bytes)?;
+    inventory.rewind()?;
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let lock = lock.duplicate()?;
+    let all: Vec<BorrowedFd<'_>> = [inventory.as_fd(), lock.as_fd()].into_iter().chain(sockets).collect();
+    for some in all.chunks(AT_ONCE) {
+        send(&ours, some)?;
+    }
+    let mut command = Command::new(program);
+    command.arg("--home").arg(home.root()).args(["up", "--take-over"]);
+    if foreground {
+        command.arg("--foreground");
+    }
+    Err(command.stdin(Stdio::from(OwnedFd::from(theirs))).exec())
+}
+
+fn send(to: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other("too many descriptors at once"));
+    }
+    sendmsg(to, &[IoSlice::new(b".")], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Takes what was left on standard input, which is /dev/null from then on.
+pub(super) fn take_over() -> anyhow::Result<Succession> {
+    let from = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let mut descriptors = Vec::new();
+    while receive(&from, &mut descriptors)? > 0 {
+        anyhow::ensure!(descriptors.len() < DESCRIPTORS_MAX, "too much was left");
+    }
+    let mut descriptors = descriptors.into_iter();
+    let (Some(inventory), Some(lock)) = (descriptors.next(), descriptors.next()) else {
+        anyhow::bail!("nothing was left on standard input: `nap up --replace` is for people");
+    };
+    let mut bytes = Vec::new();
+    File::from(inventory).read_to_end(&mut bytes)?;
+    let estate = Estate::read(&bytes, descriptors).context("what the daemon before has left")?;
+    Ok(Succession { lock: HomeLock::inherited(lock), estate })
+}
+
+/// How many bytes came; the descriptors that came with them are appended.
+fn receive(from: &UnixStream, descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let received = recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(given) = message {
+            descriptors.extend(given);
+        }
+    }
+    Ok(received.bytes)
+}
