@@ -242,7 +242,9 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client:
         entry.record().set_secure();
     }
     let mut session = Session { client, identity, entry, _place: place };
-    let over = Life::new(shared, &mut session).live().await;
+    let mut life = Life::new(shared, &mut session);
+    let first = Box::pin(life.begin()).await;
+    let over = life.live(first).await;
     finish(session, over).await;
 }
 
@@ -272,7 +274,9 @@ pub(crate) async fn take_up<B: Branches, S: ClientStream>(
     let go = async move {
         let _ = go.wait_for(|go| *go).await;
     };
-    let over = Life::new(shared, &mut session).resume(left, listener, go).await;
+    let mut life = Life::new(shared, &mut session);
+    let first = Box::pin(life.resume(left, listener, go)).await;
+    let over = life.live(first).await;
     finish(session, over).await;
     drop(admission);
 }

@@ -38,6 +38,18 @@ pub(crate) enum Over {
     Words(Vec<u8>),
 }
 
+/// What a session does next.
+pub(crate) enum Next {
+    Forward(Box<(Attached, Begun)>),
+    Park(Box<Kept>),
+}
+
+impl Next {
+    fn forward(attached: Attached, begun: Begun) -> Self {
+        Self::Forward(Box::new((attached, begun)))
+    }
+}
+
 /// A session under way.
 pub(crate) struct Life<'a, B, S> {
     shared: &'a Shared<B>,
@@ -52,7 +64,7 @@ pub(crate) struct Life<'a, B, S> {
 }
 
 /// A backend, and the key that leads to it.
-struct Attached {
+pub(crate) struct Attached {
     backend: Backend,
     _registered: Option<Registered>,
     _attendance: Option<Attendance>,
@@ -63,17 +75,20 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
         Self { shared, session, traffic: Traffic::default(), key: None, superuser: false, pinned: None }
     }
 
-    /// To the end.
-    pub(crate) async fn live(mut self) -> Over {
-        // What is seldom and large is boxed: most of its life a session waits.
-        match Box::pin(self.begin()).await {
-            Ok((attached, begun)) => self.go_on(attached, begun).await,
-            Err(ended) => Over::Refused(ended),
-        }
-    }
-
-    async fn go_on(mut self, mut attached: Attached, mut begun: Begun) -> Over {
+    /// To the end. What is seldom and large is boxed, here and by who calls `begin`: most of its life a session waits.
+    pub(crate) async fn live(&mut self, first: Result<Next, Over>) -> Over {
+        let mut next = match first {
+            Ok(next) => next,
+            Err(over) => return over,
+        };
         loop {
+            let (mut attached, begun) = match next {
+                Next::Forward(forward) => *forward,
+                Next::Park(kept) => match self.park(kept).await {
+                    Ok(back) => back,
+                    Err(over) => return over,
+                },
+            };
             let (client, backend) = (&mut self.session.client.stream, &mut attached.backend.stream);
             let (record, branch) = (self.session.entry.record(), &self.session.identity.branch);
             let heeds = |on| self.shared.branches.keep_awake(branch, on);
@@ -85,7 +100,7 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
                 Stopped::Moves(reply, rest) => match self.leave_attached(attached, rest, reply) {
                     None => return Over::Gone,
                     Some(stays) => {
-                        (attached, begun) = *stays;
+                        next = Next::Forward(stays);
                         continue;
                     }
                 },
@@ -95,27 +110,25 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
             self.session.entry.record().begin_asking();
             let left = Box::pin(self.leave(attached)).await;
             self.session.entry.record().end_asking();
-            let kept = match left {
-                Left::Parked(kept) => kept,
+            next = match left {
+                Left::Parked(kept) => {
+                    // Who is told looks at once.
+                    self.session.entry.record().parked();
+                    let _ = reply.send(Ok(()));
+                    Next::Park(kept)
+                }
                 Left::Stays(pin, back, to_client) => {
                     let _ = reply.send(Err(pin));
-                    (attached, begun) = (*back, Begun { to_client, ..Begun::default() });
-                    continue;
+                    Next::forward(*back, Begun { to_client, ..Begun::default() })
                 }
                 Left::Broken(ended) => return Over::Refused(ended),
-            };
-            // Who is told looks at once.
-            self.session.entry.record().parked();
-            let _ = reply.send(Ok(()));
-            (attached, begun) = match self.park(kept).await {
-                Ok(back) => back,
-                Err(over) => return over,
             };
         }
     }
 
-    async fn begin(&mut self) -> Result<(Attached, Begun), Ended> {
-        let mut attached = self.attach(false).await?;
+    /// To its first backend.
+    pub(crate) async fn begin(&mut self) -> Result<Next, Over> {
+        let mut attached = self.attach(false).await.map_err(Over::Refused)?;
         // Before the client is told the key: it may use it at once.
         self.key = attached.backend.key.clone();
         self.register(&mut attached);
@@ -123,7 +136,7 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
         let to_client = std::mem::take(&mut attached.backend.greeting);
         let record = self.session.entry.record();
         self.traffic.greeted(&to_client, |Ready { status, worked, .. }| record.ready(status, worked));
-        Ok((attached, Begun { to_client, ..Begun::default() }))
+        Ok(Next::forward(attached, Begun { to_client, ..Begun::default() }))
     }
 
     /// From now on the key leads to this backend.
@@ -168,7 +181,7 @@ impl<'a, B: Branches, S: ClientStream> Life<'a, B, S> {
     }
 
     /// Somebody ends it. The client is told where its backend has not begun to say something else.
-    async fn end(self, attached: Attached) -> Over {
+    async fn end(&self, attached: Attached) -> Over {
         let at_boundary = self.traffic.backend_is_at_boundary();
         if let Some(key) = &self.key {
             self.shared.cancels.cancel(key).await;

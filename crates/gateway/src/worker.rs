@@ -116,7 +116,7 @@ impl Worker {
 async fn adopt<B: Branches>(shared: &Shared<B>, job: Job) -> io::Result<()> {
     let (socket, arrival) = match job {
         Job::Arrived(socket, arrival) => (socket, arrival),
-        Job::Left(moved, joined, go) => return take_up_one(shared, *moved, (joined, go)).await,
+        Job::Left(moved, joined, go) => return Box::pin(take_up_one(shared, *moved, (joined, go))).await,
     };
     match socket {
         Socket::Tcp(stream, address) => {

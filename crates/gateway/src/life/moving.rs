@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Attached, Life, Over};
+use super::{Attached, Life, Next, Over};
 use crate::backend::Backend;
 use crate::backend_stream::BackendStream;
 use crate::branches::Branches;
@@ -73,11 +73,11 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
 
     /// As it was left. `backend` is its backend's socket, if it had one; `listener` hears for it, if somebody did.
     pub(crate) async fn resume(
-        mut self,
+        &mut self,
         left: LeftBehind,
         listener: Option<Listener>,
         go: impl Future<Output = ()>,
-    ) -> Over {
+    ) -> Result<Next, Over> {
         let LeftBehind { idle, superuser, key, seen, with, backend } = left;
         (self.superuser, self.key, self.traffic) = (superuser, key.map(Into::into), Traffic::resumed(seen));
         let record = self.session.entry.record();
@@ -87,35 +87,30 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                 go.await;
                 let branch = &self.session.identity.branch;
                 let deadline = Instant::now() + self.shared.places.limits().wake_timeout;
-                let awake = match self.shared.branches.wake(branch, deadline).await {
-                    Ok(awake) => awake,
-                    Err(refusal) => return Over::Refused(Ended::from(refusal)),
-                };
-                let Ok(stream) = BackendStream::new(stream) else { return Over::Gone };
+                let awake = self.shared.branches.wake(branch, deadline).await;
+                let awake = awake.map_err(|refusal| Over::Refused(Ended::from(refusal)))?;
+                let stream = BackendStream::new(stream).map_err(|_| Over::Gone)?;
                 let (key, greeting) = (key.map(Into::into), Vec::new());
                 let _hold = awake.hold;
                 let backend = Backend { stream, socket, superuser, key, greeting, ready: true, reported, _hold };
                 let mut attached = self.attend(backend).await;
                 self.register(&mut attached);
-                self.go_on(attached, Begun { to_client, to_backend, followed: true }).await
+                Ok(Next::forward(attached, Begun { to_client, to_backend, followed: true }))
             }
             (With::State { state, reported, idle_timeout, channels, listens, for_client, begun }, None) => {
                 record.parked();
                 let Some(share) = self.shared.stock.take(&state, &channels) else {
-                    return Over::Refused(Ended::refused(Interrupted::Ended));
+                    return Err(Over::Refused(Ended::refused(Interrupted::Ended)));
                 };
                 if listens && listener.is_none() {
-                    return Over::Refused(Ended::refused(Interrupted::Deaf));
+                    return Err(Over::Refused(Ended::refused(Interrupted::Deaf)));
                 }
                 let state = *state;
                 let kept = Kept { state, reported, idle_timeout, channels, listener, for_client, begun, _share: share };
                 go.await;
-                match self.park(Box::new(kept)).await {
-                    Ok((attached, begun)) => self.go_on(attached, begun).await,
-                    Err(over) => over,
-                }
+                Ok(Next::Park(Box::new(kept)))
             }
-            _ => Over::Gone,
+            _ => Err(Over::Gone),
         }
     }
 }
