@@ -96,8 +96,7 @@ fn crowd(home: &Home, tcp: &Target, (sessions, repeats): (usize, usize)) -> Resu
     grow(&mut crowd, sessions)?;
     let kilobytes = (daemon.rss_mb()? - before) * 1024.0 / (crowd.len() - begun) as f64;
 
-    let backends =
-        "select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name <> 'nap' and pid <> pg_backend_pid()";
+    let backends = "select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name <> 'nap' and pid <> pg_backend_pid()";
     let backends = Session::begin(tcp)?.number(backends)?;
 
     let mut rows = vec![(CROWD_NEW.to_owned(), Times::default()), (CROWD_BACK.to_owned(), Times::default())];
