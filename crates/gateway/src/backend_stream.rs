@@ -58,8 +58,15 @@ impl AsyncWrite for BackendStream {
         if self.writer.is_none() {
             match rustix::net::send(&self.reader, bytes, SendFlags::NOSIGNAL) {
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {
-                    let again = self.reader.as_fd().try_clone_to_owned()?;
-                    self.writer = Some(Sender::from_owned_fd_unchecked(again)?);
+                    let again = self.reader.as_fd().try_clone_to_owned();
+                    match again.and_then(Sender::from_owned_fd_unchecked) {
+                        Ok(writer) => self.writer = Some(writer),
+                        // No descriptor is left: the rest cannot be sent, so who reads must see an end too.
+                        Err(error) => {
+                            let _ = rustix::net::shutdown(&self.reader, Shutdown::Both);
+                            return Poll::Ready(Err(error));
+                        }
+                    }
                 }
                 sent => return Poll::Ready(sent.map_err(io::Error::from)),
             }

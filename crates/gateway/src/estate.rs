@@ -3,7 +3,7 @@
 //! between two messages.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,7 +37,6 @@ pub(crate) struct Moved {
     /// Still to be asked for what it has heard; never there once it has been in another process.
     pub(crate) listener: Option<Listener>,
     /// Keeps its server awake until then.
-    #[expect(dead_code, reason = "it is kept")]
     pub(crate) hold: Option<Box<dyn Any + Send>>,
     pub(crate) will: Will,
 }
@@ -94,6 +93,8 @@ pub(crate) enum With {
         idle_timeout: Option<Duration>,
         channels: Vec<Vec<u8>>,
         listens: bool,
+        /// Its hub was lost meanwhile, and something with it perhaps.
+        deaf: bool,
         for_client: Vec<u8>,
         begun: Vec<u8>,
     },
@@ -190,9 +191,12 @@ impl Estate {
 }
 
 impl Moved {
-    /// The hub has stopped: what it has given until then is kept for the client.
-    pub(crate) fn hear_the_rest(&mut self) {
-        if let (Some(mut listener), With::State { for_client, .. }) = (self.listener.take(), &mut self.will.with) {
+    /// The hubs have stopped: what was given until then is kept for the client. Those that they listened for to the end were
+    /// these.
+    pub(crate) fn hear_the_rest(&mut self, listened_for: &HashSet<u64>) {
+        if let (Some(mut listener), With::State { for_client, deaf, .. }) = (self.listener.take(), &mut self.will.with)
+        {
+            *deaf = !listened_for.contains(&listener.id());
             listener.drain(for_client);
         }
     }

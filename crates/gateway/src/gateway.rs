@@ -195,14 +195,23 @@ impl<B> Gateway<B> {
     /// comes of it, `take_up` goes on with all of it.
     pub async fn leave(&self, deadline: Instant) -> Estate {
         self.pausing.send_replace(true);
+        // Who has just been accepted shows a moment later.
+        sleep(LOGIN_PAUSE).await;
         let logged_in = Instant::now() + LOGIN_ENDS_WITHIN;
-        while self.shared.places.somebody_logs_in() && Instant::now() < logged_in.min(deadline) {
-            sleep(LOGIN_PAUSE).await;
+        let mut sessions = Vec::new();
+        loop {
+            while self.shared.places.somebody_logs_in() && Instant::now() < logged_in.min(deadline) {
+                sleep(LOGIN_PAUSE).await;
+            }
+            sessions.append(&mut self.shared.registry.leave(deadline).await);
+            // Some may have come to their end of the login meanwhile.
+            if self.shared.registry.is_empty() || Instant::now() >= deadline {
+                break;
+            }
         }
-        let mut sessions = self.shared.registry.leave(deadline).await;
-        let hubs = self.shared.hubs.leave(Instant::now() + HUBS_LEAVE_WITHIN).await;
+        let (hubs, listened_for) = self.shared.hubs.leave(Instant::now() + HUBS_LEAVE_WITHIN).await;
         for session in &mut sessions {
-            session.hear_the_rest();
+            session.hear_the_rest(&listened_for);
         }
         let listeners = self.listeners();
         Estate { listeners, sessions, hubs, fence_channel: self.shared.hubs.fence_channel().to_owned() }

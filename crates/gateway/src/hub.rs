@@ -10,8 +10,8 @@ mod listener;
 mod roll;
 mod task;
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -182,24 +182,27 @@ impl Hubs {
 
     /// Ends all hubs and leaves their backends to others, each between two events. Those that are in the middle of a
     /// hand-over at the deadline are lost.
-    pub(crate) async fn leave(&self, deadline: Instant) -> Vec<HubLeft> {
+    /// Gives back who was listened for to the end, too.
+    pub(crate) async fn leave(&self, deadline: Instant) -> (Vec<HubLeft>, HashSet<u64>) {
         let all: Vec<(Key, Hub)> = self.lock().iter().map(|(key, hub)| (key.clone(), hub.clone())).collect();
-        let mut left = Vec::new();
+        let (mut left, mut listened_for) = (Vec::new(), HashSet::new());
         for ((branch, database), hub) in all {
-            let link = loop {
+            let task = loop {
                 let (reply, answer) = oneshot::channel();
                 let _ = hub.commands.send(Command::LeaveAll { reply });
                 match answer.await {
-                    Ok(link) => break link,
+                    Ok(task) => break Some(task),
                     Err(_) if Instant::now() >= deadline || hub.commands.is_closed() => break None,
                     Err(_) => sleep(LEAVE_PAUSE).await,
                 }
             };
-            if let Some((stream, said)) = link {
+            let Some(task) = task else { continue };
+            listened_for.extend(task.listened_for);
+            if let Some((stream, said)) = task.link {
                 left.push(HubLeft { stream, will: HubWill { branch, database, said } });
             }
         }
-        left
+        (left, listened_for)
     }
 
     /// How many backends the hubs of a branch have.

@@ -396,7 +396,8 @@ impl Registry {
         self.of(branch).iter().for_each(|record| record.requests.end());
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether there is nobody.
+    pub(crate) fn is_empty(&self) -> bool {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 

@@ -140,9 +140,10 @@ async fn take_up_one<B: Branches>(
     moved: Moved,
     turn: (oneshot::Sender<()>, watch::Receiver<bool>),
 ) -> io::Result<()> {
-    let Moved { client, backend, will, .. } = moved;
+    // What it heard is in its will.
+    let Moved { client, backend, listener: _, hold, will } = moved;
     let Will { identity, address, origin, idle, superuser, key, seen, with } = will;
-    let left = LeftBehind { idle, superuser, key, seen, with, backend };
+    let left = LeftBehind { idle, superuser, key, seen, with, backend, hold };
     let applicant = Applicant::of(origin, shared.peers);
     match origin {
         Origin::Tcp { .. } => {

@@ -161,6 +161,8 @@ async fn serve(
         succession: (!is_kept).then(|| lock.clone()),
         foreground: options.foreground,
         control_socket,
+        timed_work: timed_work.clone(),
+        replacing: tokio::sync::Mutex::default(),
     };
     let (end_control, control_ends) = tokio::sync::oneshot::channel::<()>();
     let control = tokio::spawn(nap_control::serve(control, Arc::new(api), uid, async move {

@@ -48,7 +48,9 @@ impl<B: Branches> Task<B> {
             match opened.await {
                 Ok(link) => {
                     self.phase.send_replace(Phase::Listens);
-                    self.listen(link).await;
+                    if self.listen(link).await {
+                        return;
+                    }
                 }
                 Err(error) if may_log("control not listened for") => {
                     tracing::warn!(%branch, database, %error, "control_role: nobody listens");
@@ -70,8 +72,8 @@ impl<B: Branches> Task<B> {
         }
     }
 
-    /// Until its backend is lost, or everybody has left and all they said has been heard.
-    async fn listen(&self, mut link: Link) {
+    /// Until its backend is lost, or everybody has left and all they said has been heard (true).
+    async fn listen(&self, mut link: Link) -> bool {
         let mut last: Option<Fence> = None;
         loop {
             tokio::select! {
@@ -81,12 +83,13 @@ impl<B: Branches> Task<B> {
                     }
                     Ok(Event::Notification { payload, .. }) => {
                         // The hub's fences are heard here too.
-                        if last.is_some() && Fence::of(&payload) == last && self.controls.is_empty(&self.key) {
-                            return link.close().await;
+                        if last.is_some() && Fence::of(&payload) == last && self.controls.retire(&self.key) {
+                            link.close().await;
+                            return true;
                         }
                     }
                     Ok(Event::Done) => {}
-                    Ok(Event::Refused(..)) | Err(_) => return,
+                    Ok(Event::Refused(..)) | Err(_) => return false,
                 },
                 // Again, if somebody has come and gone since the fence before.
                 () = self.emptied.notified() => if self.controls.is_empty(&self.key) {

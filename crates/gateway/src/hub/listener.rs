@@ -70,6 +70,11 @@ impl Listener {
         }
     }
 
+    /// Its number among all listeners.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Appends what is there. For when the hub has ended.
     pub(crate) fn drain(&mut self, out: &mut Vec<u8>) {
         while let Ok(Delivery::Message(bytes)) = self.deliveries.try_recv() {

@@ -142,6 +142,11 @@ impl Roll {
         }
     }
 
+    /// Everybody.
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.members.keys().copied().collect()
+    }
+
     /// Whether somebody joins or leaves just now.
     pub(super) fn is_waiting(&self) -> bool {
         self.members.values().any(|member| member.phase != Phase::Listening)

@@ -27,11 +27,19 @@ pub(super) enum Command {
     /// Go on with this backend, which has said this.
     TakeUp { stream: UnixStream, said: Vec<u8> },
     /// End, and leave the backend to somebody else, if nothing is under way.
-    LeaveAll { reply: oneshot::Sender<Option<(OwnedFd, Vec<u8>)>> },
+    LeaveAll { reply: oneshot::Sender<TaskLeft> },
     /// Answer when all channels are listened to.
     Listen { server: Server, reply: oneshot::Sender<()> },
     /// Answer when all that was on the way has been heard, and the backend is let go.
     FallSilent { reply: oneshot::Sender<()> },
+}
+
+/// What a hub leaves.
+pub(super) struct TaskLeft {
+    /// Its backend, if it had one, and what that has said.
+    pub(super) link: Option<(OwnedFd, Vec<u8>)>,
+    /// Those it listened for to the end.
+    pub(super) listened_for: Vec<u64>,
 }
 
 pub(super) struct Task {
@@ -135,7 +143,11 @@ impl Task {
                 if !self.is_busy() {
                     self.left = true;
                     self.hubs.lock().remove(&self.key);
-                    let _ = reply.send(self.link.take().and_then(Link::into_parts));
+                    let had_link = self.link.is_some();
+                    let link = self.link.take().and_then(Link::into_parts);
+                    // Without its backend something may be lost.
+                    let listened_for = if had_link && link.is_none() { Vec::new() } else { self.roll.ids() };
+                    let _ = reply.send(TaskLeft { link, listened_for });
                 }
             }
             Command::FallSilent { reply } => {

@@ -1,8 +1,10 @@
 //! A session is left to another process, and taken up there.
 
+use std::any::Any;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
+use nap_wire::startup::CancelKey;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -49,7 +51,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         let Kept { state, reported, idle_timeout, channels, listener, for_client, begun, .. } = *kept;
         let listens = listener.is_some();
         let state = Box::new(state);
-        let with = With::State { state, reported, idle_timeout, channels, listens, for_client, begun };
+        let with = With::State { state, reported, idle_timeout, channels, listens, deaf: false, for_client, begun };
         let will = self.will(with);
         let _ = reply.send(Moved { client, backend: None, listener, hold: None, will });
     }
@@ -78,31 +80,38 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         listener: Option<Listener>,
         go: impl Future<Output = ()>,
     ) -> Result<Next, Over> {
-        let LeftBehind { idle, superuser, key, seen, with, backend } = left;
+        let LeftBehind { idle, superuser, key, seen, with, backend, hold } = left;
         (self.superuser, self.key, self.traffic) = (superuser, key.map(Into::into), Traffic::resumed(seen));
         let record = self.session.entry.record();
         match (with, backend) {
             (With::Backend { socket, superuser, key, reported, status, to_client, to_backend }, Some(stream)) => {
                 record.resumed(status, idle);
+                let key: Option<CancelKey> = key.map(Into::into);
+                // A cancel may be the first that comes.
+                let registered = self
+                    .key
+                    .clone()
+                    .zip(key.clone())
+                    .map(|(seen, key)| self.shared.cancels.register(seen, (&socket, key), record.alarm().clone()));
                 go.await;
                 let branch = &self.session.identity.branch;
                 let deadline = Instant::now() + self.shared.places.limits().wake_timeout;
                 let awake = self.shared.branches.wake(branch, deadline).await;
                 let awake = awake.map_err(|refusal| Over::Refused(Ended::from(refusal)))?;
                 let stream = BackendStream::new(stream).map_err(|_| Over::Gone)?;
-                let (key, greeting) = (key.map(Into::into), Vec::new());
-                let _hold = awake.hold;
+                drop(hold);
+                let (greeting, _hold) = (Vec::new(), awake.hold);
                 let backend = Backend { stream, socket, superuser, key, greeting, ready: true, reported, _hold };
                 let mut attached = self.attend(backend).await;
-                self.register(&mut attached);
+                attached._registered = registered;
                 Ok(Next::forward(attached, Begun { to_client, to_backend, followed: true }))
             }
-            (With::State { state, reported, idle_timeout, channels, listens, for_client, begun }, None) => {
+            (With::State { state, reported, idle_timeout, channels, listens, deaf, for_client, begun }, None) => {
                 record.parked();
                 let Some(share) = self.shared.stock.take(&state, &channels) else {
                     return Err(Over::Refused(Ended::refused(Interrupted::Ended)));
                 };
-                if listens && listener.is_none() {
+                if deaf || (listens && listener.is_none()) {
                     return Err(Over::Refused(Ended::refused(Interrupted::Deaf)));
                 }
                 let state = *state;
@@ -123,6 +132,8 @@ pub(crate) struct LeftBehind {
     pub(crate) seen: crate::traffic::Seen,
     pub(crate) with: With,
     pub(crate) backend: Option<OwnedFd>,
+    /// From before, until it is held anew.
+    pub(crate) hold: Option<Box<dyn Any + Send>>,
 }
 
 impl LeftBehind {

@@ -26,6 +26,7 @@ use super::config::Config;
 use super::installs::Installs;
 use super::sessions::PARK_WITHIN;
 use super::succession;
+use super::timed_work::TimedWork;
 use super::tls::ServerTls;
 use crate::branch_names::DEFAULT_BRANCH_CURE;
 use crate::commands::config::value_text;
@@ -57,6 +58,9 @@ pub(super) struct ControlApi {
     pub(super) foreground: bool,
     /// Where the commands come in.
     pub(super) control_socket: OwnedFd,
+    pub(super) timed_work: Arc<TimedWork>,
+    /// One at a time.
+    pub(super) replacing: tokio::sync::Mutex<()>,
 }
 
 impl ControlApi {
@@ -190,6 +194,22 @@ impl ControlApi {
             return Err(Failure::new(FailureKind::Conflict, "a service manager keeps the daemon's sockets")
                 .hint("restart the service: the sockets stay, sessions end"));
         };
+        let Ok(_one) = self.replacing.try_lock() else {
+            return Err(Failure::new(FailureKind::Conflict, "the daemon is being replaced already"));
+        };
+        if self.timed_work.is_under_way() {
+            return Err(Failure::new(FailureKind::Conflict, "the work of a wake_at is under way")
+                .hint("`nap logs --daemon` says when it is done"));
+        }
+        // What the next program would refuse, or do otherwise, is found out while there is still this one.
+        if let Answer::Config(ConfigReport { changes }) = self.reload().await?
+            && let Some(change) = changes.first()
+        {
+            let message = format!("{} was changed, which waits for the next start", change.name);
+            return Err(Failure::new(FailureKind::Conflict, message).hint("`nap down` and `nap up`, or set it back"));
+        }
+        rustix::fs::access(program, rustix::fs::Access::EXEC_OK)
+            .map_err(|error| Failure::failed(format!("cannot run {}", program.display())).caused_by(&error))?;
         tracing::info!(program = %program.display(), "leaves everything to another program");
         let mut estate = self.gateway.leave(Instant::now() + LEAVE_WITHIN).await;
         if let Ok(control_socket) = self.control_socket.try_clone() {

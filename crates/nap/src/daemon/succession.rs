@@ -1,13 +1,13 @@
 //! The daemon goes on as another program: the same process, with the home's lock, the sockets that listen and all sessions.
 //! What cannot be told in bytes, the sockets, waits for the next program in a socket pair that becomes its standard input.
 
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 use nap_gateway::Estate;
@@ -47,12 +47,18 @@ pub(super) fn go_on_as(
     for some in all.chunks(AT_ONCE) {
         send(&ours, some)?;
     }
-    let mut command = Command::new(program);
-    command.arg("--home").arg(home.root()).args(["up", "--take-over"]);
-    if foreground {
-        command.arg("--foreground");
-    }
-    Err(command.stdin(Stdio::from(OwnedFd::from(theirs))).exec())
+    let words = [program.as_os_str(), OsStr::new("--home"), home.root().as_os_str()];
+    let words = words.into_iter().chain(["up", "--take-over"].map(OsStr::new));
+    let words = words.chain(foreground.then_some(OsStr::new("--foreground")));
+    let words = words.map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<CString>, _>>()?;
+    let path = CString::new(program.as_os_str().as_bytes())?;
+    rustix::stdio::dup2_stdin(&theirs)?;
+    drop(theirs);
+    // Not by `Command`, which changes more of this process before it fails.
+    let Err(error) = nix::unistd::execv(&path, &words);
+    // Who reads no end of a connection there would keep it open.
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Err(error.into())
 }
 
 fn send(to: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {

@@ -27,6 +27,8 @@ const AT_ONCE: usize = 2;
 const LOOK_EVERY_S: i64 = 60;
 /// Maintenance at its time may take longer than before a sleep.
 const MAINTENANCE_MAX: Duration = Duration::from_secs(60 * 60);
+/// One that hangs must not keep the others from their turn for ever.
+const FILE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 /// Of what psql said, so much is logged: its end.
 const SAID_MAX_BYTES: usize = 2_000;
 
@@ -51,6 +53,8 @@ enum NotDone {
     NoFile { file: PathBuf, error: std::io::Error },
     #[error("cannot run psql: {0}")]
     NoPsql(String),
+    #[error("{} was ended after {} h", .file.display(), FILE_MAX.as_secs() / 3_600)]
+    Late { file: PathBuf },
     #[error("{} ended with {status}: {said}", .file.display())]
     Failed { file: PathBuf, status: std::process::ExitStatus, said: String },
 }
@@ -80,6 +84,11 @@ impl TimedWork {
             }
             since = now;
         }
+    }
+
+    /// Whether something is being done, or waits for its turn.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.under_way().is_empty()
     }
 
     fn under_way(&self) -> std::sync::MutexGuard<'_, BTreeSet<BranchName>> {
@@ -150,7 +159,13 @@ impl TimedWork {
         psql.stdout(said.try_clone().map_err(no_psql)?).stderr(said);
         let begun = Instant::now();
         let child = self.children.spawn(&mut psql).map_err(no_psql)?;
-        let status = child.exit.await.map_err(|_| NotDone::NoPsql("nobody tells how it ended".into()))?;
+        let Ok(ended) = tokio::time::timeout(FILE_MAX, child.exit).await else {
+            if let Some(pid) = rustix::process::Pid::from_raw(child.pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+            return Err(NotDone::Late { file: file.to_owned() });
+        };
+        let status = ended.map_err(|_| NotDone::NoPsql("nobody tells how it ended".into()))?;
         if !status.success() {
             return Err(NotDone::Failed { file: file.to_owned(), status, said: end_of(&log) });
         }

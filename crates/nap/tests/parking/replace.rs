@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -209,23 +210,55 @@ fn over_tls_it_is_told_to_connect_again() {
 }
 
 #[test]
+fn what_the_next_program_would_refuse_is_said_while_there_is_still_this_one() {
+    let home = home();
+    let mut idle = session(&home);
+    idle.ask("CREATE TEMP TABLE t ()").unwrap();
+    let rules = home.path().join("pg_hba.conf");
+    let good = std::fs::read_to_string(&rules).unwrap();
+    std::fs::write(&rules, "nonsense\n").unwrap();
+    home.nap(&["up", "--replace"]).fails_with(1);
+    std::fs::write(&rules, good).unwrap();
+    home.nap(&["config", "set", "run_as=somebody"]).ok();
+    assert!(home.nap(&["up", "--replace"]).fails_with(1).contains("run_as was changed"));
+    home.nap(&["config", "set", "run_as="]).ok();
+    replace(&home);
+    idle.ask("SELECT count(*) FROM t").unwrap();
+}
+
+#[test]
 fn a_program_that_cannot_be_run_changes_nothing() {
     let home = home();
     let mut idle = session(&home);
     idle.ask("CREATE TEMP TABLE t ()").unwrap();
     let mut parked = Listener::new(&home, "postgres@main", &["news"]);
     park(&home, "main");
-    let program = home.beside().join("none");
-    let request = nap_control::Request::Replace { program, format: nap_gateway::ESTATE_FORMAT };
+    let mut leaves = session(&home);
+    let backend: i32 = leaves.ask("SELECT pg_backend_pid()").unwrap().parse().unwrap();
+    // One that is not there is seen to be before anything is left; the other only when it is too late.
+    let (none, no_program) = (home.beside().join("none"), home.beside().join("no-program"));
+    std::fs::write(&no_program, "neither a program nor a script").unwrap();
+    std::fs::set_permissions(&no_program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let socket = home.path().join("control.sock");
-    let reply = nap_control::call(&socket, &request, Duration::from_secs(30)).unwrap();
-    assert!(reply.unwrap_err().message.contains("cannot run"));
+    for program in [none, no_program] {
+        let request = nap_control::Request::Replace { program, format: nap_gateway::ESTATE_FORMAT };
+        let reply = nap_control::call(&socket, &request, Duration::from_secs(30)).unwrap();
+        assert!(reply.unwrap_err().message.contains("cannot run"));
+    }
+    assert!(home.daemon_log().contains("goes on as before"));
+    // Nobody else has its socket: its backend hears that its client has gone.
+    drop(leaves);
+    process::wait_gone(backend);
     let strange = nap_control::Request::Replace { program: home.beside().to_owned(), format: 0 };
     let reply = nap_control::call(&socket, &strange, Duration::from_secs(30)).unwrap();
     assert!(reply.unwrap_err().message.contains("too far apart"));
     idle.ask("SELECT count(*) FROM t").unwrap();
     home.psql("postgres@main", "NOTIFY news, 'as before'").ok();
     assert_eq!(parked.hears(1)[0].1, "as before");
+    // Nothing of before holds the server awake.
+    drop(idle);
+    eventually("it is parked", || park(&home, "main").iter().all(|(state, _)| state == "parked").then_some(()));
+    home.sleep("main");
     assert!(process::is_alive(home.daemon_pid()));
     assert_eq!(count_of_successions(&home), 0);
 }
