@@ -82,10 +82,14 @@ impl Session {
 
     /// Up to the row of a query. What follows it is read with the next one.
     pub(crate) fn ask(&mut self, sql: &str) -> Result<()> {
+        self.row(sql).map(drop)
+    }
+
+    fn row(&mut self, sql: &str) -> Result<Vec<u8>> {
         self.send(Some(b'Q'), format!("{sql}\0").as_bytes())?;
         loop {
             match self.message()? {
-                (b'D', _) => return Ok(()),
+                (b'D', body) => return Ok(body),
                 (b'E', body) => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
                 _ => {}
             }
@@ -94,15 +98,9 @@ impl Session {
 
     /// The number in the row of a query.
     pub(crate) fn number(&mut self, sql: &str) -> Result<f64> {
-        self.send(Some(b'Q'), format!("{sql}\0").as_bytes())?;
-        loop {
-            match self.message()? {
-                // So many columns, the length of the first, and its text.
-                (b'D', body) => return Ok(String::from_utf8_lossy(body.get(6..).unwrap_or_default()).parse()?),
-                (b'E', body) => bail!("{}", String::from_utf8_lossy(&body).replace('\0', " ")),
-                _ => {}
-            }
-        }
+        // So many columns, the length of the first, and its text.
+        let row = self.row(sql)?;
+        Ok(String::from_utf8_lossy(row.get(6..).unwrap_or_default()).parse()?)
     }
 
     /// To the end of a command without rows.
