@@ -104,6 +104,12 @@ struct Claim {
     rule: Option<(Place, &'static str)>,
 }
 
+impl Claim {
+    fn of(identity: &Identity) -> Self {
+        Self { branch: Some(identity.branch.clone()), role: Some(identity.role.clone()), rule: None }
+    }
+}
+
 /// A client that has been let in.
 struct LetIn {
     identity: Identity,
@@ -263,8 +269,7 @@ pub(crate) async fn take_up<B: Branches, S: ClientStream>(
     let place = match shared.places.enter(&identity.branch, &admission) {
         Ok(place) => place,
         Err(reached) => {
-            let claim = Claim { branch: Some(identity.branch.clone()), role: Some(identity.role), rule: None };
-            return end(&mut { client }, Ended::refused(reached), &claim).await;
+            return end(&mut { client }, Ended::refused(reached), &Claim::of(&identity)).await;
         }
     };
     let (branch, database) = (&identity.branch, &identity.database);
@@ -289,7 +294,7 @@ fn register<B, S>(shared: &Shared<B>, identity: &Identity, client: &Client<S>) -
 /// The client's last words.
 async fn finish<S: ClientStream>(session: Session<S>, over: Over) {
     let Session { mut client, entry, identity, .. } = session;
-    let claim = Claim { branch: Some(identity.branch), role: Some(identity.role), rule: None };
+    let claim = Claim::of(&identity);
     // The session is over and the server may sleep; the client only has its last words to read.
     drop(entry);
     match over {

@@ -120,17 +120,27 @@ impl Hubs {
         server: Server,
         channels: &[Vec<u8>],
     ) -> (Listener, oneshot::Receiver<Fence>) {
+        let (reply, answer) = oneshot::channel();
+        let channels = channels.to_vec();
+        let join = |id, sink| Command::Join { id, channels, server, sink, reply };
+        (self.enter(branch, database, join), answer)
+    }
+
+    /// A listener of a hub, which is asked this for it. On the thread that the hub is to live on, if there is none yet.
+    fn enter(
+        self: &Arc<Self>,
+        branch: &BranchName,
+        database: &str,
+        command: impl FnOnce(u64, Sink) -> Command,
+    ) -> Listener {
         let id = self.last.fetch_add(1, Ordering::Relaxed);
         let (sink, deliveries) = Sink::new(&self.backlog);
         let backlog = sink.backlog();
-        let (reply, answer) = oneshot::channel();
         let key = (branch.clone(), database.to_owned());
         let mut hubs = self.lock();
         let hub = hubs.entry(key.clone()).or_insert_with(|| Task::start(self.clone(), key));
-        let _ = hub.commands.send(Command::Join { id, channels: channels.to_vec(), server, sink, reply });
-        let listener = Listener::new(id, hub.commands.clone(), deliveries, backlog);
-        drop(hubs);
-        (listener, answer)
+        let _ = hub.commands.send(command(id, sink));
+        Listener::new(id, hub.commands.clone(), deliveries, backlog)
     }
 
     /// Returns when the hubs of a branch, whose server runs, listen: before that nobody is let in, who could notify.
@@ -162,14 +172,8 @@ impl Hubs {
 
     /// Goes on listening in a session's place, who had been listened for in another process.
     pub(crate) fn inherit(self: &Arc<Self>, branch: &BranchName, database: &str, channels: &[Vec<u8>]) -> Listener {
-        let id = self.last.fetch_add(1, Ordering::Relaxed);
-        let (sink, deliveries) = Sink::new(&self.backlog);
-        let backlog = sink.backlog();
-        let key = (branch.clone(), database.to_owned());
-        let mut hubs = self.lock();
-        let hub = hubs.entry(key.clone()).or_insert_with(|| Task::start(self.clone(), key));
-        let _ = hub.commands.send(Command::Inherit { id, channels: channels.to_vec(), sink });
-        Listener::new(id, hub.commands.clone(), deliveries, backlog)
+        let channels = channels.to_vec();
+        self.enter(branch, database, |id, sink| Command::Inherit { id, channels, sink })
     }
 
     /// Goes on with a backend: everybody it listened for is there again. One that nobody needs is let go.
@@ -181,8 +185,7 @@ impl Hubs {
     }
 
     /// Ends all hubs and leaves their backends to others, each between two events. Those that are in the middle of a
-    /// hand-over at the deadline are lost.
-    /// Gives back who was listened for to the end, too.
+    /// hand-over at the deadline are lost. Gives back who was listened for to the end, too.
     pub(crate) async fn leave(&self, deadline: Instant) -> (Vec<HubLeft>, HashSet<u64>) {
         let all: Vec<(Key, Hub)> = self.lock().iter().map(|(key, hub)| (key.clone(), hub.clone())).collect();
         let (mut left, mut listened_for) = (Vec::new(), HashSet::new());

@@ -168,10 +168,8 @@ async fn serve(
     let control = tokio::spawn(nap_control::serve(control, Arc::new(api), uid, async move {
         let _ = control_ends.await;
     }));
-    tokio::spawn(keeper::rotate_logs(branches.clone()));
     tokio::spawn(timed_work.run());
-    tokio::spawn(tls.clone().renew_in_time());
-    tokio::spawn(signals::reload_on_hangup(hangup, config.clone(), branches.clone(), tls));
+    look_after(&branches, &config, tls, hangup);
     announce(options.ready, options.foreground, &config);
     drop(more_time);
     notify::ready(&branches);
@@ -185,6 +183,18 @@ async fn serve(
     let _ = std::fs::remove_file(home.control_socket());
     tracing::info!("down");
     Ok(())
+}
+
+/// What is done besides, for as long as the daemon is up.
+fn look_after(
+    branches: &Arc<BranchSet>,
+    config: &Config,
+    tls: Arc<tls::ServerTls>,
+    hangup: tokio::signal::unix::Signal,
+) {
+    tokio::spawn(keeper::rotate_logs(branches.clone()));
+    tokio::spawn(tls.clone().renew_in_time());
+    tokio::spawn(signals::reload_on_hangup(hangup, config.clone(), branches.clone(), tls));
 }
 
 /// Commands that come while one program takes the place of another wait in the queue of the socket.

@@ -39,10 +39,15 @@ struct Waiting {
 impl Requests {
     /// Asks the session to be parked. The answer is an error if it ends meanwhile.
     pub(super) fn park(&self) -> oneshot::Receiver<Parked> {
+        self.ask(|waiting| &mut waiting.park)
+    }
+
+    fn ask<T>(&self, place: impl FnOnce(&mut Waiting) -> &mut Option<oneshot::Sender<T>>) -> oneshot::Receiver<T> {
         let (reply, answer) = oneshot::channel();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Who asked before has given up, or it would not be asked again.
-        waiting.park = Some(reply).filter(|_| !waiting.over);
+        let reply = Some(reply).filter(|_| !waiting.over);
+        *place(&mut waiting) = reply;
         drop(waiting);
         self.news.notify_one();
         answer
@@ -50,12 +55,7 @@ impl Requests {
 
     /// Asks the session to be left to another process. The answer is an error if it ends meanwhile, or cannot.
     pub(super) fn moves(&self) -> oneshot::Receiver<Moved> {
-        let (reply, answer) = oneshot::channel();
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.moves = Some(reply).filter(|_| !waiting.over);
-        drop(waiting);
-        self.news.notify_one();
-        answer
+        self.ask(|waiting| &mut waiting.moves)
     }
 
     /// The session has ended. Who asked something of it must not wait for as long as somebody else remembers it.

@@ -145,11 +145,10 @@ impl TimedWork {
         File::open(file).map_err(unreadable)?;
         let install = self.installs.of(entry.record.major).map_err(NotDone::NoPsql)?;
         let log = entry.dir.wake_sql_log();
-        let mut options = File::options();
-        let opened = options.create(true).write(true).truncate(true).mode(0o600).open(&log);
         let no_psql = |error: std::io::Error| NotDone::NoPsql(error.to_string());
         // The one who cuts it when it has grown long counts on that it is written at its end.
-        let said = opened.and_then(|_| File::options().append(true).open(&log)).map_err(no_psql)?;
+        let said = File::options().create(true).append(true).mode(0o600).open(&log).map_err(no_psql)?;
+        said.set_len(0).map_err(no_psql)?;
         let mut psql = Command::new(install.program("psql"));
         psql.args(["-X", "-w", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-U", lease.superuser(), "-f"]).arg(file);
         psql.env("PGHOST", lease.socket().parent().unwrap_or(Path::new("/")));
