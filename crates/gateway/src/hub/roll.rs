@@ -1,6 +1,6 @@
 //! Who listens to what, and what each is still to be given.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -105,7 +105,7 @@ struct Member {
 #[derive(Default)]
 pub(super) struct Roll {
     members: HashMap<u64, Member>,
-    channels: HashMap<Vec<u8>, BTreeSet<u64>>,
+    channels: HashMap<Vec<u8>, HashSet<u64>>,
 }
 
 impl Roll {

@@ -7,6 +7,7 @@ use nap_testkit::{Raw, TestHome, eventually};
 
 mod control;
 mod differences;
+mod far;
 mod flash;
 mod life;
 mod listen;
