@@ -18,5 +18,5 @@ pub use report::{
     Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, ConnectionReport, Counts, CreatedReport,
     LoweredReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
 };
-pub use request::Request;
+pub use request::{Children, Request};
 pub use server::{Handler, listen, serve};

@@ -29,6 +29,8 @@ pub enum Answer {
     Branches(Vec<BranchReport>),
     /// A branch was made.
     Created(CreatedReport),
+    /// Branches were removed.
+    Removed(Vec<BranchName>),
     /// How to connect.
     Connection(ConnectionReport),
     /// Settings were changed.
@@ -48,8 +50,17 @@ pub struct BranchReport {
     pub major: Major,
     /// What it was cloned from; none for a root.
     pub parent: Option<BranchName>,
+    /// Where in its parent's log it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branched_at: Option<Lsn>,
     /// When it was made (RFC 3339).
     pub created: String,
+    /// When it is removed (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// It is not removed.
+    #[serde(default)]
+    pub protected: bool,
     /// Whether it is the branch of clients that name none.
     pub default: bool,
     /// The state of its server.
@@ -178,6 +189,18 @@ pub struct CreatedReport {
     pub files: u64,
     /// How long it took.
     pub duration_ms: u64,
+    /// Whether the parent was in use: then the branch begins with a crash recovery.
+    #[serde(default)]
+    pub parent_in_use: bool,
+    /// How long the parent stood still for it; none: it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_us: Option<u64>,
+    /// The prepared transactions that it has from its parent, with their locks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared_transactions: Vec<String>,
+    /// How many subscriptions are enabled in the parent and not in it; none: that was not known.
+    #[serde(default)]
+    pub subscriptions_disabled: Option<u32>,
     /// How to connect (without the password).
     pub connection: ConnectionReport,
 }

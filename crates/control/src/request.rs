@@ -39,6 +39,9 @@ pub enum Request {
         name: String,
         /// The parent.
         from: Option<BranchName>,
+        /// Its own settings, as in `SetBranch`.
+        #[serde(default)]
+        settings: Vec<(String, String)>,
     },
     /// Removes a branch.
     RemoveBranch {
@@ -46,6 +49,16 @@ pub enum Request {
         name: BranchName,
         /// Even if it has sessions: they are ended.
         force: bool,
+        /// What becomes of those that were branched from it.
+        #[serde(default)]
+        children: Children,
+    },
+    /// Makes a branch anew from its parent; answered by [`Answer::Created`](crate::Answer::Created).
+    ResetBranch {
+        /// Which one.
+        name: BranchName,
+        /// What it was becomes another branch, of this name.
+        keep_as: Option<BranchName>,
     },
     /// Changes a branch's own settings; answered by [`Answer::Config`](crate::Answer::Config).
     SetBranch {
@@ -88,6 +101,19 @@ pub enum Request {
     },
     /// Shuts all servers down and ends the daemon.
     Down,
+}
+
+/// What becomes of the children of a branch that is removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Children {
+    /// If there are any, it stays.
+    #[default]
+    Refuse,
+    /// They go, and their children too.
+    Remove,
+    /// They stay, as children of its parent.
+    Keep,
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub struct PgControl {
     pub clean: bool,
     /// The last checkpoint; of a clean cluster, the shutdown checkpoint.
     pub checkpoint: Lsn,
+    /// The timeline of that checkpoint.
+    pub timeline: u32,
 }
 
 /// Why bytes are not a control file of a PostgreSQL that we know.
@@ -31,7 +33,7 @@ const DB_SHUTDOWNED_IN_RECOVERY: u32 = 2;
 
 impl PgControl {
     /// Bytes that must be read.
-    pub const BYTES: usize = 40;
+    pub const BYTES: usize = 52;
 
     /// Reads the head of the file, in the byte order of this machine, as PostgreSQL wrote it.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadPgControl> {
@@ -54,6 +56,7 @@ impl PgControl {
             system_identifier: u64_at(0)?,
             clean: state == DB_SHUTDOWNED || state == DB_SHUTDOWNED_IN_RECOVERY,
             checkpoint: Lsn(u64_at(32)?),
+            timeline: u32_at(48)?,
         })
     }
 }
@@ -69,13 +72,14 @@ mod tests {
         bytes[8..12].copy_from_slice(&version.to_ne_bytes());
         bytes[16..20].copy_from_slice(&state.to_ne_bytes());
         bytes[32..40].copy_from_slice(&0x15E_CF68u64.to_ne_bytes());
+        bytes[48..52].copy_from_slice(&3u32.to_ne_bytes());
         bytes
     }
 
     #[test]
     fn reads_state_and_checkpoint() {
         let clean = PgControl::parse(&control(1300, 1)).unwrap();
-        assert_eq!(clean, PgControl { system_identifier: 7, clean: true, checkpoint: Lsn(0x15E_CF68) });
+        assert_eq!(clean, PgControl { system_identifier: 7, clean: true, checkpoint: Lsn(0x15E_CF68), timeline: 3 });
         assert!(!PgControl::parse(&control(1800, 6)).unwrap().clean);
         assert_eq!(PgControl::parse(&control(942, 1)), Err(BadPgControl::Version(942)));
     }

@@ -1,5 +1,6 @@
 //! The settings of `nap.toml` and of a branch, one table for code, `nap config` and docs/settings.md.
 
+mod fate;
 mod flash;
 mod list;
 mod schedule;
@@ -16,6 +17,7 @@ use crate::hba::beyond_loopback;
 use crate::ids::Major;
 use crate::nearest::{in_parentheses, nearest};
 use crate::span::Span;
+pub use fate::{FATES, Fate};
 pub use flash::Flash;
 pub use schedule::Schedule;
 pub use spec::{Applies, SPECS, Spec, markdown};

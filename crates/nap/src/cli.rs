@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Sessions(commands::sessions::Sessions),
     Branch(commands::branch::Branch),
     Rm(commands::rm::Rm),
+    Reset(commands::reset::Reset),
     Set(commands::set::Set),
     Config(commands::config::Config),
     Pg(commands::pg::Pg),

@@ -18,6 +18,7 @@ pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod pg;
 pub(crate) mod psql;
+pub(crate) mod reset;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod service;
@@ -49,6 +50,7 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Sessions(command) => command.run(&context),
         Command::Branch(command) => command.run(&context),
         Command::Rm(command) => command.run(&context),
+        Command::Reset(command) => command.run(&context),
         Command::Set(command) => command.run(&context),
         Command::Config(command) => command.run(&context),
         Command::Pg(command) => command.run(&context),

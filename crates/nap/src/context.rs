@@ -88,6 +88,7 @@ fn patience(request: &Request) -> Duration {
         | Request::ParkSessions { .. }
         | Request::CreateBranch { .. }
         | Request::RemoveBranch { .. }
+        | Request::ResetBranch { .. }
         | Request::Replace { .. }
         | Request::Down => PATIENT,
     }

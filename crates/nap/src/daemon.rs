@@ -5,6 +5,7 @@ mod config;
 mod control_api;
 mod descriptors;
 mod doors;
+mod expiry;
 mod first_start;
 mod home_lock;
 mod inherited;
@@ -193,6 +194,7 @@ fn look_after(
     hangup: tokio::signal::unix::Signal,
 ) {
     tokio::spawn(keeper::rotate_logs(branches.clone()));
+    tokio::spawn(expiry::remove_in_time(branches.clone()));
     tokio::spawn(tls.clone().renew_in_time());
     tokio::spawn(signals::reload_on_hangup(hangup, config.clone(), branches.clone(), tls));
 }

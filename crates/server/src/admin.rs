@@ -23,6 +23,8 @@ mod queries;
 
 use connect::WaysIn;
 
+use crate::live::Inherited;
+
 /// How long the connection stays open after its last question.
 const KEEP_OPEN: Duration = Duration::from_secs(1);
 /// How old it may become: one that busy logins kept open for ever would stand in the way of CREATE DATABASE …
@@ -209,6 +211,28 @@ impl Admin {
         own.done = true;
         self.learn(&roles.snapshot);
         Ok((roles, at))
+    }
+
+    /// What a copy of the server would have.
+    pub async fn inherited(self: &Arc<Self>) -> Result<Inherited, AdminError> {
+        let ask = async {
+            let client = self.client().await?;
+            let counted = client.query_typed(queries::SUBSCRIPTIONS, &[]).await?;
+            let row = counted.first().ok_or_else(|| AdminError::Nonsense("no count of subscriptions".into()))?;
+            let count = |at: usize| -> Result<u32, AdminError> {
+                Ok(u32::try_from(row.try_get::<_, i64>(at)?).unwrap_or(u32::MAX))
+            };
+            let subscriptions = (count(0)?, count(1)?);
+            let named = client.query_typed(queries::PREPARED_TRANSACTIONS, &[]).await?;
+            let names = named.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+            Ok(Inherited { subscriptions, prepared_transactions: names })
+        };
+        within(ask).await
+    }
+
+    /// A connection of the caller's own.
+    pub(crate) async fn connection(&self) -> Result<Client, AdminError> {
+        within(self.connect()).await
     }
 
     /// The pids of the daemon's own backends: they are to be gone when the server is frozen.

@@ -78,6 +78,12 @@ impl Frozen {
         }
     }
 
+    /// Whether none of them runs: somebody else may have let one go on. One that has ended may have done so before it was to
+    /// stop.
+    pub(crate) fn is_still(&self) -> bool {
+        self.stopped.iter().all(|pid| procfs::is_still(*pid))
+    }
+
     /// Whether a timeout of one of its sessions has run out: those count on while a process is stopped.
     pub(crate) fn timeout_is_over(&self) -> bool {
         self.stopped.iter().any(|pid| procfs::has_unheard_alarm(*pid))

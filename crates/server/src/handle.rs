@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::admin::AdminError;
 use crate::error::{AccessError, SleepError, WakeError};
+use crate::live::Live;
 use crate::owner::Question;
 use crate::sessions::Sessions;
 use crate::spec::Policy;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Unhold,
     /// Why it is not awake yet.
     WhyLate { reply: oneshot::Sender<WakeError> },
+    /// What it takes to copy it while it runs.
+    Live { reply: oneshot::Sender<Live> },
     /// Look now at what keeps it awake.
     Look { reply: oneshot::Sender<Vec<Guard>> },
     /// Stop for good.
@@ -205,6 +208,13 @@ impl ServerHandle {
             problem: "it is being removed, or the daemon ends".into(),
         };
         answer.await.unwrap_or(Err(gone))
+    }
+
+    /// What it takes to copy it while it runs: a server that the caller has a lease of, and keeps it. None: it is not awake any more.
+    pub async fn live(&self, _lease: &Lease) -> Option<Live> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::Live { reply });
+        answer.await.ok()
     }
 
     /// Vacuums and analyzes the tables that are due, for so long: of a server that the caller has a lease of. Gives back how many were.

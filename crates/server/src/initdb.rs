@@ -71,6 +71,26 @@ pub fn single_user(children: &Children, install: &Install, data: &Path, commands
     finish("postgres --single", children, &mut command)
 }
 
+/// Disables all subscriptions of a cluster that has no server, which recovers from a crash by that if need be. They are one
+/// table for all databases, and what a server would do besides is to tell its workers.
+pub fn disable_subscriptions(children: &Children, install: &Install, data: &Path) -> Result<(), InitError> {
+    let mut command = Command::new(install.program("postgres"));
+    command
+        .args(["--single", "-j", "-c", "exit_on_error=on", "-c", "recovery_init_sync_method=syncfs"])
+        // What its configuration may still say of others.
+        .args(["-c", "archive_mode=off", "-c", "synchronous_standby_names=", "-c", "default_transaction_read_only=off"])
+        .arg("-D")
+        .arg(data)
+        // Nobody drops it, and it takes whoever is alone.
+        .arg("template0");
+    let run_error = |source| InitError::Run { program: "postgres --single", source };
+    let mut input = crate::children::nameless_file().map_err(run_error)?;
+    input.write_all(b"UPDATE pg_catalog.pg_subscription SET subenabled = false;\n\n").map_err(run_error)?;
+    io::Seek::rewind(&mut input).map_err(run_error)?;
+    command.stdin(input);
+    finish("postgres --single", children, &mut command)
+}
+
 fn finish(program: &'static str, children: &Children, command: &mut Command) -> Result<(), InitError> {
     let output = children.output(command).map_err(|source| InitError::Run { program, source })?;
     if output.status.success() {

@@ -16,6 +16,7 @@ pub mod initdb;
 pub mod install;
 pub mod keeper;
 mod launch;
+pub mod live;
 mod log_end;
 mod owner;
 pub mod procfs;

@@ -133,6 +133,8 @@ pub(crate) struct Owner {
     restart_when_ready: bool,
     /// The last session that said something of it since the server woke wants it to sleep.
     told_to_sleep: bool,
+    /// Others have it while they copy the server.
+    copying: Arc<tokio::sync::Mutex<()>>,
     log_mark: LogMark,
 }
 
@@ -180,6 +182,7 @@ impl Owner {
             queueing: false,
             restart_when_ready: false,
             told_to_sleep: false,
+            copying: Arc::default(),
             log_mark,
         };
         tokio::spawn(owner.run());

@@ -7,8 +7,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use nap_model::ids::{BranchId, BranchName, Major};
-use nap_model::lsn::Lsn;
-use nap_model::pg_control::PgControl;
 use nap_model::settings::BranchSettings;
 
 use crate::clone::{Cloned, clone_data};
@@ -16,7 +14,7 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
-use crate::record::BranchRecord;
+use crate::record::{self, BranchRecord};
 use crate::staging::Staged;
 use crate::store::{Branch, Store};
 
@@ -27,6 +25,8 @@ pub struct NewBranch {
     pub branch: Branch,
     /// What it took.
     pub cloned: Cloned,
+    /// The prepared transactions that it has from its parent, as COMMIT PREPARED wants them.
+    pub prepared: Vec<String>,
 }
 
 impl Store {
@@ -49,40 +49,29 @@ impl Store {
         fill(&dir.data()).map_err(|e| StoreError::Fill(e.into()))?;
         fault::point("filled");
         let record = new_record(name, id, major);
-        let branch = self.publish(&staged, &dir, record)?;
-        Ok(NewBranch { branch, cloned })
+        let branch = self.show(&staged, &dir, record)?;
+        Ok(NewBranch { branch, cloned, prepared: Vec::new() })
     }
 
     /// Makes a branch from a parent whose server sleeps, and goes on sleeping until this returns: the caller sees to
     /// that. It begins where the parent's control file says that it was shut down.
     pub fn clone_branch(&self, parent: &BranchName, name: &BranchName, id: BranchId) -> Result<NewBranch, StoreError> {
-        let source = self.branch(parent)?;
-        let checkpoint = shutdown_checkpoint(&source)?;
-        let (staged, dir) = self.stage(name, &id)?;
-        let cloned = clone_data(&source.dir.data(), &dir.data())?;
-        fault::point("cloned");
-        // Who may come in: the same as with the parent.
-        copy_if_there(&source.dir.roles(), &dir.roles())?;
-        copy_if_there(&source.dir.pg_hba(), &dir.pg_hba())?;
-        fault::point("filled");
-        let record = BranchRecord {
-            parent: Some(parent.clone()),
-            branched_at: Some(checkpoint),
-            ..new_record(name, id, source.record.major)
-        };
-        let branch = self.publish(&staged, &dir, record)?;
-        Ok(NewBranch { branch, cloned })
+        let mut draft = self.draft(parent, name, id)?;
+        draft.clone_asleep()?;
+        self.publish(draft)
     }
 
-    /// Removes a branch whose server does not run, if no other was branched from it. It is gone when this returns,
-    /// except perhaps for its bytes in the trash.
-    pub fn remove(&self, name: &BranchName) -> Result<(), StoreError> {
+    /// Removes a branch whose server does not run, if no other was branched from it or those are to stay: then they become
+    /// children of its parent. It is gone when this returns, except perhaps for its bytes in the trash. Gives back the
+    /// children that stay.
+    pub fn remove(&self, name: &BranchName, children_stay: bool) -> Result<Vec<BranchRecord>, StoreError> {
         let dir = self.home().branch(name);
-        let thrown_away = {
+        let (thrown_away, kept) = {
             let mut changing = self.lock_changes();
             if dir.root.symlink_metadata().is_err() {
                 return Err(self.no_such_branch(name));
             }
+            let kept = if children_stay { self.give_children_away(name)? } else { Vec::new() };
             self.refuse_parent(name)?;
             let own = self.branch(name).ok();
             let thrown_away = self.throw_away(&dir.root)?;
@@ -94,13 +83,26 @@ impl Store {
             if let Some(branch) = own {
                 let _ = durable::remove_tree(&self.home().server_socket_dir(&branch.record.id));
             }
-            thrown_away
+            (thrown_away, kept)
         };
         fault::point("thrown away");
         if let Err(error) = durable::remove_tree(&thrown_away) {
             tracing::warn!(path = %thrown_away.display(), %error, "could not empty the trash");
         }
-        Ok(())
+        Ok(kept)
+    }
+
+    /// The children of a branch become those of its parent, from where it was branched itself: their data is their own.
+    fn give_children_away(&self, name: &BranchName) -> Result<Vec<BranchRecord>, StoreError> {
+        let BranchRecord { parent, branched_at, .. } = self.branch(name)?.record;
+        let changes = [("parent", parent.map(String::from)), ("branched_at", branched_at.map(String::from))];
+        let children = self.children(name)?.into_iter();
+        children
+            .map(|child| {
+                fault::point("a child was kept");
+                record::rewrite(&self.home().branch(&child), &[], &changes)
+            })
+            .collect()
     }
 
     /// An error if there are branches that were branched from this one.
@@ -110,11 +112,15 @@ impl Store {
     }
 
     /// A place for a new branch, with an empty data directory and one for logs.
-    fn stage(&self, name: &BranchName, id: &BranchId) -> Result<(Staged, BranchDir), StoreError> {
+    pub(crate) fn stage(&self, name: &BranchName, id: &BranchId) -> Result<(Staged, BranchDir), StoreError> {
         if self.home().branch(name).root.symlink_metadata().is_ok() {
             return Err(StoreError::Exists(name.clone()));
         }
-        let staged = Staged::new(self.home(), &format!("{name}-{id}"))?;
+        self.stage_files(&format!("{name}-{id}"))
+    }
+
+    pub(crate) fn stage_files(&self, staging_name: &str) -> Result<(Staged, BranchDir), StoreError> {
+        let staged = Staged::new(self.home(), staging_name)?;
         let dir = BranchDir { root: staged.path().to_owned() };
         for path in [dir.data(), dir.log_dir()] {
             DirBuilder::new().mode(0o700).create(&path).map_err(|e| StoreError::io("make", &path, e))?;
@@ -123,7 +129,8 @@ impl Store {
         Ok((staged, dir))
     }
 
-    fn publish(&self, staged: &Staged, dir: &BranchDir, record: BranchRecord) -> Result<Branch, StoreError> {
+    /// Makes it durable, and moves it to where it shows.
+    pub(crate) fn show(&self, staged: &Staged, dir: &BranchDir, record: BranchRecord) -> Result<Branch, StoreError> {
         record.stage(dir)?;
         fault::point("recorded");
         staged.sync()?;
@@ -148,29 +155,16 @@ impl Store {
     }
 }
 
-fn new_record(name: &BranchName, id: BranchId, major: Major) -> BranchRecord {
+pub(crate) fn new_record(name: &BranchName, id: BranchId, major: Major) -> BranchRecord {
     BranchRecord {
         name: name.clone(),
         id,
         parent: None,
         branched_at: None,
         created: jiff::Timestamp::now(),
+        expires: None,
+        protected: false,
         major,
         settings: BranchSettings::default(),
-    }
-}
-
-/// Where the branch was shut down. A cluster that was not is refused: its files do not belong together.
-fn shutdown_checkpoint(branch: &Branch) -> Result<Lsn, StoreError> {
-    let path = branch.dir.data().join("global/pg_control");
-    let bytes = durable::read_bounded(&path, 1 << 16).map_err(|e| StoreError::io("read", &path, e))?;
-    let control = PgControl::parse(&bytes).map_err(|e| StoreError::io("read", &path, io::Error::other(e)))?;
-    if control.clean { Ok(control.checkpoint) } else { Err(StoreError::NotAsleep(branch.record.name.clone())) }
-}
-
-fn copy_if_there(from: &Path, to: &Path) -> Result<(), StoreError> {
-    match std::fs::copy(from, to) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("copy a file to", to, e)),
-        _ => Ok(()),
     }
 }

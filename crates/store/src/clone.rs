@@ -68,7 +68,7 @@ pub fn clone_data(from: &Path, to: &Path) -> Result<Cloned, StoreError> {
     }
 }
 
-fn cannot_reflink(error: &io::Error) -> bool {
+pub(crate) fn cannot_reflink(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::XDEV | Errno::INVAL | Errno::NOTSUP | Errno::NOTTY | Errno::NOSYS))
@@ -76,30 +76,63 @@ fn cannot_reflink(error: &io::Error) -> bool {
 
 /// Clones by this method and no other.
 pub fn clone_by(from: &Path, to: &Path, method: CloneMethod) -> Result<Cloned, StoreError> {
+    clone_as(from, to, How { method, ..How::default() })
+}
+
+/// What else there is to say of a clone.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) method: CloneMethod,
+    /// Files may go while it is made: their server runs, and its log tells of that.
+    pub(crate) may_vanish: bool,
+    /// Nothing is begun after this.
+    pub(crate) until: Option<Instant>,
+    /// What is left out besides that which always is.
+    pub(crate) leaves_out: fn(&Path) -> bool,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self { method: CloneMethod::Copy, may_vanish: false, until: None, leaves_out: |_| false }
+    }
+}
+
+/// Clones in this way and no other.
+pub(crate) fn clone_as(from: &Path, to: &Path, how: How) -> Result<Cloned, StoreError> {
     let started = Instant::now();
+    let method = how.method;
     let mut cloned = Cloned { method, files: 0, bytes: 0, duration: Duration::ZERO };
     // Directories get their modes at the end: one that its owner may not write must still be filled.
     let mut modes: Vec<(PathBuf, Permissions)> = vec![(to.to_owned(), metadata(from)?.permissions())];
     let mut dirs = vec![PathBuf::new()];
     while let Some(dir) = dirs.pop() {
         let source = from.join(&dir);
-        for entry in fs::read_dir(&source).map_err(|e| StoreError::io("read", &source, e))? {
+        let entries = match fs::read_dir(&source) {
+            Err(error) if how.may_vanish && error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(|e| StoreError::io("read", &source, e))?,
+        };
+        for entry in entries {
             let entry = entry.map_err(|e| StoreError::io("read", &source, e))?;
             let relative = dir.join(entry.file_name());
-            if skip::is_left_out(&relative) {
+            if skip::is_left_out(&relative) || (how.leaves_out)(&relative) {
                 continue;
+            }
+            if how.until.is_some_and(|until| Instant::now() > until) {
+                return Err(StoreError::TooSlow { after: started.elapsed() });
             }
             let (source, target) = (from.join(&relative), to.join(&relative));
             let kind = entry.file_type().map_err(|e| StoreError::io("look at", &source, e))?;
             if kind.is_dir() {
+                let Some(found) = still_there(metadata(&source), how, &source)? else { continue };
                 DirBuilder::new().mode(0o700).create(&target).map_err(|e| StoreError::io("make", &target, e))?;
-                modes.push((target, metadata(&source)?.permissions()));
+                modes.push((target, found.permissions()));
                 dirs.push(relative);
             } else if kind.is_file() {
-                cloned.bytes += clone_file(&source, &target, method)?;
+                let Some(bytes) = still_there(clone_file(&source, &target, method), how, &source)? else { continue };
+                cloned.bytes += bytes;
                 cloned.files += 1;
             } else if kind.is_symlink() {
-                clone_link(from, &relative, &target)?;
+                still_there(clone_link(from, &relative, &target), how, &source)?;
             }
             // Sockets and pipes belong to a running server.
             fault::point("cloning");
@@ -110,6 +143,14 @@ pub fn clone_by(from: &Path, to: &Path, method: CloneMethod) -> Result<Cloned, S
     }
     cloned.duration = started.elapsed();
     Ok(cloned)
+}
+
+/// What was done, unless its source has gone meanwhile and may.
+fn still_there<T>(done: Result<T, StoreError>, how: How, source: &Path) -> Result<Option<T>, StoreError> {
+    match done {
+        Err(_) if how.may_vanish && source.symlink_metadata().is_err() => Ok(None),
+        done => done.map(Some),
+    }
 }
 
 fn metadata(path: &Path) -> Result<fs::Metadata, StoreError> {
@@ -157,7 +198,7 @@ fn stays_inside(path: &Path) -> bool {
     true
 }
 
-fn empty_dir(dir: &Path) -> Result<(), StoreError> {
+pub(crate) fn empty_dir(dir: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(dir).map_err(|e| StoreError::io("read", dir, e))? {
         let path = entry.map_err(|e| StoreError::io("read", dir, e))?.path();
         durable::remove_tree(&path).map_err(|e| StoreError::io("remove", &path, e))?;

@@ -64,6 +64,13 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     fsync_parents(from, to)
 }
 
+/// Puts each of two directories in the other's place, at once; what is left to be made durable is their parents. Not every
+/// file system can.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
 /// Makes `link` a symbolic link to `target`, replacing a link that is there.
 pub fn replace_symlink(target: &Path, link: &Path) -> io::Result<()> {
     let dir = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(parent(link))?;

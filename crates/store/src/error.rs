@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nap_model::ids::{BranchName, Major};
 use nap_model::nearest::in_parentheses;
@@ -30,6 +31,9 @@ pub enum StoreError {
         /// Who was branched from it.
         children: Vec<BranchName>,
     },
+    /// It was branched from nothing.
+    #[error("branch \"{0}\" has no parent")]
+    NoParent(BranchName),
     /// Ids are drawn at random, but a directory copied by hand keeps its id. Two servers would share sockets.
     #[error("branch \"{name}\" would have the same id as \"{other}\"")]
     SameId {
@@ -41,6 +45,15 @@ pub enum StoreError {
     /// Its control file does not speak of a clean shutdown.
     #[error("branch \"{0}\" is not asleep: its server runs or did not shut down cleanly")]
     NotAsleep(BranchName),
+    /// The parent has stood still for long enough.
+    #[error("the clone was given up after {:.1} s, in which its parent's server stood still", .after.as_secs_f64())]
+    TooSlow {
+        /// How long it had taken by then.
+        after: Duration,
+    },
+    /// What a backup needs has gone from the parent's log.
+    #[error("{} is gone, which the copy needs", .0.display())]
+    LogIsGone(PathBuf),
     /// No template of this major has been made.
     #[error("there is no template for PostgreSQL {0}")]
     NoTemplate(Major),
@@ -137,9 +150,14 @@ impl StoreError {
             Self::NoSuchBranch { name, .. } => {
                 format!("`nap ls` shows the branches; `nap branch {name}` makes it.").into()
             }
-            Self::HasChildren { .. } => "Remove the children first.".into(),
+            Self::HasChildren { .. } => {
+                "`nap rm --with-children` removes them too, `--keep-children` leaves them whole.".into()
+            }
             Self::SameId { .. } => "Write another `id` into its branch.toml, eight hexadecimal digits.".into(),
             Self::NotAsleep(name) => format!("Put it to sleep first: `nap sleep {name}`.").into(),
+            Self::TooSlow { .. } => {
+                "Its files are fragmented, or the disk is slow: try again when less is written.".into()
+            }
             Self::LeadsOutside { .. } => {
                 "Tablespaces and a pg_wal outside the data directory cannot be cloned; move them back inside.".into()
             }

@@ -208,6 +208,11 @@ impl BranchDir {
         self.root.join("branch.toml")
     }
 
+    /// The record under which this state of the branch is to be kept when another one takes its place. Only meanwhile.
+    pub(crate) fn kept_record(&self) -> PathBuf {
+        self.root.join("kept.toml")
+    }
+
     /// Who may connect to this branch, in place of the home's file.
     pub fn pg_hba(&self) -> PathBuf {
         self.root.join("pg_hba.conf")

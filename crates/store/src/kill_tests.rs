@@ -35,7 +35,18 @@ fn run(store: &Store, deed: &str) -> Result<(), StoreError> {
     match deed {
         "create" => store.create_root(&name("new"), id(9), MAJOR, no_fill).map(drop),
         "clone" => store.clone_branch(&name("main"), &name("new"), id(9)).map(drop),
-        "remove" => store.remove(&name("old")),
+        "remove" => store.remove(&name("old"), false).map(drop),
+        "remove parent" => store.remove(&name("main"), true).map(drop),
+        "reset" => {
+            let mut draft = store.draft_again(&name("old"))?;
+            draft.clone_asleep()?;
+            store.replace(draft, None).map(drop)
+        }
+        "reset and keep" => {
+            let mut draft = store.draft_again(&name("old"))?;
+            draft.clone_asleep()?;
+            store.replace(draft, Some((name("before"), id(7)))).map(drop)
+        }
         "template" => store.make_template(nap_model::ids::Major(18), fill_cluster).map(drop),
         "roles" => save_access(&store.home().branch(&name("main")), &access(2)),
         other => panic!("{other}"),
@@ -116,9 +127,9 @@ fn what_changed_during_a_clone_is_seen_at_its_end() {
     fault::meanwhile("synced", move || drop(other.create_root(&name("new"), id(2), MAJOR, no_fill).unwrap()));
     assert!(matches!(run(&store, "clone"), Err(StoreError::Exists(_))));
 
-    store.remove(&name("new")).unwrap();
+    store.remove(&name("new"), false).unwrap();
     let other = store.clone();
-    fault::meanwhile("synced", move || other.remove(&name("main")).unwrap());
+    fault::meanwhile("synced", move || drop(other.remove(&name("main"), false).unwrap()));
     let error = run(&store, "clone").unwrap_err();
     assert_eq!(error.to_string(), "there is no branch \"main\"");
     assert!(store.branches().unwrap().whole.is_empty());
@@ -130,6 +141,88 @@ fn a_killed_removal_leaves_no_half_branch() {
     let (_root, store) = after("remove", "thrown away");
     assert!(matches!(store.branch(&name("old")), Err(StoreError::NoSuchBranch { .. })));
     assert_whole(&store, "main");
+}
+
+#[test]
+fn a_parent_that_goes_leaves_its_children_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let store = home_with_template(root.path());
+    store.create_root(&name("old"), id(1), MAJOR, no_fill).unwrap();
+    store.clone_branch(&name("old"), &name("main"), id(2)).unwrap();
+    for (child, number) in [("a", 3), ("b", 4)] {
+        store.clone_branch(&name("main"), &name(child), id(number)).unwrap();
+    }
+    drop(store);
+    for place in ["a child was kept", "written", "thrown away"] {
+        die(root.path(), "remove parent", place);
+        let store = Store::open(Home::at(root.path().to_owned())).unwrap();
+        for child in ["a", "b"] {
+            assert_whole(&store, child);
+            let parent = store.branch(&name(child)).unwrap().record.parent.unwrap();
+            assert!(store.branch(&parent).is_ok(), "{child} at {place}: {parent}");
+        }
+    }
+    let store = Store::open(Home::at(root.path().to_owned())).unwrap();
+    assert!(store.branch(&name("main")).is_err());
+    assert_eq!(store.children(&name("old")).unwrap(), [name("a"), name("b")]);
+}
+
+/// `main`, and `old`, its child, which has something of its own.
+fn with_changed_child(root: &Path) -> Store {
+    let store = home_with_template(root);
+    store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap();
+    store.clone_branch(&name("main"), &name("old"), id(2)).unwrap();
+    std::fs::write(store.home().branch(&name("old")).data().join("own"), "its own").unwrap();
+    store
+}
+
+fn has_its_own(store: &Store, branch: &str) -> bool {
+    store.branch(&name(branch)).unwrap().dir.data().join("own").exists()
+}
+
+#[test]
+fn a_killed_reset_leaves_the_old_state_or_the_new_one() {
+    for deed in ["reset", "reset and keep"] {
+        let keeps = deed == "reset and keep";
+        for place in ["cloned", "filled", "recorded", "synced", "to be kept", "exchanged", "kept", "published"] {
+            if !keeps && matches!(place, "to be kept" | "kept" | "published") {
+                continue;
+            }
+            let root = tempfile::tempdir().unwrap();
+            drop(with_changed_child(root.path()));
+            die(root.path(), deed, place);
+            let store = Store::open(Home::at(root.path().to_owned())).unwrap();
+            store.empty_trash().unwrap();
+            assert_eq!(count(&store.home().staging()), 0, "{deed} at {place}");
+            let branches = store.branches().unwrap();
+            assert!(branches.broken.is_empty(), "{deed} at {place}: {:?}", branches.broken);
+            assert_whole(&store, "old");
+            let is_done = matches!(place, "exchanged" | "kept" | "published");
+            assert_eq!(has_its_own(&store, "old"), !is_done, "{deed} at {place}");
+            let kept = store.branch(&name("before")).is_ok();
+            assert_eq!(kept, is_done && keeps, "{deed} at {place}");
+            if kept {
+                assert!(has_its_own(&store, "before"));
+                assert_eq!(store.branch(&name("before")).unwrap().record.id, id(7));
+            }
+            if !is_done {
+                run(&store, deed).unwrap();
+                assert!(!has_its_own(&store, "old"), "{deed} again after {place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_is_kept_only_under_a_free_name() {
+    let root = tempfile::tempdir().unwrap();
+    let store = with_changed_child(root.path());
+    store.create_root(&name("before"), id(9), MAJOR, no_fill).unwrap();
+    assert!(matches!(run(&store, "reset and keep"), Err(StoreError::Exists(_))));
+    assert!(has_its_own(&store, "old"));
+    assert_eq!(count(&store.home().staging()), 0);
+    let mut root_draft = store.draft_again(&name("main"));
+    assert!(matches!(root_draft.as_mut().err(), Some(StoreError::NoParent(_))));
 }
 
 #[test]

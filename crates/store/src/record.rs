@@ -11,6 +11,7 @@ use crate::durable;
 use crate::edit;
 use crate::error::StoreError;
 use crate::home::BranchDir;
+use crate::store::Store;
 
 /// Far more than a record with comments needs.
 const RECORD_MAX_BYTES: u64 = 1 << 20;
@@ -31,6 +32,12 @@ pub struct BranchRecord {
     pub branched_at: Option<Lsn>,
     /// When it was made.
     pub created: jiff::Timestamp,
+    /// When it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<jiff::Timestamp>,
+    /// It is not removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
     /// The PostgreSQL that its data directory belongs to.
     pub major: Major,
     /// What it does otherwise than its home.
@@ -58,6 +65,22 @@ impl BranchRecord {
         toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())
     }
 
+    /// The record under which a state is to be kept, if there is one in this directory.
+    pub(crate) fn load_kept(dir: &BranchDir) -> Result<Option<Self>, StoreError> {
+        let path = dir.kept_record();
+        match durable::read_bounded(&path, RECORD_MAX_BYTES) {
+            Ok(bytes) => Self::parse(&String::from_utf8_lossy(&bytes)).map(Some).map_err(|problem| bad(&path, problem)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path, error)),
+        }
+    }
+
+    /// Writes it, so that it is there after a crash.
+    pub(crate) fn save(&self, path: &Path) -> Result<(), StoreError> {
+        let text = toml::to_string(self).map_err(|e| bad(path, e))?;
+        durable::write_atomic(path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", path, e))
+    }
+
     /// Writes it into a directory that is made durable as a whole afterwards.
     pub(crate) fn stage(&self, dir: &BranchDir) -> Result<(), StoreError> {
         let path = dir.record();
@@ -66,20 +89,53 @@ impl BranchRecord {
     }
 }
 
-/// Changes some of the branch's own settings (`None`: the home's holds again), all of them or none, keeping the comments
-/// of the file.
-pub fn set_settings<V: AsRef<str>>(dir: &BranchDir, changes: &[(&str, Option<V>)]) -> Result<BranchRecord, StoreError> {
-    for (name, _) in changes {
+/// What is to be changed of a branch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes<'a> {
+    /// Settings of its own; no value: the home's holds again.
+    pub settings: Vec<(&'a str, Option<String>)>,
+    /// When it is removed; `None` inside: it stays.
+    pub expires: Option<Option<jiff::Timestamp>>,
+    /// Whether it cannot be removed.
+    pub protected: Option<bool>,
+}
+
+impl Store {
+    /// Changes what is known of a branch, all of it or nothing, keeping the comments of the file.
+    pub fn change(&self, name: &BranchName, changes: &Changes<'_>) -> Result<BranchRecord, StoreError> {
+        let _one = self.lock_changes();
+        let dir = self.branch(name)?.dir;
+        let mut fields = Vec::new();
+        if let Some(expires) = changes.expires {
+            fields.push(("expires", expires.map(|at| at.to_string())));
+        }
+        if let Some(protected) = changes.protected {
+            fields.push(("protected", protected.then(|| "true".to_owned())));
+        }
+        rewrite(&dir, &changes.settings, &fields)
+    }
+}
+
+impl BranchRecord {
+    /// The same with other settings of its own.
+    pub(crate) fn with<V: AsRef<str>>(self, changes: &[(&str, Option<V>)]) -> Result<Self, StoreError> {
+        let text = toml::to_string(&self).map_err(|e| BadSettings::Value(e.to_string()))?;
+        Ok(with_settings(self, text, changes)?.1)
+    }
+}
+
+/// The text of a record with these changes, and what it says.
+fn with_settings<V: AsRef<str>>(
+    current: BranchRecord,
+    mut text: String,
+    changes: &[(&str, Option<V>)],
+) -> Result<(String, BranchRecord), StoreError> {
+    let mut record = current.clone();
+    for (name, value) in changes {
         let spec = settings::known(name)?;
         if !spec.per_branch {
             return Err(StoreError::NotPerBranch(spec.name));
         }
-    }
-    let current = BranchRecord::load(dir)?;
-    let mut record = current.clone();
-    let path = dir.record();
-    let mut text = std::fs::read_to_string(&path).map_err(|e| StoreError::io("read", &path, e))?;
-    for (name, value) in changes {
         let value = value.as_ref().map(AsRef::as_ref);
         (text, record) = edit::change(&text, Some("settings"), name, value, BranchRecord::parse)
             .map_err(|problem| BadSettings::Value(format!("{name}: {problem}")))?;
@@ -87,6 +143,23 @@ pub fn set_settings<V: AsRef<str>>(dir: &BranchDir, changes: &[(&str, Option<V>)
         if (BranchRecord { settings: current.settings.clone(), ..record.clone() }) != current {
             return Err(BadSettings::Value(format!("{name}: this is not a single value")).into());
         }
+    }
+    Ok((text, record))
+}
+
+/// Changes settings and what else is known of the branch in its file.
+pub(crate) fn rewrite(
+    dir: &BranchDir,
+    settings: &[(&str, Option<String>)],
+    fields: &[(&str, Option<String>)],
+) -> Result<BranchRecord, StoreError> {
+    let current = BranchRecord::load(dir)?;
+    let path = dir.record();
+    let text = std::fs::read_to_string(&path).map_err(|e| StoreError::io("read", &path, e))?;
+    let (mut text, mut record) = with_settings(current, text, settings)?;
+    for (name, value) in fields {
+        (text, record) = edit::change(&text, None, name, value.as_deref(), BranchRecord::parse)
+            .map_err(|problem| bad(&path, problem))?;
     }
     durable::write_atomic(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))?;
     Ok(record)
@@ -113,6 +186,8 @@ mod tests {
             id: [u8; 4],
             parent in proptest::option::of(name()),
             lsn: Option<u64>,
+            expires in proptest::option::of(0..4_000_000_000_i64),
+            protected: bool,
             nanoseconds in 0..4_000_000_000_000_000_000_i128,
             major in 14..30_u16,
             seconds in proptest::option::of(0..1_000_000_u64),
@@ -124,6 +199,8 @@ mod tests {
                 parent,
                 branched_at: lsn.map(Lsn),
                 created: jiff::Timestamp::from_nanosecond(nanoseconds).unwrap(),
+                expires: expires.map(|second| jiff::Timestamp::from_second(second).unwrap()),
+                protected,
                 major: Major(major),
                 settings: BranchSettings {
                     port,

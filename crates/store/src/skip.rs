@@ -1,5 +1,5 @@
 //! What of a data directory belongs to its running server and not to its data: the lists of PostgreSQL's own base
-//! backup (`src/backend/backup/basebackup.c`, the same in 14 to 18).
+//! backup (`src/backend/backup/basebackup.c`, the same in 14 to 18), and what makes a standby.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ const EMPTIED: [&str; 8] = [
 ];
 
 /// Files left out wherever they lie.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 9] = [
     "postmaster.pid",
     "postmaster.opts",
     "postgresql.auto.conf.tmp",
@@ -25,6 +25,9 @@ const LEFT_OUT: [&str; 7] = [
     "backup_label",
     "tablespace_map",
     "backup_manifest",
+    // A clone follows nobody.
+    "standby.signal",
+    "recovery.signal",
 ];
 
 /// Files and directories left out whose names begin so: the cache of system catalogs, and files of running queries.

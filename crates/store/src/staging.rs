@@ -34,6 +34,11 @@ impl Staged {
         &self.path
     }
 
+    /// Somebody else sees to it from now on.
+    pub(crate) fn leave(mut self) -> PathBuf {
+        std::mem::take(&mut self.path)
+    }
+
     /// Makes all of it durable.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         durable::fsync_tree(&self.path).map_err(|e| StoreError::io("fsync", &self.path, e))?;
@@ -52,6 +57,9 @@ impl Staged {
 impl Drop for Staged {
     /// After a publish nothing is there any more, and nothing happens.
     fn drop(&mut self) {
+        if self.path.as_os_str().is_empty() {
+            return;
+        }
         if let Err(error) = durable::remove_tree(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "could not clean up; the next start will");
         }

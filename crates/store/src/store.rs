@@ -165,6 +165,15 @@ impl Store {
     /// By way of the trash, because an initdb that outlived its daemon may still be writing there.
     fn sweep_staging(&self) -> Result<(), StoreError> {
         for name in entries(&self.home.staging())? {
+            match self.finish_keeping(&self.home.staging().join(&name)) {
+                Ok(None) => {}
+                Ok(Some(_)) => continue,
+                // It stays for the next start.
+                Err(error) => {
+                    tracing::error!(name, %error, "a state that was to be kept is still in staging");
+                    continue;
+                }
+            }
             tracing::info!(name, "sweeping what an earlier daemon left half-made");
             self.throw_away(&self.home.staging().join(name))?;
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use nap_model::lsn::Lsn;
-use nap_store::{CloneMethod, Home, Store, StoreError, make_home, record};
+use nap_store::{Changes, CloneMethod, Home, Store, StoreError, make_home};
 
 #[path = "../src/fixture.rs"]
 mod fixture;
@@ -105,13 +105,13 @@ fn a_parent_stays_while_it_has_children() {
     let (_root, store) = store_with_main();
     store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
     assert_eq!(store.children(&name("main")).unwrap(), [name("dev")]);
-    let error = store.remove(&name("main")).unwrap_err();
+    let error = store.remove(&name("main"), false).unwrap_err();
     assert_eq!(error.to_string(), "branch \"main\" has children: dev");
     assert_eq!(store.children(&name("dev")).unwrap(), []);
-    store.remove(&name("dev")).unwrap();
-    store.remove(&name("main")).unwrap();
+    store.remove(&name("dev"), false).unwrap();
+    store.remove(&name("main"), false).unwrap();
     assert_eq!(count(&store.home().branches_dir()) + count(&store.home().trash()), 0);
-    let error = store.remove(&name("main")).unwrap_err();
+    let error = store.remove(&name("main"), false).unwrap_err();
     assert_eq!(error.to_string(), "there is no branch \"main\"");
 }
 
@@ -135,7 +135,7 @@ fn a_broken_record_does_not_hide_the_others() {
     assert_eq!(branches.whole.iter().map(|b| b.record.name.as_str()).collect::<Vec<_>>(), ["main"]);
     assert_eq!(branches.broken.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(), ["b2", "b3", "moved"]);
     assert!(branches.broken[2].error.to_string().contains("not its directory's name"));
-    store.remove(&name("b2")).unwrap();
+    store.remove(&name("b2"), false).unwrap();
 }
 
 #[test]
@@ -144,26 +144,36 @@ fn a_setting_is_changed_and_comments_stay() {
     let dir = store.branch(&name("main")).unwrap().dir;
     let text = format!("# by hand\n{}", fs::read_to_string(dir.record()).unwrap());
     fs::write(dir.record(), text).unwrap();
-    let sleep_after = |value| record::set_settings(&dir, &[("sleep_after", value)]).map(|r| r.settings.sleep_after);
+    let set = |settings: &[(&'static str, Option<&str>)]| {
+        let settings = settings.iter().map(|(name, value)| (*name, value.map(str::to_owned))).collect();
+        store.change(&name("main"), &Changes { settings, ..Changes::default() })
+    };
+    let sleep_after = |value| set(&[("sleep_after", value)]).map(|record| record.settings.sleep_after);
     assert_eq!(sleep_after(Some("5min")).unwrap().unwrap().to_string(), "5min");
     assert_eq!(sleep_after(Some("never")).unwrap().unwrap().to_string(), "never");
     assert!(fs::read_to_string(dir.record()).unwrap().starts_with("# by hand\n"));
     let before = fs::read(dir.record()).unwrap();
     assert!(sleep_after(Some("soon")).is_err());
     assert!(sleep_after(Some("\"1s\"\nmajor = 3")).is_err());
-    let unknown = record::set_settings(&dir, &[("sleep_afer", Some("1s"))]).unwrap_err();
+    let unknown = set(&[("sleep_afer", Some("1s"))]).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no setting \"sleep_afer\" (did you mean sleep_after?)");
-    assert!(matches!(
-        record::set_settings(&dir, &[("max_awake", Some("1"))]),
-        Err(StoreError::NotPerBranch("max_awake"))
-    ));
+    assert!(matches!(set(&[("max_awake", Some("1"))]), Err(StoreError::NotPerBranch("max_awake"))));
     for late in ["soon", "\"1s\"\nmajor = 3"] {
         let both = [("sleep_after", Some("1s")), ("sleep_after", Some(late))];
-        assert!(record::set_settings(&dir, &both).is_err(), "all of them or none");
+        assert!(set(&both).is_err(), "all of them or none");
     }
-    assert!(record::set_settings(&dir, &[("sleep_after", Some("1s")), ("max_awake", Some("1"))]).is_err());
+    assert!(set(&[("sleep_after", Some("1s")), ("max_awake", Some("1"))]).is_err());
     assert_eq!(fs::read(dir.record()).unwrap(), before);
     assert_eq!(sleep_after(None).unwrap(), None);
+    let at = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    let changes = Changes { expires: Some(Some(at)), protected: Some(true), ..Changes::default() };
+    let changed = store.change(&name("main"), &changes).unwrap();
+    assert_eq!((changed.expires, changed.protected), (Some(at), true));
+    assert_eq!(store.branch(&name("main")).unwrap().record, changed);
+    let changes = Changes { expires: Some(None), protected: Some(false), ..Changes::default() };
+    let changed = store.change(&name("main"), &changes).unwrap();
+    assert_eq!((changed.expires, changed.protected), (None, false));
+    assert!(fs::read_to_string(dir.record()).unwrap().starts_with("# by hand\n"));
 }
 
 #[test]
@@ -207,6 +217,6 @@ fn no_two_branches_share_an_id() {
     assert_eq!((branches.whole.len(), branches.broken.len()), (1, 1));
 
     fs::remove_dir_all(copied.root).unwrap();
-    store.remove(&name("main")).unwrap();
+    store.remove(&name("main"), false).unwrap();
     store.create_root(&name("two"), id(1), MAJOR, no_fill).unwrap();
 }

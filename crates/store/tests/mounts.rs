@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nap_store::clone::clone_by;
-use nap_store::{CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink, record};
+use nap_store::{Changes, CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink};
 
 #[path = "../src/fixture.rs"]
 mod fixture;
@@ -134,12 +134,13 @@ fn full_disk(store: &Store, bytes: usize) {
     let filler = dev.branch.dir.data().join("filler");
     assert!(std::io::copy(&mut std::io::repeat(1), &mut fs::File::create(filler).unwrap()).is_err());
     // A block may have come free again: the new record is there or the old one, and no third.
-    match record::set_settings(&dev.branch.dir, &[("sleep_after", Some("1s"))]) {
+    let changes = Changes { settings: vec![("sleep_after", Some("1s".to_owned()))], ..Changes::default() };
+    match store.change(&name("dev"), &changes) {
         Ok(changed) => assert_eq!(store.branch(&name("dev")).unwrap().record, changed),
         Err(StoreError::NoSpace(_)) => assert_eq!(store.branch(&name("dev")).unwrap(), dev.branch),
         Err(other) => panic!("{other:?}"),
     }
-    store.remove(&name("dev")).unwrap();
+    store.remove(&name("dev"), false).unwrap();
     assert_eq!(count(&store.home().trash()), 0);
 }
 
@@ -156,7 +157,7 @@ fn a_read_only_home_is_named_as_such() {
     let failures = [
         store.create_root(&name("two"), id(2), MAJOR, no_fill).unwrap_err(),
         store.clone_branch(&name("main"), &name("two"), id(2)).unwrap_err(),
-        store.remove(&name("main")).unwrap_err(),
+        store.remove(&name("main"), false).unwrap_err(),
         make_home(&Home::at(mount.at().join("new"))).unwrap_err(),
     ];
     for error in failures {
@@ -164,5 +165,5 @@ fn a_read_only_home_is_named_as_such() {
     }
     assert!(nap_store::space::space(&mount.at()).unwrap().read_only);
     mount.remount("rw");
-    store.remove(&name("main")).unwrap();
+    store.remove(&name("main"), false).unwrap();
 }

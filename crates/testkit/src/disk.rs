@@ -1,4 +1,4 @@
-//! A small disk of a test's own, for what happens when it is full or read-only.
+//! A small disk of a test's own: for what happens when it is full or read-only, and for file systems that can clone.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::command::Output;
 use crate::{eventually, is_root};
 
-/// An ext4 file system in a file, mounted. It goes when the test does, even after a panic.
+/// A file system in a file, mounted. It goes when the test does, even after a panic.
 #[derive(Debug)]
 pub struct Disk {
     directory: TempDir,
@@ -19,6 +19,16 @@ pub struct Disk {
 impl Disk {
     /// `None`: not root, or a machine that cannot mount. In a full run as root that is a failure.
     pub fn ext4(megabytes: u64) -> Option<Self> {
+        // No blocks kept back for root: full is full for everybody.
+        Self::made_by(&["mkfs.ext4", "-q", "-m", "0"], megabytes)
+    }
+
+    /// The same with XFS, which can clone; no smaller than 300 MB.
+    pub fn xfs(megabytes: u64) -> Option<Self> {
+        Self::made_by(&["mkfs.xfs", "-q", "-m", "reflink=1"], megabytes)
+    }
+
+    fn made_by(make: &[&str], megabytes: u64) -> Option<Self> {
         if !is_root() {
             return None;
         }
@@ -29,9 +39,10 @@ impl Disk {
         std::fs::create_dir(disk.path()).expect("a mount point");
         let image = disk.directory.path().join("image");
         File::create(&image).expect("an image").set_len(megabytes << 20).expect("a size");
-        // No blocks kept back for root: full is full for everybody.
-        let made = run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image));
+        let made = run(Command::new(make[0]).args(&make[1..]).arg(&image));
         let mounted = made && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()));
+        // Whoever runs the servers makes homes there.
+        let _ = std::fs::set_permissions(disk.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777));
         assert!(mounted || !crate::is_full_run(), "no disk can be mounted");
         mounted.then_some(disk)
     }

@@ -7,14 +7,15 @@ use serde::Serialize;
 
 use crate::command_error::CommandError;
 use crate::commands::ls::Ls;
+use crate::commands::set::{Assignment, check};
 use crate::complete;
 use crate::context::{Context, unexpected};
 use crate::output::{connection, words};
 
 /// Make a branch: a copy of another one, with a life of its own. Without a name: list them
 ///
-/// Where the file system can clone, it shares its blocks with its parent and takes milliseconds; elsewhere it is a
-/// copy, and its cost is said.
+/// A parent that is in use stays so, and the branch begins with what has been committed so far. Where the file system can
+/// clone, it shares its blocks with its parent and takes milliseconds; elsewhere it is a copy, and its cost is said.
 #[derive(Debug, Args)]
 pub(crate) struct Branch {
     /// The new branch's name: a-z, 0-9 and -, at most 63
@@ -22,18 +23,37 @@ pub(crate) struct Branch {
     /// What to copy [default: the default branch]
     #[arg(long, value_name = "BRANCH", requires = "name", add = complete::branch())]
     from: Option<BranchName>,
+    /// Remove it after so long: 2h, 7d
+    #[arg(long, value_name = "SPAN", requires = "name")]
+    ttl: Option<String>,
+    /// A setting of its own, as `nap set` takes it
+    #[arg(short = 'c', value_name = "NAME=VALUE", requires = "name")]
+    settings: Vec<Assignment>,
+    /// Tell what it cost, and how long its parent stood still
+    #[arg(long, short, requires = "name")]
+    verbose: bool,
 }
 
 impl Branch {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
         let Some(name) = self.name else { return Ls::default().run(context) };
-        match context.ask(&Request::CreateBranch { name: name.into(), from: self.from })? {
-            Answer::Created(report) => {
-                let url = connection::url(&report.connection);
-                context.output.result(&Made { report: &report, url: &url }, || say(&report, &url))
-            }
-            other => Err(unexpected(&other)),
+        let mut settings = self.settings;
+        settings.extend(self.ttl.map(|value| Assignment { name: "ttl".to_owned(), value }));
+        settings.iter().try_for_each(check)?;
+        let settings = settings.into_iter().map(|set| (set.name, set.value)).collect();
+        let answer = context.ask(&Request::CreateBranch { name: name.into(), from: self.from, settings })?;
+        tell(context, answer, self.verbose)
+    }
+}
+
+/// Tells of a branch that was made.
+pub(crate) fn tell(context: &Context, answer: Answer, verbose: bool) -> Result<(), CommandError> {
+    match answer {
+        Answer::Created(report) => {
+            let url = connection::url(&report.connection);
+            context.output.result(&Made { report: &report, url: &url }, || say(&report, &url, verbose))
         }
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -46,17 +66,37 @@ struct Made<'a> {
     url: &'a str,
 }
 
-fn say(report: &CreatedReport, url: &str) -> String {
-    let CreatedReport { name, parent, lsn, .. } = report;
-    let size = words::bytes(report.bytes);
+fn say(report: &CreatedReport, url: &str, verbose: bool) -> String {
+    let CreatedReport { parent, lsn, prepared_transactions: prepared, subscriptions_disabled, .. } = report;
+    let mut lines = vec![format!("branching at {lsn} of {parent}")];
+    if verbose || report.method == CloneMethod::Copy {
+        lines.push(cost(report));
+    }
+    if verbose && let Some(pause_us) = report.pause_us {
+        lines.push(format!("{parent} stood still for {}.{} ms", pause_us / 1000, pause_us % 1000 / 100));
+    }
+    if *subscriptions_disabled != Some(0) {
+        let if_any = if subscriptions_disabled.is_none() { ", if it has any" } else { "" };
+        lines.push(format!(
+            "its subscriptions are disabled{if_any}: a copy would take their changes away from its parent"
+        ));
+    }
+    if !prepared.is_empty() {
+        lines.push(format!("prepared transactions, which keep their locks: {}", prepared.join(", ")));
+    }
+    lines.push(url.to_owned());
+    lines.join("\n")
+}
+
+fn cost(report: &CreatedReport) -> String {
+    let (size, files) = (words::bytes(report.bytes), report.files);
     let time = format!("{} ms", report.duration_ms);
-    let cost = match report.method {
-        CloneMethod::Reflink => format!("cloned {size} in {time}, sharing its blocks"),
+    match report.method {
+        CloneMethod::Reflink => format!("cloned {size} in {files} files in {time}, sharing its blocks"),
         CloneMethod::Copy => {
-            format!("copied {size} in {time}\n(this file system cannot clone, so every branch costs its whole size)")
+            format!("copied {size} in {time} (this file system cannot clone, so every branch costs its whole size)")
         }
-    };
-    format!("{name} is a branch of {parent} at {lsn}: {cost}\n{url}")
+    }
 }
 
 #[cfg(test)]
@@ -65,25 +105,49 @@ mod tests {
     use nap_control::ConnectionReport;
     use nap_model::lsn::Lsn;
 
-    #[test]
-    fn the_cost_of_a_copy_is_said() {
-        let mut report = CreatedReport {
+    fn report(method: CloneMethod) -> CreatedReport {
+        CreatedReport {
             name: "dev".parse().unwrap(),
             parent: BranchName::main(),
             lsn: Lsn(0x15E_CF68),
-            method: CloneMethod::Copy,
+            method,
             bytes: 40 << 20,
             files: 966,
             duration_ms: 210,
+            parent_in_use: false,
+            pause_us: None,
+            prepared_transactions: Vec::new(),
+            subscriptions_disabled: Some(0),
             connection: ConnectionReport { password: None, ..connection::tests::report() },
-        };
+        }
+    }
+
+    #[test]
+    fn the_cost_of_a_copy_is_said() {
+        let report = report(CloneMethod::Copy);
         let url = connection::url(&report.connection);
-        insta::assert_snapshot!(say(&report, &url), @r"
-        dev is a branch of main at 0/15ECF68: copied 40 MB in 210 ms
-        (this file system cannot clone, so every branch costs its whole size)
+        insta::assert_snapshot!(say(&report, &url, false), @r"
+        branching at 0/15ECF68 of main
+        copied 40 MB in 210 ms (this file system cannot clone, so every branch costs its whole size)
         postgresql://al%20ice@localhost:5433/shop%2F1@dev
         ");
-        report.method = CloneMethod::Reflink;
-        assert!(say(&report, &url).contains("cloned 40 MB in 210 ms, sharing its blocks"));
+    }
+
+    #[test]
+    fn what_a_clone_has_from_a_parent_in_use_is_said() {
+        let report = CreatedReport {
+            pause_us: Some(12_345),
+            prepared_transactions: vec!["a".into(), "b".into()],
+            subscriptions_disabled: Some(1),
+            ..report(CloneMethod::Reflink)
+        };
+        insta::assert_snapshot!(say(&report, "URL", true), @r"
+        branching at 0/15ECF68 of main
+        cloned 40 MB in 966 files in 210 ms, sharing its blocks
+        main stood still for 12.3 ms
+        its subscriptions are disabled: a copy would take their changes away from its parent
+        prepared transactions, which keep their locks: a, b
+        URL
+        ");
     }
 }

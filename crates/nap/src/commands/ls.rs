@@ -52,7 +52,7 @@ fn table(branches: &[BranchReport], width: Option<usize>) -> String {
 }
 
 fn lay_out(rows: &[tree::Row<'_>], because_max: usize) -> String {
-    let mut table = table::with_header(["BRANCH", STATE, "SESSIONS", "BECAUSE", "AGE", "PG"]);
+    let mut table = table::with_header(["BRANCH", STATE, "SESSIONS", "BECAUSE", "BRANCHED AT", "AGE", "TTL", "PG"]);
     for tree::Row { stem, branch } in rows {
         let default = if branch.default { " *" } else { "" };
         table.add_row([
@@ -60,7 +60,9 @@ fn lay_out(rows: &[tree::Row<'_>], because_max: usize) -> String {
             state(branch),
             sessions(branch),
             words::cut(&because(branch), because_max),
+            branch.branched_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
             words::since_text(&branch.created),
+            ttl(branch),
             branch.major.to_string(),
         ]);
     }
@@ -102,6 +104,15 @@ fn sessions(branch: &BranchReport) -> String {
         (0, 0) => "-".to_owned(),
         (sessions, 0) => sessions.to_string(),
         (sessions, waiting) => format!("{sessions} + {waiting} waiting"),
+    }
+}
+
+/// How long it stays.
+fn ttl(branch: &BranchReport) -> String {
+    match &branch.expires {
+        _ if branch.protected => "protected".to_owned(),
+        Some(at) => words::until_text(at),
+        None => "-".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use nap_control::{Answer, Request};
 use nap_model::ids::BranchName;
 use nap_model::nearest::{did_you_mean, nearest};
-use nap_model::settings::{SPECS, Spec};
+use nap_model::settings::{FATES, Fate, SPECS, Spec};
 
 use crate::command_error::CommandError;
 use crate::commands::config::{say_changes, value};
@@ -22,7 +22,7 @@ pub(crate) struct Set {
     /// The branch
     #[arg(add = complete::branch())]
     branch: BranchName,
-    /// What to change; a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role
+    /// What to change; a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, and ttl (it is removed so long from now) and protected (it is not)
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<Assignment>,
 }
@@ -44,9 +44,7 @@ impl FromStr for Assignment {
 
 impl Set {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
-        for assignment in &self.settings {
-            value::check(known(&assignment.name)?, assignment)?;
-        }
+        self.settings.iter().try_for_each(check)?;
         let settings = self.settings.into_iter().map(|set| (set.name, set.value)).collect();
         match context.ask(&Request::SetBranch { name: self.branch, settings })? {
             Answer::Config(report) => context.output.result(&report, || say_changes(&report)),
@@ -56,11 +54,23 @@ impl Set {
     }
 }
 
+/// Refuses what a branch cannot have.
+pub(crate) fn check(assignment: &Assignment) -> Result<(), CommandError> {
+    match Fate::parse(&assignment.name, &assignment.value) {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(reason)) => {
+            let message = format!("{} cannot be \"{}\"", assignment.name, assignment.value);
+            Err(CommandError::usage(message).because(reason).into())
+        }
+        None => Ok(value::check(known(&assignment.name)?, assignment)?),
+    }
+}
+
 fn known(name: &str) -> Result<&'static Spec, CommandError> {
     if let Some(spec) = SPECS.iter().find(|spec| spec.per_branch && spec.name == name) {
         return Ok(spec);
     }
-    let of_branches = || SPECS.iter().filter(|spec| spec.per_branch).map(|spec| spec.name);
+    let of_branches = || SPECS.iter().filter(|spec| spec.per_branch).map(|spec| spec.name).chain(FATES);
     let failure = CommandError::usage(format!("a branch has no setting \"{name}\""));
     Err(if SPECS.iter().any(|spec| spec.name == name) {
         failure.hint(format!("it is a setting of the whole home: nap config set {name}=…"))
@@ -91,7 +101,7 @@ mod tests {
         assert_eq!(hint("max_awake"), "it is a setting of the whole home: nap config set max_awake=…");
         assert_eq!(
             hint("x"),
-            "a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role"
+            "a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, ttl, protected"
         );
     }
 

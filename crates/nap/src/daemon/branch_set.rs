@@ -30,6 +30,9 @@ use super::sessions::{BranchSessions, LateGateway};
 use crate::rules::{self, RuleBook};
 
 pub(super) mod change;
+pub(super) mod create;
+mod remove;
+mod reset;
 
 /// Everything may come in: only the daemon and root can reach the sockets it is about, and clients have been
 /// authenticated by the gateway.
@@ -58,6 +61,8 @@ impl Entry {
 pub(crate) struct BranchSet {
     store: Arc<Store>,
     config: Config,
+    installs: Arc<Installs>,
+    children: Children,
     fleet: Arc<Fleet>,
     entries: RwLock<BTreeMap<BranchName, Entry>>,
     doors: OnceLock<Doors>,
@@ -66,6 +71,8 @@ pub(crate) struct BranchSet {
     rules: RwLock<RuleBook>,
     /// Of two reloads the one that read last must be in force.
     reloading: tokio::sync::Mutex<()>,
+    /// Others have it while they make a branch.
+    making: Arc<()>,
     /// Somebody who may has asked for a reload of everything.
     pub(super) reload_asked: tokio::sync::Notify,
 }
@@ -82,12 +89,15 @@ impl BranchSet {
         let hba = hba_file(store.home());
         durable::write_atomic(&hba, SERVER_HBA.as_bytes(), 0o600)
             .with_context(|| format!("cannot write {}", hba.display()))?;
-        let find = Box::new(move |major| installs.of(major));
+        let find = Box::new({
+            let installs = installs.clone();
+            move |major| installs.of(major)
+        });
         let guardian = Box::new({
             let home = store.home().clone();
             move || crate::commands::guardian::command(&home)
         });
-        let fleet = Fleet::start(children, config.get().max_awake, find, guardian);
+        let fleet = Fleet::start(children.clone(), config.get().max_awake, find, guardian);
         let branches = store.branches()?;
         for broken in &branches.broken {
             tracing::error!(branch = broken.name, error = %broken.error, "this branch cannot be used");
@@ -96,8 +106,21 @@ impl BranchSet {
         let (count, reloading) = (watch::Sender::new(0), tokio::sync::Mutex::default());
         let gateway = LateGateway::default();
         let reload_asked = tokio::sync::Notify::new();
-        let set =
-            Arc::new(Self { store, config, fleet, entries, doors, gateway, count, rules, reloading, reload_asked });
+        let set = Arc::new(Self {
+            store,
+            config,
+            installs,
+            children,
+            fleet,
+            entries,
+            doors,
+            gateway,
+            count,
+            rules,
+            reloading,
+            making: Arc::default(),
+            reload_asked,
+        });
         for branch in branches.whole {
             set.take_on(branch)?;
         }
@@ -130,6 +153,11 @@ impl BranchSet {
     /// The open doors.
     pub(super) fn doors(&self) -> Option<&Doors> {
         self.doors.get()
+    }
+
+    /// Whether a branch is just being made, from scratch or anew.
+    pub(super) fn is_making(&self) -> bool {
+        Arc::strong_count(&self.making) > 1
     }
 
     /// One branch.

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use toml_edit::DocumentMut;
 
 use super::branch_set::change::{sleep_failure, store_failure};
+use super::branch_set::create::Made;
 use super::branch_set::{BranchSet, Entry};
 use super::config::Config;
 use super::installs::Installs;
@@ -122,17 +123,31 @@ impl ControlApi {
         Ok(Answer::Branches(join_all(reports).await))
     }
 
-    async fn create(&self, name: String, from: Option<BranchName>) -> Reply {
+    async fn create(&self, name: String, from: Option<BranchName>, settings: &[(String, String)]) -> Reply {
         let begun = Instant::now();
         let name: BranchName = name.parse().map_err(|error| Failure::from_error(FailureKind::Usage, &error))?;
         let parent = self.named(from)?.record.name;
-        let new = self.branches.create(name.clone(), &parent).await?;
+        let made = self.branches.create(name, &parent, &given(settings)).await?;
         self.tls.take_on_branch().await;
-        let connection = self.connection(Some(name.clone()), None, false).await?;
+        self.created(made, begun).await
+    }
+
+    async fn reset(&self, name: &BranchName, keep_as: Option<BranchName>) -> Reply {
+        let begun = Instant::now();
+        let keeps = keep_as.is_some();
+        let made = self.branches.reset(name, keep_as).await?;
+        if keeps {
+            self.tls.take_on_branch().await;
+        }
+        self.created(made, begun).await
+    }
+
+    async fn created(&self, made: Made, begun: Instant) -> Reply {
+        let Made { new, parent_in_use, pause, subscriptions_disabled } = made;
+        let record = new.branch.record;
         Ok(Answer::Created(CreatedReport {
-            lsn: new.branch.record.branched_at.unwrap_or(nap_model::lsn::Lsn(0)),
-            name,
-            parent,
+            lsn: record.branched_at.unwrap_or(nap_model::lsn::Lsn(0)),
+            parent: record.parent.unwrap_or_else(|| record.name.clone()),
             method: match new.cloned.method {
                 nap_store::CloneMethod::Reflink => CloneMethod::Reflink,
                 nap_store::CloneMethod::Copy => CloneMethod::Copy,
@@ -140,14 +155,17 @@ impl ControlApi {
             bytes: new.cloned.bytes,
             files: new.cloned.files,
             duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            connection,
+            parent_in_use,
+            pause_us: pause.map(|pause| u64::try_from(pause.as_micros()).unwrap_or(u64::MAX)),
+            prepared_transactions: new.prepared,
+            subscriptions_disabled,
+            connection: self.connection(Some(record.name.clone()), None, false).await?,
+            name: record.name,
         }))
     }
 
     fn set_branch(&self, branch: &BranchName, settings: &[(String, String)]) -> Reply {
-        let given = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
-        let settings: Vec<(&str, Option<String>)> =
-            settings.iter().map(|(name, value)| (name.as_str(), given(value))).collect();
+        let settings = given(settings);
         self.branches.set(branch, &settings)?;
         let change = |(name, value): (&str, _)| ConfigChange { name: name.to_owned(), value, at_restart: false };
         Ok(Answer::Config(ConfigReport { changes: settings.into_iter().map(change).collect() }))
@@ -208,6 +226,9 @@ impl ControlApi {
             let message = format!("{} was changed, which waits for the next start", change.name);
             return Err(Failure::new(FailureKind::Conflict, message).hint("`nap down` and `nap up`, or set it back"));
         }
+        if self.branches.is_making() {
+            return Err(Failure::new(FailureKind::Conflict, "a branch is being made").hint("try again when it is done"));
+        }
         rustix::fs::access(program, rustix::fs::Access::EXEC_OK)
             .map_err(|error| Failure::failed(format!("cannot run {}", program.display())).caused_by(&error))?;
         tracing::info!(program = %program.display(), "leaves everything to another program");
@@ -253,11 +274,11 @@ impl Handler for ControlApi {
             Request::Sleep { branch } => self.sleep(branch).await,
             Request::Doze { branch } => self.doze(branch).await,
             Request::Restart { branch } => self.restart(branch).await,
-            Request::CreateBranch { name, from } => self.create(name, from).await,
-            Request::RemoveBranch { name, force } => {
-                self.branches.remove(&name, force).await?;
-                Ok(Answer::Done)
+            Request::CreateBranch { name, from, settings } => self.create(name, from, &settings).await,
+            Request::RemoveBranch { name, force, children } => {
+                Ok(Answer::Removed(self.branches.remove(&name, force, children).await?))
             }
+            Request::ResetBranch { name, keep_as } => self.reset(&name, keep_as).await,
             Request::SetBranch { name, settings } => self.set_branch(&name, &settings),
             Request::Connection { branch, database } => {
                 Ok(Answer::Connection(self.connection(branch, database, true).await?))
@@ -275,7 +296,13 @@ impl Handler for ControlApi {
     }
 }
 
-fn wake_failure(error: WakeError) -> Failure {
+/// An empty value is none.
+fn given(settings: &[(String, String)]) -> Vec<(&str, Option<String>)> {
+    let value = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
+    settings.iter().map(|(name, text)| (name.as_str(), value(text))).collect()
+}
+
+pub(super) fn wake_failure(error: WakeError) -> Failure {
     let kind = match &error {
         WakeError::Late { .. } | WakeError::NoPlace { .. } => FailureKind::TimedOut,
         WakeError::Foreign { .. } | WakeError::Held { .. } => FailureKind::Conflict,

@@ -22,6 +22,12 @@ pub(crate) fn since_text(rfc3339: &str) -> String {
     rfc3339.parse::<jiff::Timestamp>().map_or_else(|_| "?".to_owned(), |then| since(then.as_millisecond()))
 }
 
+/// The time until an RFC 3339 text; the past is now.
+pub(crate) fn until_text(rfc3339: &str) -> String {
+    let until = |then: jiff::Timestamp| then.as_millisecond().saturating_sub(jiff::Timestamp::now().as_millisecond());
+    rfc3339.parse().map_or_else(|_| "?".to_owned(), |then| duration(u64::try_from(until(then)).unwrap_or(0)))
+}
+
 /// How much, in binary units as PostgreSQL's pg_size_pretty counts: `42 MB`.
 pub(crate) fn bytes(count: u64) -> String {
     let mut size = count;
@@ -65,5 +71,8 @@ mod tests {
         assert_eq!(bytes(42 << 20), "42 MB");
         assert_eq!(bytes(u64::MAX), "16777216 TB");
         assert_eq!(since_text("nonsense"), "?");
+        assert_eq!(until_text("nonsense"), "?");
+        assert_eq!(until_text("1999-01-01T00:00:00Z"), "0 s");
+        assert!(until_text("2999-01-01T00:00:00Z").ends_with(" d"));
     }
 }

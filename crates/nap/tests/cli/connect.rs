@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
-use nap_control::Request;
+use nap_control::{Children, Request};
 
 use crate::fake::{Home, Ran};
 
@@ -110,7 +110,7 @@ fn commands_ask_what_they_are_told() {
         Request::Sleep { branch: None },
         Request::List,
         Request::Restart { branch: None },
-        Request::RemoveBranch { name: dev(), force: true },
+        Request::RemoveBranch { name: dev(), force: true, children: Children::Refuse },
         Request::SetBranch { name: dev(), settings: vec![("sleep_after".into(), "never".into())] },
     ];
     assert_eq!(home.asked(), asked);

@@ -98,6 +98,7 @@ fn answer(request: &Request, home: &Path) -> Reply {
                 .because("nobody made it\nat all")
                 .hint("did you mean main?"))
         }
+        Request::RemoveBranch { name, .. } => Ok(Answer::Removed(vec![name.clone()])),
         _ => Ok(Answer::Done),
     }
 }

@@ -22,6 +22,7 @@ fn the_whole_help() {
         "sessions",
         "branch",
         "rm",
+        "reset",
         "set",
         "config",
         "config get",

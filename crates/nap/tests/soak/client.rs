@@ -30,7 +30,7 @@ pub(crate) fn number(text: &str) -> Option<(usize, u64)> {
 
 impl Client {
     /// As soon as somebody lets it in.
-    pub(crate) fn connect(home: &TestHome) -> Self {
+    pub(crate) fn connect(home: &TestHome, branch: &str) -> Self {
         let path = home.socket_directory().join(format!(".s.PGSQL.{}", home.port()));
         let began = std::time::Instant::now();
         loop {
@@ -38,7 +38,7 @@ impl Client {
             if let Ok(stream) = UnixStream::connect(&path) {
                 stream.set_read_timeout(Some(DEADLINE)).unwrap();
                 let mut client = Self { stream, heard: Vec::new() };
-                if client.log_in().is_ok() {
+                if client.log_in(branch).is_ok() {
                     return client;
                 }
             }
@@ -46,9 +46,9 @@ impl Client {
         }
     }
 
-    fn log_in(&mut self) -> Result<(), Gone> {
+    fn log_in(&mut self, branch: &str) -> Result<(), Gone> {
         let mut body = 196_608_u32.to_be_bytes().to_vec();
-        body.extend_from_slice(b"user\0postgres\0database\0postgres@main\0\0");
+        body.extend_from_slice(format!("user\0postgres\0database\0postgres@{branch}\0\0").as_bytes());
         self.send(None, &body)?;
         self.until_ready()
     }

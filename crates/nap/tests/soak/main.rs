@@ -8,6 +8,7 @@ mod client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use client::{Client, Gone};
@@ -16,6 +17,10 @@ use rand::RngExt as _;
 
 const SECONDS: u64 = 30;
 const LISTENERS: usize = 3;
+/// Each has its writers and listeners.
+const BRANCHES: [&str; 2] = ["main", "other"];
+/// What a daemon with a dozen sessions may take more than one without any.
+const GROWS_AT_MOST_KB: u64 = 24 * 1024;
 
 /// What a writer does beside writing.
 #[derive(Debug, Clone, Copy)]
@@ -31,14 +36,24 @@ enum Habit {
 const WRITERS: [Habit; 5] = [Habit::Stays, Habit::Stays, Habit::Pinned, Habit::Leaves, Habit::Leaves];
 
 /// What has happened so far.
-#[derive(Default)]
 struct Story {
+    branch: &'static str,
     /// All that a server has acknowledged: writer and number.
     acknowledged: Mutex<BTreeSet<(usize, u64)>>,
     /// No more faults.
     calm: AtomicBool,
     /// Connections that a listener had, each with what it heard.
     heard: Mutex<Vec<Vec<(usize, u64)>>>,
+}
+
+impl Story {
+    fn of(branch: &'static str) -> Self {
+        Self { branch, acknowledged: Mutex::default(), calm: AtomicBool::default(), heard: Mutex::default() }
+    }
+
+    fn psql(&self, home: &TestHome, sql: &str) -> nap_testkit::Output {
+        home.psql(&format!("postgres@{}", self.branch), sql)
+    }
 }
 
 #[test]
@@ -49,39 +64,57 @@ fn nothing_is_lost_and_nobody_waits_for_ever() {
         .setting("doze_after", "\"150ms\"")
         .build();
     home.up();
-    home.psql("postgres@main", "CREATE TABLE log (writer int, n bigint, PRIMARY KEY (writer, n))").ok();
-    let at_rest = descriptors(&home);
-    let story = Story::default();
+    home.nap(&["branch", "other"]).ok();
+    let stories = BRANCHES.map(Story::of);
+    for story in &stories {
+        story.psql(&home, "CREATE TABLE log (writer int, n bigint, PRIMARY KEY (writer, n))").ok();
+    }
+    let (at_rest, at_rest_kb) = (descriptors(&home), chaos::memory_kb(&home));
     let done = chaos::Done::default();
     std::thread::scope(|scope| {
-        let watched = Watched(&story);
-        let writers: Vec<_> = WRITERS
-            .iter()
-            .enumerate()
-            .map(|(number, habit)| {
-                let (home, story) = (&home, &story);
-                scope.spawn(move || write(home, story, number, *habit))
-            })
-            .collect();
-        let listeners: Vec<_> = (0..LISTENERS).map(|_| scope.spawn(|| listen(&home, &story))).collect();
+        let watched = stories.each_ref().map(Watched);
+        let casts = stories.each_ref().map(|story| cast(scope, &home, story));
         chaos::reign(&home, &done, Instant::now() + Duration::from_secs(seconds));
-        story.calm.store(true, Ordering::SeqCst);
-        let last: Vec<u64> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
-        assert!(last.iter().all(|count| *count > 3), "everybody wrote: {last:?}");
-        // Some may just be connecting.
-        eventually("all hear the end", || {
-            home.psql("postgres@main", "NOTIFY log, 'over'").ok();
-            listeners.iter().all(|listener| listener.is_finished()).then_some(())
-        });
-        listeners.into_iter().for_each(|listener| listener.join().unwrap());
+        stories.iter().for_each(|story| story.calm.store(true, Ordering::SeqCst));
+        for (story, (writers, listeners)) in stories.iter().zip(casts) {
+            let last: Vec<u64> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
+            assert!(last.iter().all(|count| *count > 3), "everybody wrote: {last:?}");
+            // Some may just be connecting.
+            eventually("all hear the end", || {
+                story.psql(&home, "NOTIFY log, 'over'").ok();
+                listeners.iter().all(|listener| listener.is_finished()).then_some(())
+            });
+            listeners.into_iter().for_each(|listener| listener.join().unwrap());
+        }
         drop(watched);
     });
-    println!("{done:?}");
-    check(&home, &story);
+    println!("{done:?}; {at_rest_kb} kB at the beginning, {} kB at the end", chaos::memory_kb(&home));
+    stories.iter().for_each(|story| check(&home, story));
     eventually("its sessions are forgotten", || (descriptors(&home) <= at_rest + 5).then_some(()));
+    let largest_kb = done.largest_kb.load(Ordering::Relaxed);
+    assert!(
+        largest_kb <= at_rest_kb + GROWS_AT_MOST_KB,
+        "a daemon had {largest_kb} kB, {at_rest_kb} kB at the beginning"
+    );
     home.nap(&["down"]).ok();
     home.wait_nothing_runs();
     assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(home.path().join("trash")).unwrap().count(), 0);
+}
+
+type Writers<'scope> = Vec<ScopedJoinHandle<'scope, u64>>;
+type Listeners<'scope> = Vec<ScopedJoinHandle<'scope, ()>>;
+
+/// A branch's writers and listeners begin.
+fn cast<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    home: &'scope TestHome,
+    story: &'scope Story,
+) -> (Writers<'scope>, Listeners<'scope>) {
+    let writers = WRITERS.into_iter().enumerate();
+    let writers = writers.map(|(number, habit)| scope.spawn(move || write(home, story, number, habit))).collect();
+    let listeners = (0..LISTENERS).map(|_| scope.spawn(|| listen(home, story))).collect();
+    (writers, listeners)
 }
 
 /// A failure lets the others come to an end.
@@ -104,7 +137,7 @@ fn write(home: &TestHome, story: &Story, number: usize, habit: Habit) -> u64 {
     loop {
         let calm = story.calm.load(Ordering::SeqCst);
         let mut connected = client.take().unwrap_or_else(|| {
-            let mut fresh = Client::connect(home);
+            let mut fresh = Client::connect(home, story.branch);
             if matches!(habit, Habit::Pinned) {
                 let _ = fresh.ask("CREATE TEMP TABLE mine ()");
             }
@@ -129,7 +162,7 @@ fn write(home: &TestHome, story: &Story, number: usize, habit: Habit) -> u64 {
 /// Listens until all is over, with as many connections as it takes.
 fn listen(home: &TestHome, story: &Story) {
     loop {
-        let mut client = Client::connect(home);
+        let mut client = Client::connect(home, story.branch);
         let listens = client.ask("LISTEN log").is_ok();
         let mut over = false;
         while listens && !over {
@@ -146,7 +179,7 @@ fn listen(home: &TestHome, story: &Story) {
 }
 
 fn check(home: &TestHome, story: &Story) {
-    let rows = home.psql("postgres@main", "SELECT writer || ' ' || n FROM log");
+    let rows = story.psql(home, "SELECT writer || ' ' || n FROM log");
     let kept: BTreeSet<(usize, u64)> = rows.ok().lines().map(|line| client::number(line).unwrap()).collect();
     let acknowledged = story.acknowledged.lock().unwrap();
     let lost: Vec<_> = acknowledged.difference(&kept).collect();

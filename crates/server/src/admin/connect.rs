@@ -136,10 +136,11 @@ impl Admin {
 
     fn config(&self, role: &str, database: &str) -> Config {
         // What a role or database sets for itself must not change what these questions mean; options given at
-        // connection time win over both.
+        // connection time win over both. What is vacuumed before a sleep waits for no standby.
         let mut options = "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 -c role=none \
                            -c idle_session_timeout=0 -c session_preload_libraries= -c local_preload_libraries= \
-                           -c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed"
+                           -c synchronous_commit=local -c default_transaction_read_only=off \
+                           -c default_transaction_isolation=read\\ committed"
             .to_owned();
         if self.major >= Major(17) {
             options.push_str(" -c event_triggers=off -c transaction_timeout=0");

@@ -49,6 +49,12 @@ pub(super) const OWN: &str = "SELECT pid FROM pg_catalog.pg_stat_activity WHERE 
 
 pub(super) const ENABLED_SUBSCRIPTIONS: &str = "SELECT count(*) FROM pg_catalog.pg_subscription WHERE subenabled";
 
+/// All, and those that are enabled.
+pub(super) const SUBSCRIPTIONS: &str =
+    "SELECT count(*), count(*) FILTER (WHERE subenabled) FROM pg_catalog.pg_subscription";
+
+pub(super) const PREPARED_TRANSACTIONS: &str = "SELECT gid FROM pg_catalog.pg_prepared_xacts ORDER BY 1 LIMIT 100";
+
 pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, \
      (SELECT system_identifier FROM pg_catalog.pg_control_system())::pg_catalog.text";
 

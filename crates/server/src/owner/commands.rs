@@ -11,6 +11,7 @@ use super::{Owner, until_it_dozes};
 use crate::admin::AdminError;
 use crate::error::{SleepError, WakeError};
 use crate::handle::{Command, Lease};
+use crate::live::Live;
 
 impl Owner {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -30,10 +31,13 @@ impl Owner {
             }
             Command::Unhold => {
                 self.held = false;
+                // Another state may have taken its place, at the same place of its log.
+                self.forget_roles();
                 if self.state == State::Asleep {
                     self.after_sleep();
                 }
             }
+            Command::Live { reply } => self.on_live(reply),
             Command::WhyLate { reply } => drop(reply.send(self.why_late())),
             Command::Look { reply } => self.look(reply),
             Command::End { reply } => self.on_end(reply),
@@ -148,6 +152,19 @@ impl Owner {
         let admin = self.admin.clone();
         tokio::spawn(async move {
             let _ = reply.send(admin.maintain(budget).await);
+        });
+    }
+
+    /// Who asks has a lease: it does not sleep meanwhile.
+    fn on_live(&self, reply: oneshot::Sender<Live>) {
+        let Some(running) = self.running.as_ref().filter(|_| self.state == State::Awake) else { return };
+        let _ = reply.send(Live {
+            admin: self.admin.clone(),
+            guardian: self.shared.guardian.clone(),
+            data: self.spec.places.data.clone(),
+            postmaster: running.watch.pid(),
+            major: self.spec.major,
+            copying: self.copying.clone(),
         });
     }
 

@@ -1,8 +1,9 @@
 //! From awake to dozing and back: what the owner does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use nap_model::guard::{Guard, Holding, Observation};
+use nap_model::guard::{Guard, Holding, Observation, guards};
 use nap_model::state::{Reason, State};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -18,8 +19,12 @@ use crate::spec::DozePolicy;
 const LOOK_AFTER_THAW: Duration = Duration::from_secs(1);
 
 impl Owner {
-    /// What it takes to freeze this server; `None`: it has no process.
+    /// What it takes to freeze this server; `None`: it has no process, or somebody copies it, who may have it stand still
+    /// and must not have it thawed.
     pub(super) fn bed(&self) -> Option<Bed> {
+        if self.is_copied() {
+            return None;
+        }
         Some(Bed {
             branch: self.branch(),
             admin: self.admin.clone(),
@@ -30,6 +35,10 @@ impl Owner {
             policy: self.policy(),
             checkpointed: self.checkpointed,
         })
+    }
+
+    fn is_copied(&self) -> bool {
+        Arc::strong_count(&self.copying) > 1
     }
 
     /// Its processes are stopped. Whatever was said meanwhile counts first.
@@ -89,7 +98,8 @@ impl Owner {
             }
             Stir::GuardianLost => self.thaw(Reason::GuardianLost),
             Stir::Pulse => {
-                let (Some(doze), Some(bed)) = (self.doze.take(), self.bed()) else { return };
+                let Some(bed) = self.bed() else { return };
+                let Some(doze) = self.doze.take() else { return };
                 self.job = Some(Box::pin(async move { Done::Pulsed(pulse(bed, doze).await) }));
             }
         }
@@ -159,6 +169,10 @@ impl Owner {
     pub(super) fn on_doze(&mut self, reply: oneshot::Sender<Result<(), SleepError>>) {
         match self.state {
             State::Dozing => drop(reply.send(Ok(()))),
+            State::Awake if self.is_copied() => {
+                let guards = guards(self.holding_now(), None, false, &Observation::default());
+                drop(reply.send(Err(SleepError::Guarded { branch: self.branch(), guards })));
+            }
             State::Awake => {
                 self.queues.doze.push(reply);
                 self.settle(Reason::AskedToDoze);

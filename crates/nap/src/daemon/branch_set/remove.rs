@@ -1,0 +1,147 @@
+//! Removing branches.
+
+use std::time::Duration;
+
+use nap_control::{Children, Failure, FailureKind};
+use nap_model::ids::BranchName;
+use nap_store::BranchRecord;
+use tokio::time::Instant;
+
+use super::BranchSet;
+use super::change::sleep_failure;
+
+/// A session whose client has just gone needs a moment to notice.
+const SESSION_LEAVES_WITHIN: Duration = Duration::from_millis(500);
+
+impl BranchSet {
+    /// Removes a branch and its data, and its children if those are to go too. With `force` sessions are ended; without, they are
+    /// a reason to refuse. Gives back who went.
+    pub(in crate::daemon) async fn remove(
+        &self,
+        name: &BranchName,
+        force: bool,
+        children: Children,
+    ) -> Result<Vec<BranchName>, Failure> {
+        let mut going = vec![self.existing(name)?.record.name];
+        if children == Children::Remove {
+            self.add_descendants(&mut going);
+        }
+        // Before anything is done to one of them.
+        for name in &going {
+            self.refuse_removal(name, force).await?;
+        }
+        if children == Children::Refuse {
+            let parent = name.clone();
+            self.in_store(move |store| store.refuse_parent(&parent)).await?;
+        }
+        going.reverse();
+        let mut gone = Vec::new();
+        for name in going {
+            match self.remove_one(&name, force, children == Children::Keep).await {
+                Ok(()) => gone.push(name),
+                Err(failure) if gone.is_empty() => return Err(failure),
+                Err(failure) => {
+                    let names = gone.iter().map(BranchName::as_str).collect::<Vec<_>>().join(", ");
+                    return Err(failure.because(format!("removed before: {names}")));
+                }
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Children behind their parents.
+    fn add_descendants(&self, going: &mut Vec<BranchName>) {
+        let all = self.all();
+        let mut at = 0;
+        while let Some(parent) = going.get(at).cloned() {
+            let children = all.iter().filter(|entry| entry.record.parent.as_ref() == Some(&parent));
+            let new: Vec<BranchName> =
+                children.map(|entry| entry.record.name.clone()).filter(|name| !going.contains(name)).collect();
+            going.extend(new);
+            at += 1;
+        }
+    }
+
+    async fn refuse_removal(&self, name: &BranchName, force: bool) -> Result<(), Failure> {
+        let entry = self.existing(name)?;
+        if entry.record.protected {
+            return Err(is_protected(name));
+        }
+        if *name == self.config.get().default_branch {
+            let message = format!("{name} is the branch of clients that name none");
+            return Err(Failure::new(FailureKind::Conflict, message)
+                .hint("make another one the default first: `nap config set default_branch=NAME`"));
+        }
+        if force { Ok(()) } else { self.refuse_sessions(name).await }
+    }
+
+    async fn remove_one(&self, name: &BranchName, force: bool, children_stay: bool) -> Result<(), Failure> {
+        let entry = self.existing(name)?;
+        if entry.record.protected {
+            return Err(is_protected(name));
+        }
+        let hold = if force {
+            entry.server.remove().await;
+            // Those that are parked would ask for a branch that is not there.
+            if let Some(gateway) = self.gateway() {
+                gateway.end_sessions(name);
+            }
+            None
+        } else {
+            let held = entry.server.hold_asleep().await;
+            Some(held.map_err(|error| sleep_failure(error).hint("--force ends its sessions"))?)
+        };
+        let gone = name.clone();
+        let kept = match self.in_store(move |store| store.remove(&gone, children_stay)).await {
+            Ok(kept) => kept,
+            Err(failure) => {
+                drop(hold);
+                self.look_at_children(name);
+                if force {
+                    // Its server's owner has ended, and the branch is still there.
+                    self.fleet.remove(name);
+                    let branch = nap_store::Branch { record: entry.record, dir: entry.dir };
+                    self.take_on(branch).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
+                }
+                return Err(failure);
+            }
+        };
+        kept.into_iter().for_each(|child| self.know(child));
+        // As long as it is among the branches no new one of its name can take on rules, which these are not.
+        self.change_rules(|rules| rules.forget(name)).await;
+        self.change_entries(|entries| entries.remove(name));
+        if let Some(doors) = self.doors() {
+            doors.close(name);
+        }
+        self.fleet.remove(name);
+        entry.server.remove().await;
+        Ok(())
+    }
+
+    /// Some may have been given to another parent already.
+    fn look_at_children(&self, name: &BranchName) {
+        for child in self.all().into_iter().filter(|entry| entry.record.parent.as_ref() == Some(name)) {
+            if let Ok(record) = BranchRecord::load(&child.dir) {
+                self.know(record);
+            }
+        }
+    }
+
+    /// Sessions are a reason not to remove a branch, parked ones too.
+    async fn refuse_sessions(&self, name: &BranchName) -> Result<(), Failure> {
+        let Some(gateway) = self.gateway() else { return Ok(()) };
+        match gateway.emptied_of(name, Instant::now() + SESSION_LEAVES_WITHIN).await {
+            0 => Ok(()),
+            count => {
+                let sessions = if count == 1 { "session" } else { "sessions" };
+                let message = format!("branch \"{name}\" has {count} {sessions}");
+                Err(Failure::new(FailureKind::Conflict, message).hint("--force ends its sessions"))
+            }
+        }
+    }
+}
+
+pub(super) fn is_protected(name: &BranchName) -> Failure {
+    let message = format!("branch \"{name}\" is protected");
+    Failure::new(FailureKind::Conflict, message).hint(format!("`nap set {name} protected=off`, if it is to go"))
+}

@@ -1,0 +1,255 @@
+//! A branch in the making: staged, and seen by nobody before it is published. Dropped before that, it goes.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nap_model::ids::{BranchId, BranchName};
+use nap_model::lsn::Lsn;
+use nap_model::pg_control::PgControl;
+
+use crate::branches::{NewBranch, new_record};
+use crate::clone::{CloneMethod, Cloned, How, cannot_reflink, clone_as, clone_data, empty_dir};
+use crate::durable;
+use crate::error::StoreError;
+use crate::fault;
+use crate::home::BranchDir;
+use crate::own_life::give_own_life;
+use crate::prepared::prepared_transactions;
+use crate::record::{BranchRecord, Changes};
+use crate::staging::Staged;
+use crate::store::{Branch, Store};
+use crate::wal;
+
+/// How often a control file is read that somebody writes, until it is the same twice.
+const CONTROL_TRIES: usize = 100;
+
+/// A clone of a branch, in the making.
+#[derive(Debug)]
+pub struct Draft {
+    pub(crate) staged: Staged,
+    pub(crate) dir: BranchDir,
+    pub(crate) record: BranchRecord,
+    source: Branch,
+    /// Whose rules for connections it has.
+    rules_of: BranchDir,
+    cloned: Option<Cloned>,
+    prepared: Vec<String>,
+}
+
+impl Store {
+    /// Begins a clone of a branch. Its files are still to be brought, in one of three ways.
+    pub fn draft(&self, parent: &BranchName, name: &BranchName, id: BranchId) -> Result<Draft, StoreError> {
+        let source = self.branch(parent)?;
+        let (staged, dir) = self.stage(name, &id)?;
+        let record = BranchRecord { parent: Some(parent.clone()), ..new_record(name, id, source.record.major) };
+        let rules_of = source.dir.clone();
+        Ok(Draft { staged, dir, record, source, rules_of, cloned: None, prepared: Vec::new() })
+    }
+
+    /// Begins a clone of a branch's parent, which is to take the branch's place.
+    pub fn draft_again(&self, name: &BranchName) -> Result<Draft, StoreError> {
+        let own = self.branch(name)?;
+        let Some(parent) = &own.record.parent else { return Err(StoreError::NoParent(name.clone())) };
+        let source = self.branch(parent)?;
+        let (staged, dir) = self.stage_files(&format!("{name}-{}", own.record.id))?;
+        let rules_of = own.dir;
+        Ok(Draft { staged, dir, record: own.record, source, rules_of, cloned: None, prepared: Vec::new() })
+    }
+
+    /// Shows it.
+    pub fn publish(&self, draft: Draft) -> Result<NewBranch, StoreError> {
+        draft.finish()?;
+        let branch = self.show(&draft.staged, &draft.dir, draft.record)?;
+        Ok(NewBranch { branch, cloned: draft.cloned.unwrap_or(NOTHING), prepared: draft.prepared })
+    }
+}
+
+/// Nothing has been brought.
+pub(crate) const NOTHING: Cloned = Cloned { method: CloneMethod::Copy, files: 0, bytes: 0, duration: Duration::ZERO };
+
+impl Draft {
+    /// What is left to be done before it can be seen.
+    pub(crate) fn finish(&self) -> Result<(), StoreError> {
+        copy_if_there(&self.rules_of.pg_hba(), &self.dir.pg_hba())?;
+        give_own_life(&self.dir.data())?;
+        fault::point("filled");
+        Ok(())
+    }
+
+    /// What it took, and the prepared transactions that came along.
+    pub(crate) fn came(&self) -> (Cloned, Vec<String>) {
+        (self.cloned.unwrap_or(NOTHING), self.prepared.clone())
+    }
+
+    fn from(&self) -> PathBuf {
+        self.source.dir.data()
+    }
+
+    /// Whether a file of the parent's can be cloned to here without copying its bytes: tried with one.
+    pub fn shares_blocks(&self) -> bool {
+        let probe = self.dir.data().join("PG_VERSION");
+        let shares = reflink_copy::reflink(self.from().join("PG_VERSION"), &probe).is_ok();
+        let _ = fs::remove_file(probe);
+        shares
+    }
+
+    /// From a parent whose server sleeps, and goes on sleeping until this returns. It begins where the parent's control file
+    /// says that it was shut down.
+    pub fn clone_asleep(&mut self) -> Result<(), StoreError> {
+        self.record.branched_at = Some(shutdown_checkpoint(&self.source)?);
+        self.cloned = Some(clone_data(&self.from(), &self.dir.data())?);
+        fault::point("cloned");
+        // Roles as they were at that shutdown are those of the clone.
+        copy_if_there(&self.source.dir.roles(), &self.dir.roles())?;
+        self.prepared = prepared_transactions(&self.dir.data(), self.record.major);
+        Ok(())
+    }
+
+    /// From a parent whose server stands still until this returns, by reflink and no later than `until`: the files are those of
+    /// a machine that lost its power at this moment. False: not all of them can be cloned.
+    pub fn clone_standing(&mut self, until: Instant) -> Result<bool, StoreError> {
+        let how = How { method: CloneMethod::Reflink, until: Some(until), ..How::default() };
+        match clone_as(&self.from(), &self.dir.data(), how) {
+            Err(StoreError::Io { source, .. }) if cannot_reflink(&source) => return Ok(false),
+            cloned => self.cloned = Some(cloned?),
+        }
+        fault::point("cloned");
+        Ok(true)
+    }
+
+    /// Finds out where it begins: where its log ends. The parent needs not stand still for that.
+    pub fn find_its_beginning(&mut self) -> Result<(), StoreError> {
+        self.record.branched_at = Some(wal::end_of_wal(&self.dir.data())?);
+        Ok(())
+    }
+
+    /// From a parent whose server goes on, between the beginning and the end of a backup: all but its log.
+    pub fn copy_in_backup(&mut self) -> Result<(), StoreError> {
+        fn comes_later(relative: &Path) -> bool {
+            relative == Path::new("global/pg_control")
+                || relative.parent().is_some_and(|parent| parent == Path::new("pg_wal"))
+        }
+        // What a clone may have begun.
+        empty_dir(&self.dir.data())?;
+        let how = How { method: CloneMethod::Copy, may_vanish: true, leaves_out: comes_later, ..How::default() };
+        let mut cloned = clone_as(&self.from(), &self.dir.data(), how)?;
+        // Last: it must not be older than anything else.
+        let control = steady(&self.from().join("global/pg_control"))?;
+        cloned.bytes += control.len() as u64;
+        cloned.files += 1;
+        stage(&self.dir.data().join("global/pg_control"), &control)?;
+        self.cloned = Some(cloned);
+        fault::point("cloned");
+        Ok(())
+    }
+
+    /// Behind the end of a backup: the log that belongs to it, up to the segment with `stop`, and what tells recovery where to
+    /// begin.
+    pub fn end_backup(&mut self, stop: Lsn, label: &str) -> Result<(), StoreError> {
+        let (from, to) = (self.from().join("pg_wal"), self.dir.data().join("pg_wal"));
+        for empty in ["archive_status", "summaries"] {
+            if from.join(empty).is_dir() && !to.join(empty).exists() {
+                DirBuilder::new().mode(0o700).create(to.join(empty)).map_err(|e| StoreError::io("make", &to, e))?;
+            }
+        }
+        let first = first_segment(label).ok_or_else(|| StoreError::LogIsGone(from.clone()))?;
+        let length = fs::metadata(from.join(&first)).map_err(|_| StoreError::LogIsGone(from.join(&first)))?.len();
+        let last = wal::segment_name(timeline_of(&first), stop.0.saturating_sub(1) / length.max(1), length);
+        let names = fs::read_dir(&from).map_err(|e| StoreError::io("read", &from, e))?;
+        let mut needed: Vec<String> =
+            names.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+        // The history of its timeline, and the segments from the first to the last: their names sort as they follow.
+        needed.retain(|name| name.ends_with(".history") || (name.len() == 24 && (&first..=&last).contains(&name)));
+        for name in [&first, &last] {
+            if !needed.contains(name) {
+                return Err(StoreError::LogIsGone(from.join(name)));
+            }
+        }
+        for name in needed {
+            let copied = fs::copy(from.join(&name), to.join(&name));
+            let bytes = copied.map_err(|e| StoreError::io("copy a file to", &to, e))?;
+            if let Some(cloned) = &mut self.cloned {
+                cloned.bytes += bytes;
+                cloned.files += 1;
+            }
+        }
+        stage(&self.dir.data().join("backup_label"), label.as_bytes())?;
+        // What others have written before the last segment was closed is in it too.
+        self.find_its_beginning()
+    }
+
+    /// Gives it settings of its own, and a time at which it goes.
+    pub fn set(&mut self, changes: &Changes<'_>) -> Result<(), StoreError> {
+        let record = self.record.clone().with(&changes.settings)?;
+        let (expires, protected) = (changes.expires.flatten(), changes.protected.unwrap_or(false));
+        self.record = BranchRecord { expires, protected, ..record };
+        Ok(())
+    }
+
+    /// Where its files are, for who changes them before anybody can see them.
+    pub fn data(&self) -> PathBuf {
+        self.dir.data()
+    }
+
+    /// Where in its parent's log it begins, as soon as that is known.
+    pub fn begins_at(&self) -> Option<Lsn> {
+        self.record.branched_at
+    }
+
+    /// Its roles are to be read anew: its log goes on behind the place where they were read.
+    pub fn forget_roles(&self) {
+        let _ = fs::remove_file(self.dir.roles());
+    }
+
+    /// The names of prepared transactions that its parent's server knows of.
+    pub fn set_prepared_transactions(&mut self, names: Vec<String>) {
+        self.prepared = names;
+    }
+}
+
+fn stage(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    durable::stage_file(path, bytes, 0o600).map_err(|e| StoreError::io("write", path, e))
+}
+
+/// `START WAL LOCATION: 0/2000028 (file 000000010000000000000002)`
+fn first_segment(label: &str) -> Option<String> {
+    let (_, name) = label.lines().next()?.split_once("(file ")?;
+    let name = name.trim_end().strip_suffix(')')?;
+    (name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.to_owned())
+}
+
+fn timeline_of(segment: &str) -> u32 {
+    segment.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(1)
+}
+
+/// A control file that somebody may be writing just now.
+fn steady(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let read = || durable::read_bounded(path, 1 << 16).map_err(|e| StoreError::io("read", path, e));
+    let mut bytes = read()?;
+    for _ in 0..CONTROL_TRIES {
+        let again = read()?;
+        if again == bytes {
+            return Ok(bytes);
+        }
+        bytes = again;
+    }
+    Err(StoreError::io("read", path, io::Error::other("it is written all the time")))
+}
+
+/// Where the branch was shut down. A cluster that was not is refused: its files do not belong together.
+fn shutdown_checkpoint(branch: &Branch) -> Result<Lsn, StoreError> {
+    let path = branch.dir.data().join("global/pg_control");
+    let bytes = durable::read_bounded(&path, 1 << 16).map_err(|e| StoreError::io("read", &path, e))?;
+    let control = PgControl::parse(&bytes).map_err(|e| StoreError::io("read", &path, io::Error::other(e)))?;
+    if control.clean { Ok(control.checkpoint) } else { Err(StoreError::NotAsleep(branch.record.name.clone())) }
+}
+
+fn copy_if_there(from: &Path, to: &Path) -> Result<(), StoreError> {
+    match fs::copy(from, to) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("copy a file to", to, e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,122 @@
+//! Another state takes a branch's place: at once, and whole.
+
+use std::path::Path;
+
+use nap_model::ids::{BranchId, BranchName};
+use nap_model::settings::BranchSettings;
+
+use crate::clone::Cloned;
+use crate::draft::Draft;
+use crate::durable;
+use crate::error::StoreError;
+use crate::fault;
+use crate::home::BranchDir;
+use crate::record::BranchRecord;
+use crate::store::{Branch, Store, TakenIds};
+
+/// A branch with another state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replaced {
+    /// As it is now.
+    pub branch: Branch,
+    /// Where what it was before is now.
+    pub kept: Option<Branch>,
+    /// What it took.
+    pub cloned: Cloned,
+    /// The prepared transactions that it has from its parent.
+    pub prepared: Vec<String>,
+}
+
+impl Store {
+    /// Puts a draft in the place of the branch that it was made for, whose server sleeps, and goes on sleeping until this
+    /// returns. What the branch was before is kept as another one, or goes.
+    pub fn replace(&self, draft: Draft, keep_as: Option<(BranchName, BranchId)>) -> Result<Replaced, StoreError> {
+        draft.finish()?;
+        draft.record.stage(&draft.dir)?;
+        fault::point("recorded");
+        draft.staged.sync()?;
+        let (cloned, prepared) = draft.came();
+        let mut changing = self.lock_changes();
+        let branch = self.in_its_place(&draft)?;
+        let (kept_record, place) = (branch.dir.kept_record(), branch.dir.root.clone());
+        // One that was kept before has left none, but for a crash.
+        durable::remove_tree(&kept_record).map_err(|e| StoreError::io("remove", &kept_record, e))?;
+        if let Some((name, id)) = keep_as {
+            self.refuse_taken(self.taken_ids(&mut changing)?, &name, &id)?;
+            to_be_kept(&self.branch(&branch.record.name)?.record, name, id).save(&kept_record)?;
+            fault::point("to be kept");
+        }
+        durable::exchange(draft.staged.path(), &place)
+            .map_err(|e| StoreError::io("put another state in the place of", &place, e))?;
+        // From here on it is done, and what lies in staging is what the branch was.
+        let staged = draft.staged.leave();
+        fault::point("exchanged");
+        durable::fsync_dir(&self.home().branches_dir()).unwrap_or_else(|error| warn(&place, &error));
+        let kept = self.finish_keeping(&staged).unwrap_or_else(|error| {
+            warn(&staged, &error);
+            None
+        });
+        match &kept {
+            Some(kept) => {
+                if let Ok(taken) = self.taken_ids(&mut changing) {
+                    taken.insert(kept.record.id.clone(), kept.record.name.clone());
+                }
+            }
+            None if !BranchDir { root: staged.clone() }.kept_record().exists() => self.throw_away_all(&staged),
+            // The next start tries again.
+            None => {}
+        }
+        Ok(Replaced { branch, kept, cloned, prepared })
+    }
+
+    /// The branch as it will be: all that was said of it meanwhile holds. Its draft's record is made the same.
+    fn in_its_place(&self, draft: &Draft) -> Result<Branch, StoreError> {
+        let own = self.branch(&draft.record.name)?;
+        let is_same = own.record.id == draft.record.id && own.record.parent == draft.record.parent;
+        if !is_same {
+            return Err(self.no_such_branch(&draft.record.name));
+        }
+        let record = BranchRecord { branched_at: draft.record.branched_at, ..own.record };
+        record.save(&draft.dir.record())?;
+        Ok(Branch { record, dir: own.dir })
+    }
+
+    fn refuse_taken(&self, taken: &TakenIds, name: &BranchName, id: &BranchId) -> Result<(), StoreError> {
+        if self.home().branch(name).root.symlink_metadata().is_ok() {
+            return Err(StoreError::Exists(name.clone()));
+        }
+        match taken.get(id) {
+            Some(other) => Err(StoreError::SameId { name: name.clone(), other: other.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn throw_away_all(&self, path: &Path) {
+        let thrown_away = self.throw_away(path).unwrap_or_else(|_| path.to_owned());
+        durable::remove_tree(&thrown_away).unwrap_or_else(|error| warn(&thrown_away, &error));
+    }
+
+    /// What is in this directory becomes a branch, if that was to be. May have been begun before.
+    pub(crate) fn finish_keeping(&self, staged: &Path) -> Result<Option<Branch>, StoreError> {
+        let dir = BranchDir { root: staged.to_owned() };
+        let Some(record) = BranchRecord::load_kept(&dir)? else { return Ok(None) };
+        record.save(&dir.record())?;
+        fault::point("kept");
+        let dir = self.home().branch(&record.name);
+        durable::rename_new(staged, &dir.root).map_err(|e| StoreError::io("keep", &dir.root, e))?;
+        fault::point("published");
+        durable::remove_tree(&dir.kept_record()).unwrap_or_else(|error| warn(&dir.root, &error));
+        Ok(Some(Branch { record, dir }))
+    }
+}
+
+/// What was to be done is done all the same.
+fn warn(path: &Path, error: &impl std::fmt::Display) {
+    tracing::warn!(path = %path.display(), %error, "another state has taken its place, and something is left to be done");
+}
+
+/// The same under another name. A port leads to one branch only, and what was to be removed at a time is kept now.
+fn to_be_kept(record: &BranchRecord, name: BranchName, id: BranchId) -> BranchRecord {
+    let settings = BranchSettings { port: None, ..record.settings.clone() };
+    BranchRecord { name, id, settings, expires: None, protected: false, ..record.clone() }
+}
