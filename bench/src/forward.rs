@@ -6,7 +6,7 @@ mod copy;
 mod load;
 mod pgbouncer;
 mod slices;
-mod ways;
+pub(crate) mod ways;
 
 use std::time::Duration;
 

@@ -48,6 +48,16 @@ impl Home {
         run(Command::new(&self.nap).arg("--home").arg(&self.path).args(arguments))
     }
 
+    /// Where its socket is.
+    pub(crate) fn sockets(&self) -> &Path {
+        &self.sockets
+    }
+
+    /// The number in the name of that.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The data directory of the branch `main`.
     pub(crate) fn data(&self) -> PathBuf {
         self.data_of("main")

@@ -36,12 +36,12 @@ pub(crate) fn run(common: &Common) -> Result<()> {
     let places = LISTENERS * 2;
     let more = format!("max_connections = {places}\nmax_connections_per_branch = {places}\n");
     let home = Home::up_with(&common.nap, &common.base, account, &more)?;
-    home.sleep()?;
-    let mut settings = std::fs::File::options().append(true).open(home.data().join("postgresql.conf"))?;
-    writeln!(settings, "max_connections = {places}")?;
     let running = Cluster::running(account, &home.data(), home.wake()?)?;
     home.sleep()?;
     let cluster = running.copy_to(&common.base.join("bare"))?;
+    // Each of them wants a backend there. Behind `nap` one listens for all, and the default will do.
+    let mut settings = std::fs::File::options().append(true).open(cluster.data.join("postgresql.conf"))?;
+    writeln!(settings, "max_connections = {places}")?;
     let machine = machine::line(&running);
     let direct_target = cluster.target(cluster.socket());
     let bare = Running::start(cluster)?;

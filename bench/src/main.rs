@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a bench's files need not survive a power cut")]
 
 mod account;
+mod branch;
 mod client;
 mod cluster;
 mod contestants;
@@ -48,6 +49,8 @@ enum Which {
     Listen(Common),
     /// A session of a server that dozes.
     Thaw(Common),
+    /// Branches of small and large parents, asleep and in use.
+    Branch(Common),
     /// Throughput, COPY and connections, beside PgBouncer.
     Forward(Common),
 }
@@ -81,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         Which::Parked(common) => parked::run(&common),
         Which::Listen(common) => listen::run(&common),
         Which::Thaw(common) => thaw::run(&common),
+        Which::Branch(common) => branch::run_bench(&common),
         Which::Forward(common) => forward::run(&common),
     }
 }

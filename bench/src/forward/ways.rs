@@ -182,6 +182,21 @@ impl Server {
         cluster
             .arguments
             .extend(settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]));
+        Self::spawn(cluster)
+    }
+
+    /// On its Unix socket only, where everybody is let in.
+    pub(crate) fn start_plain(mut cluster: Cluster, port: u16) -> Result<Self> {
+        let rules = cluster.sockets.with_file_name("pg_hba.conf");
+        std::fs::write(&rules, "local all all trust\nlocal replication all trust\n")?;
+        cluster.account.own(&rules)?;
+        cluster.port = port;
+        let settings = [format!("port={port}"), format!("hba_file={}", rules.display())];
+        cluster.arguments.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+        Self::spawn(cluster)
+    }
+
+    fn spawn(cluster: Cluster) -> Result<Self> {
         let log = File::options().create(true).append(true).open(cluster.log())?;
         let process = cluster.postgres().stdout(log.try_clone()?).stderr(log).spawn()?;
         let mut server = Self { cluster, process };
