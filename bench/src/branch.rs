@@ -195,7 +195,11 @@ impl Parent {
             let branched = started.elapsed();
             let begun = Instant::now();
             first_row(&self.home.by_unix_socket_to(BRANCH))?;
-            let times = [branched, Duration::from_micros(made["pause_us"].as_u64().unwrap_or(0)), begun.elapsed()];
+            let times = [
+                branched,
+                Duration::from_micros(made.get("pause_us").and_then(serde_json::Value::as_u64).unwrap_or(0)),
+                begun.elapsed(),
+            ];
             rows.iter_mut().zip(times).for_each(|((_, row), time)| row.add(time));
             self.home.nap(&["rm", BRANCH, "--force"])?;
         }
