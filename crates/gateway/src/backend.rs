@@ -10,8 +10,8 @@ use nap_wire::messages::{parse_backend_key_data, parse_error_response, parse_par
 use nap_wire::startup::CancelKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::backend_stream::BackendStream;
 use crate::branches::Awake;
+use crate::local_stream::LocalStream;
 
 /// What a server may say before it is ready for queries. It says about 500 bytes; notices of login triggers
 /// (PostgreSQL 17) can make it more. Past that its words are passed on unread.
@@ -28,7 +28,7 @@ const NO_PLACE_SQLSTATE: &str = "53300";
 
 /// A connection to a server.
 pub(crate) struct Backend {
-    pub(crate) stream: BackendStream,
+    pub(crate) stream: LocalStream,
     /// Where the server listens.
     pub(crate) socket: PathBuf,
     /// A superuser of the server.
@@ -80,7 +80,7 @@ pub(crate) async fn begin(
     minor: u16,
     returns: bool,
 ) -> Result<Backend, NotYet> {
-    let mut stream = BackendStream::connect(&socket).await?;
+    let mut stream = LocalStream::connect(&socket).await?;
     // A postmaster that refuses at once may have closed already: its reason is still there to be read.
     let written = stream.write_all(startup_packet).await;
     let mut greeting = Greeting { minor, returns, ..Greeting::default() };

@@ -10,7 +10,6 @@ use nap_model::hba::CertificateName;
 use nap_wire::messages::tag;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, Ready};
-use tokio::net::UnixStream;
 
 use crate::tls::{HandshakeError, Tls};
 
@@ -28,24 +27,6 @@ pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     fn duplicate(&self) -> io::Result<Option<OwnedFd>>;
     /// From here on over TLS. Only TCP can; a stream whose handshake has failed is gone.
     fn secure(&mut self, tls: &Tls) -> impl Future<Output = Result<TlsSession, HandshakeError>>;
-}
-
-impl ClientStream for UnixStream {
-    fn readiness(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
-        self.ready(interest)
-    }
-
-    fn try_peek(&mut self) -> io::Result<Option<u8>> {
-        peek_socket(self, |peek| self.try_io(Interest::READABLE, peek))
-    }
-
-    fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
-        self.as_fd().try_clone_to_owned().map(Some)
-    }
-
-    async fn secure(&mut self, _: &Tls) -> Result<TlsSession, HandshakeError> {
-        Err(io::Error::from(io::ErrorKind::Unsupported).into())
-    }
 }
 
 /// Peeks at a socket. `try_io` notes when it would block, so that the next readiness is news.

@@ -7,6 +7,7 @@
 
 mod link;
 mod listener;
+mod outlet;
 mod roll;
 mod task;
 
@@ -135,12 +136,12 @@ impl Hubs {
     ) -> Listener {
         let id = self.last.fetch_add(1, Ordering::Relaxed);
         let (sink, deliveries) = Sink::new(&self.backlog);
-        let backlog = sink.backlog();
+        let (backlog, outlet) = (sink.backlog(), sink.outlet());
         let key = (branch.clone(), database.to_owned());
         let mut hubs = self.lock();
         let hub = hubs.entry(key.clone()).or_insert_with(|| Task::start(self.clone(), key));
         let _ = hub.commands.send(command(id, sink));
-        Listener::new(id, hub.commands.clone(), deliveries, backlog)
+        Listener::new(id, hub.commands.clone(), deliveries, backlog, outlet)
     }
 
     /// Returns when the hubs of a branch, whose server runs, listen: before that nobody is let in, who could notify.

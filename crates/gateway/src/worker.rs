@@ -17,6 +17,7 @@ use crate::estate::{Moved, Will};
 use crate::forward::prepare_thread;
 use crate::life::LeftBehind;
 use crate::limits::Applicant;
+use crate::local_stream::LocalStream;
 use crate::repeats::may_log;
 use crate::transport::Transport;
 
@@ -127,7 +128,7 @@ async fn adopt<B: Branches>(shared: &Shared<B>, job: Job) -> io::Result<()> {
             serve(shared, Client { stream, address: address.to_string(), origin, tls: None }, arrival).await;
         }
         Socket::Unix(stream, uid) => {
-            let stream = tokio::net::UnixStream::from_std(stream)?;
+            let stream = LocalStream::new(stream.into())?;
             let origin = Origin::Unix { uid };
             serve(shared, Client { stream, address: "local".to_owned(), origin, tls: None }, arrival).await;
         }
@@ -151,7 +152,7 @@ async fn take_up_one<B: Branches>(
             take_up(shared, Client { stream, address, origin, tls: None }, identity, (applicant, left), turn).await;
         }
         Origin::Unix { .. } => {
-            let stream = tokio::net::UnixStream::from_std(client.into())?;
+            let stream = LocalStream::new(client)?;
             take_up(shared, Client { stream, address, origin, tls: None }, identity, (applicant, left), turn).await;
         }
     }

@@ -20,6 +20,7 @@ use crate::branches::{Awake, BranchFacts, Refusal};
 use crate::client::Origin;
 use crate::error::ProtocolError;
 use crate::limits::{Applicant, Limits, Share};
+use crate::local_stream::LocalStream;
 
 /// What happens to one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,6 +292,7 @@ impl House {
             limits.max_waiting_clients = u32::from(story != WaitingFull);
         });
         let (ours, theirs) = UnixStream::pair().unwrap();
+        let ours = LocalStream::new(ours.into_std().unwrap().into()).unwrap();
         let applicant = Applicant { share: Share::User(7), is_owner: false };
         let admission = self.shared.places.admit(applicant).await.unwrap();
         assert_eq!(admission.reached(), None);

@@ -1,11 +1,14 @@
 //! The session's end of the hub.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::Fence;
+use super::outlet::Outlet;
 use super::roll::Backlog;
 use super::task::Command;
 
@@ -29,6 +32,7 @@ pub(crate) struct Listener {
     commands: mpsc::UnboundedSender<Command>,
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     backlog: Arc<Backlog>,
+    outlet: Arc<Outlet>,
     /// What has been heard, and the client has not been told yet.
     untold_bytes: AtomicUsize,
 }
@@ -39,8 +43,9 @@ impl Listener {
         commands: mpsc::UnboundedSender<Command>,
         deliveries: mpsc::UnboundedReceiver<Delivery>,
         backlog: Arc<Backlog>,
+        outlet: Arc<Outlet>,
     ) -> Self {
-        Self { id, commands, deliveries, backlog, untold_bytes: AtomicUsize::default() }
+        Self { id, commands, deliveries, backlog, outlet, untold_bytes: AtomicUsize::default() }
     }
 
     /// The session takes its channels back, at the fence that is the answer.
@@ -68,6 +73,24 @@ impl Listener {
                 Err(_) => return Ok(Heard::Some),
             }
         }
+    }
+
+    /// The hub may write to the client's socket, as long as its session waits for something to happen and has nothing to tell.
+    pub(crate) fn lend(&self, duplicate: impl FnOnce() -> io::Result<Option<OwnedFd>>) {
+        let mut outlet = self.outlet.lock();
+        if self.deliveries.is_empty() {
+            outlet.lend(duplicate);
+        }
+    }
+
+    /// The hub may not.
+    pub(crate) fn take_back(&self) {
+        self.outlet.lock().take_back();
+    }
+
+    /// Nor can it be lent again before it is duplicated again.
+    pub(crate) fn close_outlet(&self) {
+        self.outlet.lock().close();
     }
 
     /// Its number among all listeners.
@@ -104,6 +127,7 @@ pub(crate) enum Heard {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        self.outlet.lock().close();
         let _ = self.commands.send(Command::Forget { id: self.id });
     }
 }

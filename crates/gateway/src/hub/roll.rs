@@ -1,13 +1,15 @@
 //! Who listens to what, and what each is still to be given.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc};
+use tokio::task::yield_now;
 
 use super::Fence;
 use super::listener::Delivery;
+use super::outlet::Outlet;
 
 /// So much may wait for a client that does not read. PostgreSQL would keep it in its queue of 8 GB, for all databases.
 const BACKLOG_MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -16,6 +18,8 @@ const TOTAL_MAX_BYTES: usize = 256 * 1024 * 1024;
 const LITTLE_BYTES: usize = 64 * 1024;
 /// So many channels has a hub: PostgreSQL looks through all of them at each notification.
 const CHANNELS_MAX: usize = 10_000;
+/// So many are given a message before others get their turn.
+const TURN: usize = 32;
 /// What a message takes besides its bytes.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
@@ -56,9 +60,11 @@ impl Drop for Backlog {
 }
 
 /// The hub's end of what a listener is given.
+#[derive(Clone)]
 pub(super) struct Sink {
     deliveries: mpsc::UnboundedSender<Delivery>,
     backlog: Arc<Backlog>,
+    outlet: Arc<Outlet>,
 }
 
 impl Sink {
@@ -66,17 +72,28 @@ impl Sink {
     pub(super) fn new(total: &Arc<AtomicUsize>) -> (Self, mpsc::UnboundedReceiver<Delivery>) {
         let (deliveries, given) = mpsc::unbounded_channel();
         let backlog = Backlog { bytes: AtomicUsize::default(), total: total.clone(), overrun: Notify::new() };
-        (Self { deliveries, backlog: Arc::new(backlog) }, given)
+        (Self { deliveries, backlog: Arc::new(backlog), outlet: Arc::default() }, given)
     }
 
     pub(super) fn backlog(&self) -> Arc<Backlog> {
         self.backlog.clone()
     }
 
-    /// Whether it could still be given.
+    pub(super) fn outlet(&self) -> Arc<Outlet> {
+        self.outlet.clone()
+    }
+
+    /// Whether it could still be given: to the client's socket, or else to its session. One that lends its socket has nothing
+    /// left to tell, and cannot begin with what comes behind this before this is given.
     fn give(&self, message: &Arc<[u8]>) -> bool {
-        if self.backlog.add(message.len()) {
-            return self.deliveries.send(Delivery::Message(message.clone())).is_ok();
+        let mut outlet = self.outlet.lock();
+        let rest = outlet.write(message);
+        if rest.is_empty() {
+            return true;
+        }
+        if self.backlog.add(rest.len()) {
+            let rest = if rest.len() == message.len() { message.clone() } else { rest.into() };
+            return self.deliveries.send(Delivery::Message(rest)).is_ok();
         }
         self.backlog.overrun.notify_one();
         false
@@ -101,11 +118,19 @@ struct Member {
     sink: Sink,
 }
 
+/// One who listens to a channel. What a notification takes is here: with a thousand listeners each look elsewhere is one more
+/// that the processor waits for.
+struct Hearing {
+    sink: Sink,
+    /// It does not hear by itself any more.
+    hears: bool,
+}
+
 /// All listeners of a hub.
 #[derive(Default)]
 pub(super) struct Roll {
     members: HashMap<u64, Member>,
-    channels: HashMap<Vec<u8>, HashSet<u64>>,
+    channels: HashMap<Vec<u8>, HashMap<u64, Hearing>>,
 }
 
 impl Roll {
@@ -129,7 +154,8 @@ impl Roll {
 
     pub(super) fn join(&mut self, id: u64, channels: Vec<Vec<u8>>, sink: Sink) {
         for channel in &channels {
-            self.channels.entry(channel.clone()).or_default().insert(id);
+            let hearing = Hearing { sink: sink.clone(), hears: false };
+            self.channels.entry(channel.clone()).or_default().insert(id, hearing);
         }
         self.members.insert(id, Member { channels, phase: Phase::Joining, fence: None, sink });
     }
@@ -137,8 +163,16 @@ impl Roll {
     /// It has been listened for before: it hears everything from now on.
     pub(super) fn inherit(&mut self, id: u64, channels: Vec<Vec<u8>>, sink: Sink) {
         self.join(id, channels, sink);
-        if let Some(member) = self.members.get_mut(&id) {
-            member.phase = Phase::Listening;
+        self.begin_to_hear(id);
+    }
+
+    fn begin_to_hear(&mut self, id: u64) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        (member.phase, member.fence) = (Phase::Listening, None);
+        for channel in &member.channels {
+            if let Some(hearing) = self.channels.get_mut(channel).and_then(|hearing| hearing.get_mut(&id)) {
+                hearing.hears = true;
+            }
         }
     }
 
@@ -177,7 +211,7 @@ impl Roll {
                 let _ = member.sink.deliveries.send(Delivery::Over);
                 unheard.append(&mut self.forget(id));
             } else {
-                (member.phase, member.fence) = (Phase::Listening, None);
+                self.begin_to_hear(id);
             }
         }
         unheard
@@ -189,14 +223,16 @@ impl Roll {
     }
 
     /// A notification, for all who listen to its channel. Gives back the channels that nobody listens to any more: who does
-    /// not read is dropped.
-    pub(super) fn notify(&mut self, channel: &[u8], message: &[u8]) -> Vec<Vec<u8>> {
+    /// not read is dropped. Others on this thread get their turns in between.
+    pub(super) async fn notify(&mut self, channel: &[u8], message: &[u8]) -> Vec<Vec<u8>> {
         let Some(listeners) = self.channels.get(channel) else { return Vec::new() };
         let message: Arc<[u8]> = message.into();
         let mut lost = Vec::new();
-        for id in listeners {
-            let heard = self.members.get(id).filter(|member| member.phase != Phase::Joining);
-            if heard.is_some_and(|member| !member.sink.give(&message)) {
+        for (number, (id, hearing)) in listeners.iter().filter(|(_, hearing)| hearing.hears).enumerate() {
+            if number % TURN == TURN - 1 {
+                yield_now().await;
+            }
+            if !hearing.sink.give(&message) {
                 lost.push(*id);
             }
         }
@@ -209,7 +245,7 @@ impl Roll {
         let mut unheard = Vec::new();
         for channel in member.channels {
             let listeners = self.channels.get_mut(&channel);
-            if listeners.is_some_and(|listeners| listeners.remove(&id) && listeners.is_empty()) {
+            if listeners.is_some_and(|listeners| listeners.remove(&id).is_some() && listeners.is_empty()) {
                 self.channels.remove(&channel);
                 unheard.push(channel);
             }
@@ -231,31 +267,31 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn a_listener_is_given_what_comes_between_its_fences() {
+    #[tokio::test]
+    async fn a_listener_is_given_what_comes_between_its_fences() {
         let mut roll = Roll::default();
         let (sink, mut deliveries) = Sink::new(&Arc::default());
         roll.join(1, vec![b"a".to_vec()], sink);
-        roll.notify(b"a", b"before it is asked");
+        roll.notify(b"a", b"before it is asked").await;
         assert!(roll.expect(1, Fence(7)));
-        roll.notify(b"a", b"before");
+        roll.notify(b"a", b"before").await;
         assert!(roll.fence(Fence(6)).is_empty());
-        roll.notify(b"a", b"still before");
+        roll.notify(b"a", b"still before").await;
         roll.fence(Fence(7));
-        roll.notify(b"a", b"one");
-        roll.notify(b"b", b"not for it");
+        roll.notify(b"a", b"one").await;
+        roll.notify(b"b", b"not for it").await;
         roll.leave(1);
         assert!(roll.expect(1, Fence(8)));
-        roll.notify(b"a", b"two");
+        roll.notify(b"a", b"two").await;
         assert_eq!(roll.fence(Fence(8)), [b"a".to_vec()]);
-        roll.notify(b"a", b"after");
+        roll.notify(b"a", b"after").await;
         assert_eq!(given(&mut deliveries), ["one", "two", "over"]);
         assert!(roll.is_empty() && roll.channels().next().is_none());
         assert!(!roll.expect(1, Fence(9)));
     }
 
-    #[test]
-    fn one_fence_serves_all_who_wait_for_it() {
+    #[tokio::test]
+    async fn one_fence_serves_all_who_wait_for_it() {
         let mut roll = Roll::default();
         let mut heard: Vec<_> = (0..3)
             .map(|id| {
@@ -266,7 +302,7 @@ mod tests {
             })
             .collect();
         roll.fence(Fence(1));
-        roll.notify(b"a", b"x");
+        roll.notify(b"a", b"x").await;
         roll.leave(0);
         roll.expect(0, Fence(2));
         assert!(roll.refuse(Fence(2)).is_empty(), "the others listen");
@@ -276,8 +312,8 @@ mod tests {
         assert!(heard[0].is_closed() && !heard[1].is_closed());
     }
 
-    #[test]
-    fn who_does_not_read_is_dropped_and_the_others_are_not() {
+    #[tokio::test]
+    async fn who_does_not_read_is_dropped_and_the_others_are_not() {
         let mut roll = Roll::default();
         let mut heard = Vec::new();
         for id in [1, 2] {
@@ -290,7 +326,7 @@ mod tests {
         }
         let message = vec![0; BACKLOG_MAX_BYTES / 4];
         for _ in 0..5 {
-            roll.notify(b"a", &message);
+            roll.notify(b"a", &message).await;
             let (deliveries, backlog) = &mut heard[0];
             assert!(matches!(deliveries.try_recv(), Ok(Delivery::Message(_))));
             backlog.told(Backlog::cost_bytes(message.len()));

@@ -193,7 +193,7 @@ impl Task {
                 }
             }
             Event::Notification { channel, whole, .. } => {
-                let unheard = self.roll.notify(&channel, &whole);
+                let unheard = self.roll.notify(&channel, &whole).await;
                 self.unlisten(&unheard);
             }
             // PostgreSQL's queue is full, for instance: whoever waits for the fence cannot be told more than that.

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{Attached, Life, Next, Over};
 use crate::backend::Backend;
-use crate::backend_stream::BackendStream;
 use crate::branches::Branches;
 use crate::client::ClientStream;
 use crate::connection::Interrupted;
@@ -18,6 +17,7 @@ use crate::error::Ended;
 use crate::estate::{Key, Moved, Will, With};
 use crate::forward::Begun;
 use crate::hub::Listener;
+use crate::local_stream::LocalStream;
 use crate::parking::Kept;
 use crate::traffic::Traffic;
 
@@ -98,7 +98,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
                 let deadline = Instant::now() + self.shared.places.limits().wake_timeout;
                 let awake = self.shared.branches.wake(branch, deadline).await;
                 let awake = awake.map_err(|refusal| Over::Refused(Ended::from(refusal)))?;
-                let stream = BackendStream::new(stream).map_err(|_| Over::Gone)?;
+                let stream = LocalStream::new(stream).map_err(|_| Over::Gone)?;
                 drop(hold);
                 let (greeting, _hold) = (Vec::new(), awake.hold);
                 let backend = Backend { stream, socket, superuser, key, greeting, ready: true, reported, _hold };

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{pending, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -33,8 +34,30 @@ pub(super) enum Woken {
     Ended(Interrupted),
 }
 
+/// What happens to a parked session.
+enum News {
+    /// The gateway closes.
+    Closing,
+    /// Somebody asks for something.
+    Asked(Request),
+    /// Notifications have come, or will come no more.
+    Heard(Result<Vec<u8>, Deaf>),
+    /// The client has sent this first byte, or has gone.
+    Said(io::Result<Option<u8>>),
+    /// It has been idle for too long.
+    Idle,
+}
+
 impl<B: Branches, S: ClientStream> Life<'_, B, S> {
     pub(super) async fn wait(&mut self, kept: &mut Kept) -> Woken {
+        let woken = self.wait_and_tell(kept).await;
+        if let Some(listener) = &kept.listener {
+            listener.close_outlet();
+        }
+        woken
+    }
+
+    async fn wait_and_tell(&mut self, kept: &mut Kept) -> Woken {
         let mut idle_since = Instant::now();
         let unsaid = std::mem::take(&mut kept.for_client);
         if !unsaid.is_empty()
@@ -44,35 +67,50 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         }
         loop {
             let idle = idle_for(kept.idle_timeout.map(|span| idle_since + span));
-            // In no order: neither notifications nor pings must keep the other from being heard.
-            tokio::select! {
-                () = self.shared.closed() => return Woken::Ended(Interrupted::Closing),
-                request = self.session.entry.record().requests.next() => match request {
-                    Request::End => return Woken::Ended(Interrupted::Ended),
-                    Request::Park(reply) => drop(reply.send(Ok(()))),
-                    Request::Move(reply) => return Woken::Moves(reply),
-                },
-                heard = hear(&mut kept.listener) => {
-                    let Ok(notifications) = heard else { return Woken::Ended(Interrupted::Deaf) };
-                    if let Some(woken) = self.tell(kept, &notifications).await {
-                        return woken;
-                    }
+            let first = match self.news(&mut kept.listener, idle).await {
+                News::Closing => return Woken::Ended(Interrupted::Closing),
+                News::Asked(Request::End) => return Woken::Ended(Interrupted::Ended),
+                News::Asked(Request::Move(reply)) => return Woken::Moves(reply),
+                News::Asked(Request::Park(reply)) => {
+                    let _ = reply.send(Ok(()));
+                    continue;
                 }
-                first = self.session.client.peek() => match first {
-                    Ok(Some(first)) => {
-                        if kept.begun.is_empty() && first == tag::TERMINATE {
-                            return Woken::Gone;
-                        }
-                        if let Some(woken) = self.hear(kept).await {
-                            return woken;
-                        }
-                        idle_since = Instant::now();
-                    }
-                    Ok(None) | Err(_) => return Woken::Gone,
+                News::Heard(Err(Deaf)) => return Woken::Ended(Interrupted::Deaf),
+                News::Heard(Ok(notifications)) => match self.tell(kept, &notifications).await {
+                    Some(woken) => return woken,
+                    None => continue,
                 },
-                () = idle => return Woken::Ended(Interrupted::IdleTooLong),
+                News::Idle => return Woken::Ended(Interrupted::IdleTooLong),
+                News::Said(Ok(Some(first))) => first,
+                News::Said(Ok(None) | Err(_)) => return Woken::Gone,
+            };
+            if kept.begun.is_empty() && first == tag::TERMINATE {
+                return Woken::Gone;
             }
+            if let Some(woken) = self.hear(kept).await {
+                return woken;
+            }
+            idle_since = Instant::now();
         }
+    }
+
+    /// What happens next. Meanwhile the hub may write to the client.
+    async fn news(&mut self, listener: &mut Option<Listener>, idle: impl Future<Output = ()>) -> News {
+        if let Some(listener) = listener {
+            listener.lend(|| self.session.client.stream.duplicate());
+        }
+        // In no order: neither notifications nor pings must keep the other from being heard.
+        let news = tokio::select! {
+            () = self.shared.closed() => News::Closing,
+            request = self.session.entry.record().requests.next() => News::Asked(request),
+            heard = hear(listener) => News::Heard(heard),
+            first = self.session.client.peek() => News::Said(first),
+            () = idle => News::Idle,
+        };
+        if let Some(listener) = listener {
+            listener.take_back();
+        }
+        news
     }
 
     /// Tells the client what was heard for it.

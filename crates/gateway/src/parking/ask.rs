@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::questions as q;
 use super::state::{Origin, Reported, State, Statement};
 use super::talk::{Aside, Outcome, Pipelines, Rows, array, our_prefix, talk};
-use crate::backend_stream::BackendStream;
 use crate::hub::FENCE_CHANNEL_PREFIX;
+use crate::local_stream::LocalStream;
 
 /// It takes milliseconds. What takes longer waits for a lock on a catalog, or reads a great many functions.
 pub(crate) const ASK_WITHIN: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl From<io::Error> for NoAnswer {
 /// Asks. What the backend says besides, to the client, is appended to `for_client`. `cancel` is awaited when it takes
 /// too long.
 pub(crate) async fn ask(
-    stream: &mut BackendStream,
+    stream: &mut LocalStream,
     subject: &Subject<'_>,
     for_client: &mut Vec<u8>,
     cancel: impl Future<Output = ()>,
@@ -138,7 +138,7 @@ fn questions(subject: &Subject<'_>) -> Pipelines {
 
 /// Ends a transaction that failed, and closes what it left.
 pub(super) async fn clean_up(
-    stream: &mut BackendStream,
+    stream: &mut LocalStream,
     asked: &Pipelines,
     outcomes: &[Outcome],
     aside: &mut Aside,

@@ -12,8 +12,8 @@ use tokio::io::AsyncReadExt;
 use super::ask::{NoAnswer, clean_up};
 use super::questions as q;
 use super::talk::{Aside, Pipelines, talk};
-use crate::backend_stream::BackendStream;
 use crate::hub::{Fence, push_quoted};
+use crate::local_stream::LocalStream;
 
 /// What a backend may say while a fence is awaited, in one message: a notice has no bound of its own.
 const MESSAGE_MAX_BYTES: usize = 0x3fff_ffff;
@@ -30,13 +30,13 @@ pub(crate) enum Keep {
 
 /// A backend that hears fences.
 pub(crate) struct Ear<'a> {
-    stream: &'a mut BackendStream,
+    stream: &'a mut LocalStream,
     fence_channel: &'a str,
     aside: Aside,
 }
 
 impl<'a> Ear<'a> {
-    pub(crate) fn new(stream: &'a mut BackendStream, fence_channel: &'a str) -> Self {
+    pub(crate) fn new(stream: &'a mut LocalStream, fence_channel: &'a str) -> Self {
         Self { stream, fence_channel, aside: Aside::default() }
     }
 

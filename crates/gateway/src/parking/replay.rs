@@ -8,7 +8,7 @@ use nap_wire::messages::{ErrorFields, message};
 
 use super::state::{Origin, Reported, State, Statement};
 use super::talk::{Aside, Outcome, Pipelines, array, talk};
-use crate::backend_stream::BackendStream;
+use crate::local_stream::LocalStream;
 
 /// All of them by one statement: it is not subject to what it sets.
 const SET_ALL: &str = "SELECT pg_catalog.set_config(s.n, s.v, false) \
@@ -44,7 +44,7 @@ pub(crate) enum NotRestored {
 /// Gives `state` to a backend that has just begun, and notes what it reports of it. A statement that cannot be prepared
 /// any more is missing afterwards, which shows when it is used.
 pub(crate) async fn replay(
-    stream: &mut BackendStream,
+    stream: &mut LocalStream,
     state: &State,
     reported: &mut Reported,
 ) -> Result<(), NotRestored> {

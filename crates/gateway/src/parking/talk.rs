@@ -10,7 +10,7 @@ use nap_wire::messages::{ErrorFields, parse_error_response, parse_parameter_stat
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::state::Reported;
-use crate::backend_stream::BackendStream;
+use crate::local_stream::LocalStream;
 
 /// All that is kept of a backend's answers: settings and statements. More is a pin.
 pub(super) const ANSWERS_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -47,7 +47,7 @@ pub(super) struct Aside {
 
 /// Sends pipelines with `syncs` ends, and reads what they come to, and what comes after them up to the end of a message.
 pub(super) async fn talk(
-    stream: &mut BackendStream,
+    stream: &mut LocalStream,
     pipelines: &[u8],
     syncs: usize,
     aside: &mut Aside,

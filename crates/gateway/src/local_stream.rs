@@ -1,5 +1,6 @@
-//! A server's socket. The kernel tells us when it can be read, and only while it is full when it can be written: of a Unix
-//! socket it would tell each time that the other end has read, which wakes a thread for nothing once in a transaction.
+//! A Unix socket: a server's, or that of a client on this machine. The kernel tells us when it can be read, and only while it
+//! is full when it can be written: of a Unix socket it would tell each time that the other end has read, which wakes a
+//! thread for nothing, at the cost of who reads.
 //!
 //! tokio's `UnixStream` always asks for both. Its ends of pipes ask for one each, and go by nothing but the descriptor.
 
@@ -10,18 +11,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{SendFlags, Shutdown};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
-/// A connection to a server.
-pub(crate) struct BackendStream {
+use crate::client::{ClientStream, TlsSession, peek_socket};
+use crate::tls::{HandshakeError, Tls};
+
+/// One end of a Unix socket.
+pub(crate) struct LocalStream {
     reader: Receiver,
     /// As long as it is full.
     writer: Option<Sender>,
 }
 
-impl BackendStream {
+impl LocalStream {
     pub(crate) async fn connect(path: &Path) -> io::Result<Self> {
         Self::new(UnixStream::connect(path).await?.into_std()?.into())
     }
@@ -37,13 +41,13 @@ impl BackendStream {
     }
 }
 
-impl AsFd for BackendStream {
+impl AsFd for LocalStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
     }
 }
 
-impl AsyncRead for BackendStream {
+impl AsyncRead for LocalStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -53,7 +57,7 @@ impl AsyncRead for BackendStream {
     }
 }
 
-impl AsyncWrite for BackendStream {
+impl AsyncWrite for LocalStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.writer.is_none() {
             match rustix::net::send(&self.reader, bytes, SendFlags::NOSIGNAL) {
@@ -83,5 +87,23 @@ impl AsyncWrite for BackendStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(rustix::net::shutdown(&self.reader, Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+impl ClientStream for LocalStream {
+    async fn readiness(&self, interest: Interest) -> io::Result<Ready> {
+        self.reader.ready(interest).await
+    }
+
+    fn try_peek(&mut self) -> io::Result<Option<u8>> {
+        peek_socket(&self.reader, |peek| self.reader.try_io(peek))
+    }
+
+    fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
+        self.as_fd().try_clone_to_owned().map(Some)
+    }
+
+    async fn secure(&mut self, _: &Tls) -> Result<TlsSession, HandshakeError> {
+        Err(io::Error::from(io::ErrorKind::Unsupported).into())
     }
 }
