@@ -16,7 +16,8 @@ pub use failure::{Failure, FailureKind};
 pub use line::{REPLY_MAX_BYTES, REQUEST_MAX_BYTES};
 pub use report::{
     Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, ConnectionReport, Counts, CreatedReport,
-    LoweredReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
+    HistoryReport, LoweredReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport, SnapshotReport,
+    StatusReport,
 };
 pub use request::{Children, Request};
 pub use server::{Handler, listen, serve};

@@ -29,6 +29,8 @@ pub enum Answer {
     Branches(Vec<BranchReport>),
     /// A branch was made.
     Created(CreatedReport),
+    /// What is kept of a branch's past.
+    History(HistoryReport),
     /// Branches were removed.
     Removed(Vec<BranchName>),
     /// How to connect.
@@ -203,6 +205,32 @@ pub struct CreatedReport {
     pub subscriptions_disabled: Option<u32>,
     /// How to connect (without the password).
     pub connection: ConnectionReport,
+}
+
+/// What is kept of a branch's past.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryReport {
+    /// The branch.
+    pub branch: BranchName,
+    /// How far back it is kept.
+    pub span: Span,
+    /// Whether the file system can clone: otherwise there is none.
+    pub is_kept: bool,
+    /// Its snapshots, oldest first: the past begins at the first of them.
+    pub snapshots: Vec<SnapshotReport>,
+    /// Where its log ends.
+    pub end: Option<Lsn>,
+    /// How many segments of its log are kept.
+    pub segments: u64,
+}
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotReport {
+    /// Where in the log.
+    pub lsn: Lsn,
+    /// When it was taken (RFC 3339).
+    pub taken: String,
 }
 
 /// How to connect.

@@ -39,6 +39,9 @@ pub enum Request {
         name: String,
         /// The parent.
         from: Option<BranchName>,
+        /// As the parent was at this moment; none: now.
+        #[serde(default)]
+        at: Option<String>,
         /// Its own settings, as in `SetBranch`.
         #[serde(default)]
         settings: Vec<(String, String)>,
@@ -53,12 +56,26 @@ pub enum Request {
         #[serde(default)]
         children: Children,
     },
+    /// What is kept of a branch's past; answered by [`Answer::History`](crate::Answer::History).
+    History {
+        /// Which one.
+        branch: Option<BranchName>,
+    },
     /// Makes a branch anew from its parent; answered by [`Answer::Created`](crate::Answer::Created).
     ResetBranch {
         /// Which one.
         name: BranchName,
         /// What it was becomes another branch, of this name.
         keep_as: Option<BranchName>,
+    },
+    /// Makes a branch what it was at a moment; answered by [`Answer::Created`](crate::Answer::Created).
+    RestoreBranch {
+        /// Which one.
+        name: BranchName,
+        /// When.
+        at: String,
+        /// What it has been so far becomes another branch, of this name.
+        keep_as: BranchName,
     },
     /// Changes a branch's own settings; answered by [`Answer::Config`](crate::Answer::Config).
     SetBranch {

@@ -127,10 +127,11 @@ async fn no_socket_means_not_up() {
 #[tokio::test]
 async fn lines_beyond_the_bound_are_refused() {
     let daemon = start(None);
-    let fits = Request::CreateBranch { name: "x".repeat(REQUEST_MAX_BYTES - 100), from: None, settings: vec![] };
+    let fits =
+        Request::CreateBranch { name: "x".repeat(REQUEST_MAX_BYTES - 100), from: None, at: None, settings: vec![] };
     let failure = ask(&daemon.socket, fits).await.unwrap().unwrap_err();
     assert_eq!(failure.message, format!("{} bytes", REQUEST_MAX_BYTES - 100));
-    let long = Request::CreateBranch { name: "x".repeat(REQUEST_MAX_BYTES), from: None, settings: vec![] };
+    let long = Request::CreateBranch { name: "x".repeat(REQUEST_MAX_BYTES), from: None, at: None, settings: vec![] };
     assert!(matches!(ask(&daemon.socket, long).await, Err(CallError::RequestTooLong)));
     let failure = raw(&daemon.socket, vec![b' '; REQUEST_MAX_BYTES + 1]).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Usage);

@@ -9,6 +9,7 @@ pub mod guard;
 pub mod hba;
 pub mod ids;
 pub mod lsn;
+pub mod moment;
 pub mod nearest;
 pub mod pg_control;
 pub mod pin;

@@ -79,6 +79,8 @@ pub struct Settings {
     pub replication_guard: Switch,
     /// The role whose sessions may control a branch by NOTIFY.
     pub control_role: Option<String>,
+    /// How far back the past of a branch is kept; `Some(0)`: it has none.
+    pub history: Span,
     /// How many servers may be awake at once.
     pub max_awake: u32,
     /// How long a client waits for its server to wake.
@@ -124,6 +126,7 @@ impl Default for Settings {
             wake_sql: None,
             replication_guard: Switch(true),
             control_role: None,
+            history: Span::seconds(7 * 24 * 60 * 60),
             max_awake: 50,
             wake_timeout: Span::seconds(60),
             authentication_timeout: Span::seconds(60),
@@ -173,6 +176,9 @@ pub struct BranchSettings {
     /// In place of the home's `control_role`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_role: Option<String>,
+    /// In place of the home's `history`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<Span>,
 }
 
 /// What is wrong with a settings text.

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Branch(commands::branch::Branch),
     Rm(commands::rm::Rm),
     Reset(commands::reset::Reset),
+    Restore(commands::restore::Restore),
+    History(commands::history::History),
     Set(commands::set::Set),
     Config(commands::config::Config),
     Pg(commands::pg::Pg),

@@ -13,6 +13,7 @@ pub(crate) mod down;
 pub(crate) mod doze;
 pub(crate) mod env;
 pub(crate) mod guardian;
+pub(crate) mod history;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -20,6 +21,7 @@ pub(crate) mod pg;
 pub(crate) mod psql;
 pub(crate) mod reset;
 pub(crate) mod restart;
+pub(crate) mod restore;
 pub(crate) mod rm;
 pub(crate) mod service;
 pub(crate) mod sessions;
@@ -51,6 +53,8 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Branch(command) => command.run(&context),
         Command::Rm(command) => command.run(&context),
         Command::Reset(command) => command.run(&context),
+        Command::Restore(command) => command.run(&context),
+        Command::History(command) => command.run(&context),
         Command::Set(command) => command.run(&context),
         Command::Config(command) => command.run(&context),
         Command::Pg(command) => command.run(&context),

@@ -74,12 +74,20 @@ const ASKED_AGAIN_MAX: u32 = 5;
 
 /// Whether it changes nothing, so that it can be asked again.
 fn only_asks(request: &Request) -> bool {
-    matches!(request, Request::Status | Request::List | Request::Connection { .. } | Request::Sessions { .. })
+    matches!(
+        request,
+        Request::Status
+            | Request::List
+            | Request::Connection { .. }
+            | Request::Sessions { .. }
+            | Request::History { .. }
+    )
 }
 
 fn patience(request: &Request) -> Duration {
     match request {
         Request::Status | Request::List | Request::Connection { .. } | Request::ReloadConfig => QUICK,
+        Request::History { .. } => PATIENT,
         Request::SetBranch { .. } | Request::Sessions { .. } | Request::EndSession { .. } => QUICK,
         Request::Wake { .. }
         | Request::Sleep { .. }
@@ -89,6 +97,7 @@ fn patience(request: &Request) -> Duration {
         | Request::CreateBranch { .. }
         | Request::RemoveBranch { .. }
         | Request::ResetBranch { .. }
+        | Request::RestoreBranch { .. }
         | Request::Replace { .. }
         | Request::Down => PATIENT,
     }

@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Restart { reply: oneshot::Sender<Result<(), WakeError>> },
     /// Sleep, and stay asleep for as long as the hold lives.
     HoldAsleep { reply: oneshot::Sender<Result<AsleepHold, SleepError>> },
+    /// Stay asleep for as long as the hold lives, if it sleeps now.
+    HoldIfAsleep { reply: oneshot::Sender<AsleepHold> },
     /// A hold was dropped.
     Unhold,
     /// Why it is not awake yet.
@@ -208,6 +210,18 @@ impl ServerHandle {
             problem: "it is being removed, or the daemon ends".into(),
         };
         answer.await.unwrap_or(Err(gone))
+    }
+
+    /// Keeps it asleep, if it sleeps now and nobody else has it so.
+    pub async fn hold_if_asleep(&self) -> Option<AsleepHold> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.owner.send(Command::HoldIfAsleep { reply });
+        answer.await.ok()
+    }
+
+    /// What becomes of it.
+    pub fn changes(&self) -> watch::Receiver<ServerStatus> {
+        self.status.clone()
     }
 
     /// What it takes to copy it while it runs: a server that the caller has a lease of, and keeps it. None: it is not awake any more.

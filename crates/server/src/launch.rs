@@ -5,6 +5,8 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nap_model::ids::BranchName;
 
@@ -26,6 +28,8 @@ pub struct Places {
     pub socket_dir: PathBuf,
     /// Its pg_hba.conf: all trust, since only the daemon can reach the socket.
     pub hba_file: PathBuf,
+    /// Segments of its log have second links, and must not be used again.
+    pub log_is_kept: Arc<AtomicBool>,
 }
 
 /// One setting on the command line, and why it is there.
@@ -53,6 +57,10 @@ pub const OURS: &[Ours] = &[
     Ours {
         setting: "recovery_init_sync_method=syncfs",
         why: "after a crash, one sync of the file system instead of one per file",
+    },
+    Ours {
+        setting: "wal_recycle=off",
+        why: "where `history` is kept: its log is kept by second links to its segments, which must not be written again",
     },
 ];
 
@@ -82,7 +90,8 @@ pub(crate) fn command(install: &Install, branch: &BranchName, places: &Places, n
         "log_destination=stderr".to_owned(),
         "recovery_init_sync_method=syncfs".to_owned(),
     ];
-    for setting in &settings {
+    let kept = places.log_is_kept.load(Ordering::Relaxed).then(|| "wal_recycle=off".to_owned());
+    for setting in settings.iter().chain(&kept) {
         command.arg("-c").arg(setting);
     }
     command.env("NOTIFY_SOCKET", notify);
@@ -101,8 +110,13 @@ mod tests {
     #[test]
     fn the_table_and_the_command_line_say_the_same() {
         let dir = tempfile::tempdir().unwrap();
-        let places =
-            Places { data: "/d".into(), log: dir.path().join("log"), socket_dir: "/s p".into(), hba_file: "/h".into() };
+        let places = Places {
+            data: "/d".into(),
+            log: dir.path().join("log"),
+            socket_dir: "/s p".into(),
+            hba_file: "/h".into(),
+            log_is_kept: Arc::new(true.into()),
+        };
         let install = Install { bin: "/b".into(), major: Major(15), version: "15".into() };
         let command = command(&install, &BranchName::main(), &places, Path::new("/n")).unwrap();
         let given: Vec<String> = command

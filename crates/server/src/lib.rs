@@ -21,6 +21,7 @@ mod log_end;
 mod owner;
 pub mod procfs;
 mod ready;
+pub mod recover;
 pub mod sessions;
 pub mod slots;
 pub mod spec;

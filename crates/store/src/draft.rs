@@ -59,6 +59,14 @@ impl Store {
         Ok(Draft { staged, dir, record: own.record, source, rules_of, cloned: None, prepared: Vec::new() })
     }
 
+    /// Begins a clone of a branch's own past, which is to take its place.
+    pub fn draft_of_itself(&self, name: &BranchName) -> Result<Draft, StoreError> {
+        let own = self.branch(name)?;
+        let (staged, dir) = self.stage_files(&format!("{name}-{}", own.record.id))?;
+        let (record, rules_of) = (own.record.clone(), own.dir.clone());
+        Ok(Draft { staged, dir, record, source: own, rules_of, cloned: None, prepared: Vec::new() })
+    }
+
     /// Shows it.
     pub fn publish(&self, draft: Draft) -> Result<NewBranch, StoreError> {
         draft.finish()?;
@@ -82,6 +90,18 @@ impl Draft {
     /// What it took, and the prepared transactions that came along.
     pub(crate) fn came(&self) -> (Cloned, Vec<String>) {
         (self.cloned.unwrap_or(NOTHING), self.prepared.clone())
+    }
+
+    pub(crate) fn source(&self) -> &Branch {
+        &self.source
+    }
+
+    pub(crate) fn set_cloned(&mut self, cloned: Cloned) {
+        self.cloned = Some(cloned);
+    }
+
+    pub(crate) fn set_begins_at(&mut self, lsn: Lsn) {
+        self.record.branched_at = Some(lsn);
     }
 
     fn from(&self) -> PathBuf {

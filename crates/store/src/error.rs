@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nap_model::ids::{BranchName, Major};
+use nap_model::lsn::Lsn;
 use nap_model::nearest::in_parentheses;
 
 /// An error of the branch tree.
@@ -51,8 +52,23 @@ pub enum StoreError {
         /// How long it had taken by then.
         after: Duration,
     },
-    /// What a backup needs has gone from the parent's log.
-    #[error("{} is gone, which the copy needs", .0.display())]
+    /// The past of a branch does not reach so far.
+    #[error("the history of branch \"{name}\" is from {first} ({since}) to {end}, now")]
+    OutsideHistory {
+        /// The branch.
+        name: BranchName,
+        /// Where it begins.
+        first: Lsn,
+        /// When that was.
+        since: jiff::Timestamp,
+        /// Where its log ends.
+        end: Lsn,
+    },
+    /// There is none.
+    #[error("branch \"{0}\" has no history yet")]
+    NoHistory(BranchName),
+    /// What is needed has gone from the parent's log, or was never kept.
+    #[error("{} is missing, which is needed of the log", .0.display())]
     LogIsGone(PathBuf),
     /// No template of this major has been made.
     #[error("there is no template for PostgreSQL {0}")]
@@ -157,6 +173,11 @@ impl StoreError {
             Self::NotAsleep(name) => format!("Put it to sleep first: `nap sleep {name}`.").into(),
             Self::TooSlow { .. } => {
                 "Its files are fragmented, or the disk is slow: try again when less is written.".into()
+            }
+            Self::OutsideHistory { name, .. } => format!("`nap history {name}` shows its snapshots.").into(),
+            Self::NoHistory(_) => {
+                "It begins when its server first falls asleep, where the file system can clone and `history` is not 0s."
+                    .into()
             }
             Self::LeadsOutside { .. } => {
                 "Tablespaces and a pg_wal outside the data directory cannot be cloned; move them back inside.".into()

@@ -208,6 +208,16 @@ impl BranchDir {
         self.root.join("branch.toml")
     }
 
+    /// Its log, kept.
+    pub fn wal(&self) -> PathBuf {
+        self.root.join("wal")
+    }
+
+    /// The parent of its snapshots.
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
     /// The record under which this state of the branch is to be kept when another one takes its place. Only meanwhile.
     pub(crate) fn kept_record(&self) -> PathBuf {
         self.root.join("kept.toml")

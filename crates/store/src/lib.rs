@@ -15,6 +15,7 @@ pub mod error;
 mod fault;
 #[cfg(test)]
 mod fixture;
+pub mod history;
 pub mod home;
 #[cfg(test)]
 mod kill_tests;
@@ -23,6 +24,7 @@ pub mod migrate;
 #[cfg(test)]
 mod migrate_tests;
 mod own_life;
+pub mod past;
 mod prepared;
 pub mod record;
 pub mod replace;
@@ -41,9 +43,11 @@ pub use clone::{CloneMethod, Cloned, probe_reflink};
 pub use create::{Owner, make_home};
 pub use draft::Draft;
 pub use error::StoreError;
+pub use history::{History, Snapshot};
 pub use home::{BranchDir, Home};
 pub use lock::{HomeLock, LockError};
 pub use migrate::migrate;
+pub use past::Recovery;
 pub use record::{BranchRecord, Changes};
 pub use replace::Replaced;
 pub use store::{Branch, Branches, BrokenBranch, Store};

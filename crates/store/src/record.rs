@@ -214,6 +214,7 @@ mod tests {
                     wake_sql: seconds.map(|seconds| format!("{seconds}.sql").into()),
                     replication_guard: port.map(|port| Switch(port.get() > 3_000)),
                     control_role: seconds.map(|seconds| format!("role {seconds}")),
+                    history: seconds.map(Span::seconds),
                 },
             }
         }

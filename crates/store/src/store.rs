@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nap_model::ids::{BranchId, BranchName};
 use nap_model::nearest::nearest;
@@ -21,6 +21,8 @@ pub struct Store {
     home: Home,
     /// Held while the tree changes: a parent may not go between a look at its children and the change.
     changes: Mutex<Option<TakenIds>>,
+    /// Whether files can be cloned here, as soon as that has been tried.
+    pub(crate) can_clone: OnceLock<bool>,
 }
 
 /// Whose ids are taken. Learnt once, at the first change: to read a thousand records for one more branch would take as
@@ -68,7 +70,7 @@ impl Store {
         if read_format(&home)?.is_none() {
             return Err(StoreError::NoHome(home.root().to_owned()));
         }
-        let store = Self { home, changes: Mutex::new(None) };
+        let store = Self { home, changes: Mutex::new(None), can_clone: OnceLock::new() };
         store.sweep_staging()?;
         store.sweep_temporaries();
         Ok(store)

@@ -48,6 +48,11 @@ pub(crate) fn end_of_wal(data: &Path) -> Result<Lsn, StoreError> {
     end.map(Lsn).map_err(|error| StoreError::io("read the log in", &directory, error))
 }
 
+/// How long the segments in this directory are. Never zero.
+pub(crate) fn segment_bytes(directory: &Path) -> io::Result<u64> {
+    Ok(Log::open(directory, 1)?.segment_bytes)
+}
+
 /// The segments of one timeline.
 struct Log {
     directory: PathBuf,

@@ -184,6 +184,15 @@ pub const SPECS: &[Spec] = {
                 "the role whose sessions, those that log in from now on, may control a branch by `NOTIFY nap, 'sleep'` and `NOTIFY nap, 'reload config'`; none: nobody may",
             )
         },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "history",
+                "\"7d\"",
+                Reload,
+                "how far back a branch's past is kept, where the file system can clone: its log, and a snapshot of each sleep that wrote something. `never` keeps it for ever, `0s` turns it off, from the server's next start on",
+            )
+        },
         spec(
             "max_awake",
             "50",

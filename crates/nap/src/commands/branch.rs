@@ -3,6 +3,7 @@
 use clap::Args;
 use nap_control::{Answer, CloneMethod, CreatedReport, Request};
 use nap_model::ids::BranchName;
+use nap_model::moment::Moment;
 use serde::Serialize;
 
 use crate::command_error::CommandError;
@@ -23,6 +24,9 @@ pub(crate) struct Branch {
     /// What to copy [default: the default branch]
     #[arg(long, value_name = "BRANCH", requires = "name", add = complete::branch())]
     from: Option<BranchName>,
+    /// As the parent was then: an LSN (0/15ECF68), a time (2026-11-20T12:00), or how long ago (-15min)
+    #[arg(long, value_name = "WHEN", requires = "name", allow_hyphen_values = true)]
+    at: Option<String>,
     /// Remove it after so long: 2h, 7d
     #[arg(long, value_name = "SPAN", requires = "name")]
     ttl: Option<String>,
@@ -41,9 +45,16 @@ impl Branch {
         settings.extend(self.ttl.map(|value| Assignment { name: "ttl".to_owned(), value }));
         settings.iter().try_for_each(check)?;
         let settings = settings.into_iter().map(|set| (set.name, set.value)).collect();
-        let answer = context.ask(&Request::CreateBranch { name: name.into(), from: self.from, settings })?;
+        let at = self.at.map(|text| moment(&text)).transpose()?;
+        let answer = context.ask(&Request::CreateBranch { name: name.into(), from: self.from, at, settings })?;
         tell(context, answer, self.verbose)
     }
+}
+
+/// What it means here and now, in a form that means the same everywhere.
+pub(crate) fn moment(text: &str) -> Result<String, CommandError> {
+    let meant = Moment::parse(text, jiff::Timestamp::now(), &jiff::tz::TimeZone::system());
+    Ok(meant.map_err(|error| CommandError::usage(error.to_string()))?.to_string())
 }
 
 /// Tells of a branch that was made.

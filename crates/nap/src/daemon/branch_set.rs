@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use super::config::Config;
 use super::doors::Doors;
+use super::historian::Historian;
 use super::installs::Installs;
 use super::keeper::BranchKeeper;
 use super::sessions::{BranchSessions, LateGateway};
@@ -31,6 +32,7 @@ use crate::rules::{self, RuleBook};
 
 pub(super) mod change;
 pub(super) mod create;
+mod past;
 mod remove;
 mod reset;
 
@@ -48,9 +50,16 @@ pub(crate) struct Entry {
     /// Its server.
     pub(crate) server: ServerHandle,
     policy: watch::Sender<Policy>,
+    history: watch::Sender<Span>,
 }
 
 impl Entry {
+    /// Its settings hold from now on, and those of the home where it has none.
+    fn follow(&self, settings: &Settings, record: &BranchRecord) {
+        self.policy.send_replace(policy(settings, record));
+        self.history.send_replace(record.settings.history.unwrap_or(settings.history));
+    }
+
     /// Whether it goes to sleep only when somebody tells it to.
     pub(super) fn sleeps_when_told(&self) -> bool {
         self.policy.borrow().sleep == SleepPolicy::WhenTold
@@ -221,7 +230,16 @@ impl BranchSet {
         let Branch { record, dir } = branch;
         let home = self.store.home();
         nap_store::create::make_server_socket_dir(home, &record.id)?;
-        let (policy, watched) = watch::channel(policy(&self.config.get(), &record));
+        let settings = self.config.get();
+        let (policy, watched) = watch::channel(policy(&settings, &record));
+        let (history, span) = watch::channel(record.settings.history.unwrap_or(settings.history));
+        let historian = Historian {
+            store: self.store.clone(),
+            branch: record.name.clone(),
+            history: span,
+            log_is_kept: Arc::default(),
+        };
+        historian.look();
         let server = self.fleet.add(ServerSpec {
             branch: record.name.clone(),
             major: record.major,
@@ -230,6 +248,7 @@ impl BranchSet {
                 log: dir.server_log(),
                 socket_dir: home.server_socket_dir(&record.id),
                 hba_file: hba_file(home),
+                log_is_kept: historian.log_is_kept.clone(),
             },
             keeper: Arc::new(BranchKeeper { dir: dir.clone() }),
             sessions: Arc::new(BranchSessions { branch: record.name.clone(), gateway: self.gateway.clone() }),
@@ -237,7 +256,8 @@ impl BranchSet {
         });
         let name = record.name.clone();
         let doors_of = record.clone();
-        let entry = Entry { record, dir, server, policy };
+        tokio::spawn(historian.follow(server.clone()));
+        let entry = Entry { record, dir, server, policy, history };
         self.change_entries(|entries| entries.insert(name, entry));
         if let Some(doors) = self.doors() {
             doors.open(&doors_of);
@@ -283,7 +303,7 @@ async fn follow_settings(set: Arc<BranchSet>) {
         let now = settings.borrow_and_update().clone();
         set.fleet.resize(now.max_awake);
         for entry in set.all() {
-            entry.policy.send_replace(policy(&now, &entry.record));
+            entry.follow(&now, &entry.record);
         }
     }
 }

@@ -13,6 +13,7 @@ use nap_control::{
 use nap_gateway::{ESTATE_FORMAT, Gateway};
 use nap_model::client_error::ClientError;
 use nap_model::ids::BranchName;
+use nap_model::moment::Moment;
 use nap_model::state::State;
 use nap_server::error::{SleepError, WakeError};
 use nap_store::HomeLock;
@@ -123,11 +124,18 @@ impl ControlApi {
         Ok(Answer::Branches(join_all(reports).await))
     }
 
-    async fn create(&self, name: String, from: Option<BranchName>, settings: &[(String, String)]) -> Reply {
+    async fn create(
+        &self,
+        name: String,
+        from: Option<BranchName>,
+        at: Option<String>,
+        settings: &[(String, String)],
+    ) -> Reply {
         let begun = Instant::now();
         let name: BranchName = name.parse().map_err(|error| Failure::from_error(FailureKind::Usage, &error))?;
         let parent = self.named(from)?.record.name;
-        let made = self.branches.create(name, &parent, &given(settings)).await?;
+        let moment = at.as_deref().map(moment).transpose()?;
+        let made = self.branches.create(name, &parent, moment, &given(settings)).await?;
         self.tls.take_on_branch().await;
         self.created(made, begun).await
     }
@@ -139,6 +147,13 @@ impl ControlApi {
         if keeps {
             self.tls.take_on_branch().await;
         }
+        self.created(made, begun).await
+    }
+
+    async fn restore(&self, name: &BranchName, at: &str, keep_as: BranchName) -> Reply {
+        let begun = Instant::now();
+        let made = self.branches.restore(name, moment(at)?, keep_as).await?;
+        self.tls.take_on_branch().await;
         self.created(made, begun).await
     }
 
@@ -274,11 +289,13 @@ impl Handler for ControlApi {
             Request::Sleep { branch } => self.sleep(branch).await,
             Request::Doze { branch } => self.doze(branch).await,
             Request::Restart { branch } => self.restart(branch).await,
-            Request::CreateBranch { name, from, settings } => self.create(name, from, &settings).await,
+            Request::CreateBranch { name, from, at, settings } => self.create(name, from, at, &settings).await,
+            Request::History { branch } => self.history(branch).await,
             Request::RemoveBranch { name, force, children } => {
                 Ok(Answer::Removed(self.branches.remove(&name, force, children).await?))
             }
             Request::ResetBranch { name, keep_as } => self.reset(&name, keep_as).await,
+            Request::RestoreBranch { name, at, keep_as } => self.restore(&name, &at, keep_as).await,
             Request::SetBranch { name, settings } => self.set_branch(&name, &settings),
             Request::Connection { branch, database } => {
                 Ok(Answer::Connection(self.connection(branch, database, true).await?))
@@ -294,6 +311,12 @@ impl Handler for ControlApi {
             }
         }
     }
+}
+
+/// Whoever asks has turned it into something that means the same everywhere.
+fn moment(text: &str) -> Result<Moment, Failure> {
+    let moment = Moment::parse(text, jiff::Timestamp::now(), &jiff::tz::TimeZone::UTC);
+    moment.map_err(|error| Failure::from_error(FailureKind::Usage, &error))
 }
 
 /// An empty value is none.

@@ -8,6 +8,7 @@ use nap_testkit::{Disk, TestHome, TestHomeBuilder, process};
 mod busy;
 mod inherited;
 mod killed;
+mod past;
 mod tree;
 
 fn builder() -> TestHomeBuilder {

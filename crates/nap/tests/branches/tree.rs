@@ -58,14 +58,15 @@ fn a_branch_goes_when_its_time_is_over() {
     let home = builder().build();
     home.up();
     home.sleep("main");
-    home.nap(&["branch", "short", "--ttl", "2s"]).ok();
-    home.nap(&["branch", "kept", "--ttl", "2s", "-c", "protected=on", "-c", "sleep_after=7min"]).ok();
+    home.nap(&["branch", "short", "--ttl", "1h"]).ok();
+    home.nap(&["branch", "kept", "--ttl", "1ms", "-c", "protected=on", "-c", "sleep_after=7min"]).ok();
     home.nap(&["branch", "child", "--from", "kept"]).ok();
     assert_eq!(home.branch("kept").unwrap()["sleep_after"], "7min");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         // Whoever is connected.
         let session = home.connect("postgres@short").await;
+        home.nap(&["set", "short", "ttl=1s"]).ok();
         eventually("it has gone", || home.branch("short").is_none().then_some(()));
         assert!(session.batch_execute("select 1").await.is_err());
     });

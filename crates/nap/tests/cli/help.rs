@@ -23,6 +23,8 @@ fn the_whole_help() {
         "branch",
         "rm",
         "reset",
+        "restore",
+        "history",
         "set",
         "config",
         "config get",

@@ -10,7 +10,7 @@ use super::access::Question;
 use super::{Owner, until_it_dozes};
 use crate::admin::AdminError;
 use crate::error::{SleepError, WakeError};
-use crate::handle::{Command, Lease};
+use crate::handle::{AsleepHold, Command, Lease};
 use crate::live::Live;
 
 impl Owner {
@@ -28,6 +28,12 @@ impl Owner {
             Command::HoldAsleep { reply } => {
                 self.queues.hold.push(reply);
                 self.take_up_sleep_requests();
+            }
+            Command::HoldIfAsleep { reply } => {
+                if self.state == State::Asleep && !self.held && self.job.is_none() {
+                    self.held = true;
+                    let _ = reply.send(AsleepHold::new(self.outbox.clone()));
+                }
             }
             Command::Unhold => {
                 self.held = false;

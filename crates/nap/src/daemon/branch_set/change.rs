@@ -9,7 +9,7 @@ use nap_model::settings::Fate;
 use nap_server::error::SleepError;
 use nap_store::{BranchRecord, Changes, StoreError};
 
-use super::{BranchSet, Entry, policy};
+use super::{BranchSet, Entry};
 
 impl BranchSet {
     /// A branch, or a failure that names the nearest ones.
@@ -45,7 +45,7 @@ impl BranchSet {
             }
             store_failure(error)
         })?;
-        entry.policy.send_replace(policy(&self.config.get(), &changed));
+        entry.follow(&self.config.get(), &changed);
         self.know(changed);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
 use nap_model::ids::BranchName;
+use nap_model::moment::Moment;
 use nap_model::state::State;
 use nap_server::error::SleepError;
 use nap_server::handle::Lease;
@@ -24,7 +25,7 @@ const STANDS_STILL_AT_MOST: Duration = Duration::from_secs(5);
 /// A parent may fall asleep, or wake, just when it was found to be otherwise.
 const TRIES: usize = 5;
 /// How long a parent that is about to be copied may take to wake, or to thaw.
-const WAKES_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const WAKES_WITHIN: Duration = Duration::from_secs(60);
 
 /// A branch that was made.
 pub(in crate::daemon) struct Made {
@@ -63,7 +64,7 @@ impl Held {
     }
 
     /// What takes the disk its time.
-    async fn with<T: Send + 'static>(
+    pub(super) async fn with<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Draft) -> T + Send + 'static,
     ) -> Result<T, Failure> {
@@ -78,7 +79,7 @@ impl Held {
     }
 
     /// The same with what can go wrong.
-    async fn try_with<T: Send + 'static>(
+    pub(super) async fn try_with<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Draft) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Failure> {
@@ -97,6 +98,7 @@ impl BranchSet {
         &self,
         name: BranchName,
         from: &BranchName,
+        at: Option<Moment>,
         settings: &[(&str, Option<String>)],
     ) -> Result<Made, Failure> {
         let _making = self.making.clone();
@@ -106,10 +108,13 @@ impl BranchSet {
             return Err(store_failure(StoreError::Exists(name)));
         }
         let id = secrets::branch_id().map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
-        let parent_name = from.clone();
+        let (parent_name, own_id) = (from.clone(), id.clone());
         let mut draft = self.in_store(move |store| store.draft(&parent_name, &name, id)).await?;
         draft.set(&changes).map_err(store_failure)?;
-        let Brought { draft, parent_in_use, pause, subscriptions } = self.bring_files(&parent, draft).await?;
+        let Brought { draft, parent_in_use, pause, subscriptions } = match at {
+            None => self.bring_files(&parent, draft).await?,
+            Some(moment) => self.bring_past(&parent, draft, &own_id, moment).await?,
+        };
         let draft = draft.take()?;
         let new = self.in_store(|store| store.publish(draft)).await?;
         self.change_rules(|rules| rules.inherit(&new.branch.record.name, from)).await;
@@ -214,7 +219,7 @@ impl BranchSet {
     }
 
     /// Before any server runs on it: a subscriber's copy would take its changes away from it.
-    async fn disable_subscriptions(&self, parent: &Entry, draft: &mut Held) -> Result<(), Failure> {
+    pub(super) async fn disable_subscriptions(&self, parent: &Entry, draft: &mut Held) -> Result<(), Failure> {
         let install = self.installs.of(parent.record.major).map_err(Failure::failed)?;
         let children = self.children.clone();
         let disabled = draft.with(move |draft| {

@@ -1,9 +1,10 @@
-//! A branch becomes what its parent is.
+//! A branch becomes what its parent is, or what it was itself.
 
 use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
-use nap_model::ids::BranchName;
+use nap_model::ids::{BranchId, BranchName};
+use nap_model::moment::Moment;
 use nap_server::error::SleepError;
 use nap_server::handle::AsleepHold;
 use nap_store::{NewBranch, Replaced, StoreError};
@@ -28,27 +29,59 @@ impl BranchSet {
         keep_as: Option<BranchName>,
     ) -> Result<Made, Failure> {
         let _making = self.making.clone();
-        let entry = self.existing(name)?;
-        if entry.record.protected {
-            return Err(super::remove::is_protected(name));
-        }
+        let entry = self.changeable(name)?;
         let Some(parent) = &entry.record.parent else { return Err(store_failure(StoreError::NoParent(name.clone()))) };
         let parent = self.existing(parent)?;
-        if let Some(taken) = keep_as.as_ref().filter(|name| self.entry(name).is_some()) {
-            return Err(store_failure(StoreError::Exists(taken.clone())));
-        }
-        let keep_as = match keep_as {
-            Some(name) => Some((name, secrets::branch_id().map_err(|error| Failure::failed(error.to_string()))?)),
-            None => None,
-        };
+        let keep_as = self.free_name(keep_as)?;
         let own = name.clone();
         let draft = self.in_store(move |store| store.draft_again(&own)).await?;
-        let Brought { draft, parent_in_use, pause, subscriptions } = self.bring_files(&parent, draft).await?;
-        // That took its time.
-        if self.existing(name)?.record.protected {
-            return Err(super::remove::is_protected(name));
+        let brought = self.bring_files(&parent, draft).await?;
+        self.put_in_its_place(&entry, brought, keep_as).await
+    }
+
+    /// Makes a branch what it was at a moment, and keeps what it has been since. Its sessions are ended.
+    pub(in crate::daemon) async fn restore(
+        &self,
+        name: &BranchName,
+        moment: Moment,
+        keep_as: BranchName,
+    ) -> Result<Made, Failure> {
+        let _making = self.making.clone();
+        let entry = self.changeable(name)?;
+        let keep_as = self.free_name(Some(keep_as))?;
+        let own = name.clone();
+        let draft = self.in_store(move |store| store.draft_of_itself(&own)).await?;
+        // The socket of its recovery is not that of its server, which may run.
+        let id = secrets::branch_id().map_err(|error| Failure::failed(error.to_string()))?;
+        let brought = self.bring_past(&entry, draft, &id, moment).await?;
+        self.put_in_its_place(&entry, brought, keep_as).await
+    }
+
+    fn changeable(&self, name: &BranchName) -> Result<Entry, Failure> {
+        let entry = self.existing(name)?;
+        if entry.record.protected { Err(super::remove::is_protected(name)) } else { Ok(entry) }
+    }
+
+    fn free_name(&self, keep_as: Option<BranchName>) -> Result<Option<(BranchName, BranchId)>, Failure> {
+        let Some(name) = keep_as else { return Ok(None) };
+        if self.entry(&name).is_some() {
+            let failure = store_failure(StoreError::Exists(name));
+            return Err(failure.hint("choose another name for what it has been so far"));
         }
-        let hold = self.empty(&entry).await?;
+        Ok(Some((name, secrets::branch_id().map_err(|error| Failure::failed(error.to_string()))?)))
+    }
+
+    async fn put_in_its_place(
+        &self,
+        entry: &Entry,
+        brought: Brought,
+        keep_as: Option<(BranchName, BranchId)>,
+    ) -> Result<Made, Failure> {
+        let Brought { draft, parent_in_use, pause, subscriptions } = brought;
+        let name = &entry.record.name;
+        // That took its time.
+        self.changeable(name)?;
+        let hold = self.empty(entry).await?;
         let draft = draft.take()?;
         let replaced = self.in_store(move |store| store.replace(draft, keep_as)).await;
         let Replaced { branch, kept, cloned, prepared } = replaced?;

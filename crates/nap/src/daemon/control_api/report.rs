@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nap_control::{
-    BranchReport, ConnectionReport, Counts, Failure, PostgresReport, SESSIONS_SHOWN_MAX, SessionReport, StatusReport,
+    Answer, BranchReport, ConnectionReport, Counts, Failure, HistoryReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX,
+    SessionReport, SnapshotReport, StatusReport,
 };
 use nap_model::ids::BranchName;
 use nap_model::state::State;
@@ -40,6 +41,17 @@ impl ControlApi {
             door: self.branches.doors().and_then(|doors| doors.door_dir(&entry.record.name)),
             name: entry.record.name,
         }
+    }
+
+    pub(super) async fn history(&self, branch: Option<BranchName>) -> Reply {
+        let entry = self.named(branch)?;
+        let branch = entry.record.name;
+        let span = entry.record.settings.history.unwrap_or(self.config.get().history);
+        let (history, is_kept) = self.branches.history(&branch).await?;
+        let snapshots = history.snapshots.into_iter();
+        let snapshots = snapshots.map(|at| SnapshotReport { lsn: at.lsn, taken: at.taken.to_string() }).collect();
+        let segments = u64::try_from(history.segments).unwrap_or(u64::MAX);
+        Ok(Answer::History(HistoryReport { branch, span, is_kept, snapshots, end: history.end, segments }))
     }
 
     pub(super) fn status(&self) -> StatusReport {

@@ -1,0 +1,78 @@
+//! `nap history`
+
+use clap::Args;
+use nap_control::{Answer, HistoryReport, Request};
+use nap_model::ids::BranchName;
+
+use crate::command_error::CommandError;
+use crate::complete;
+use crate::context::{Context, unexpected};
+use crate::output::{table, words};
+
+/// Show what is kept of a branch's past: `nap branch NAME --at WHEN` leads there
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// The branch [default: the default branch]
+    #[arg(add = complete::branch())]
+    branch: Option<BranchName>,
+}
+
+impl History {
+    pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        match context.ask(&Request::History { branch: self.branch })? {
+            Answer::History(report) => context.output.result(&report, || say(&report)),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn say(report: &HistoryReport) -> String {
+    let HistoryReport { branch, span, snapshots, end, segments, .. } = report;
+    let (Some(first), Some(end)) = (snapshots.first(), end) else {
+        return match report.is_kept {
+            true => format!("{branch} has no history yet: it begins when its server first falls asleep"),
+            false => format!("{branch} has no history: this file system cannot clone"),
+        };
+    };
+    let kept = words::count(*segments, "segment", "segments");
+    let mut lines = vec![format!(
+        "{branch}: from {} ({}) to {end}, now; kept for {span}, with {kept} of its log",
+        first.lsn, first.taken
+    )];
+    let mut rows = table::with_header(["SNAPSHOT", "TAKEN", "AGE"]);
+    for snapshot in snapshots {
+        rows.add_row([snapshot.lsn.to_string(), snapshot.taken.clone(), words::since_text(&snapshot.taken)]);
+    }
+    lines.push(table::text(rows));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nap_control::SnapshotReport;
+    use nap_model::lsn::Lsn;
+    use nap_model::span::Span;
+
+    #[test]
+    fn the_span_is_told_or_why_there_is_none() {
+        let mut report = HistoryReport {
+            branch: BranchName::main(),
+            span: Span::seconds(7 * 24 * 60 * 60),
+            is_kept: true,
+            snapshots: Vec::new(),
+            end: Some(Lsn(0x200_0000)),
+            segments: 3,
+        };
+        assert_eq!(say(&report), "main has no history yet: it begins when its server first falls asleep");
+        report.snapshots.push(SnapshotReport { lsn: Lsn(0x15E_CF68), taken: "2026-11-20T12:00:00Z".into() });
+        let said = say(&report);
+        let head =
+            "main: from 0/15ECF68 (2026-11-20T12:00:00Z) to 0/2000000, now; kept for 7d, with 3 segments of its log\n";
+        assert!(said.starts_with(head), "{said}");
+        assert!(said.contains("0/15ECF68  2026-11-20T12:00:00Z"), "{said}");
+        report.snapshots.clear();
+        report.is_kept = false;
+        assert_eq!(say(&report), "main has no history: this file system cannot clone");
+    }
+}

@@ -1,0 +1,144 @@
+//! Branches of the past: exactly as the parent was then.
+
+use nap_testkit::{TestHome, eventually};
+
+use super::{Load, on_xfs, whole_transactions};
+
+fn numbers(home: &TestHome, branch: &str) -> String {
+    home.psql(&format!("postgres@{branch}"), "select string_agg(n::text, ',' order by n) from t").ok().to_owned()
+}
+
+fn snapshots(home: &TestHome) -> usize {
+    home.nap(&["history", "--json"]).json()["snapshots"].as_array().unwrap().len()
+}
+
+/// Each insert is one moment: between two of them lie a place in the log and a time.
+#[test]
+fn each_moment_of_the_past_can_be_had() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    home.psql("postgres@main", "create table t (n int)").ok();
+    let refused = home.nap(&["branch", "early", "--at", "-1s"]);
+    assert!(refused.fails_with(1).contains("has no history yet"), "{refused:?}");
+    home.sleep("main");
+    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
+
+    let mut moments = Vec::new();
+    for n in 1..=6 {
+        home.psql("postgres@main", &format!("insert into t values ({n})")).ok();
+        let told = home.psql("postgres@main", "select pg_current_wal_lsn(), clock_timestamp() at time zone 'utc'");
+        let (lsn, time) = told.ok().split_once('|').unwrap();
+        moments.push((n, lsn.to_owned(), format!("{}Z", time.replace(' ', "T"))));
+        match n {
+            2 => home.sleep("main"),
+            4 => drop(home.psql("postgres@main", "select pg_switch_wal(); checkpoint; checkpoint")),
+            _ => {}
+        }
+    }
+    eventually("another snapshot is there", || (snapshots(home) == 2).then_some(()));
+    for (n, lsn, time) in &moments {
+        let expected = (1..=*n).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        for (name, at) in [("by-lsn", lsn), ("by-time", time)] {
+            let made = home.nap(&["--json", "branch", name, "--at", at]).json();
+            assert_eq!(numbers(home, name), expected, "at {at}: {made}");
+            home.nap(&["rm", name, "--force"]).ok();
+        }
+    }
+    // The parent has gone on, and is as it was.
+    assert_eq!(numbers(home, "main"), "1,2,3,4,5,6");
+    let (_, lsn, _) = &moments[2];
+    home.nap(&["branch", "kept", "--at", lsn]).ok();
+    home.psql("postgres@kept", "insert into t values (100)").ok();
+    home.sleep("kept");
+    home.nap(&["branch", "grandchild", "--from", "kept"]).ok();
+    assert_eq!(numbers(home, "grandchild"), "1,2,3,100");
+
+    for at in ["0/1", "7F/0", "2001-01-01"] {
+        let refused = home.nap(&["branch", "never", "--at", at]);
+        assert!(refused.fails_with(1).contains("the history of branch \"main\" is from 0/"), "{at}: {refused:?}");
+    }
+    assert!(home.nap(&["branch", "never", "--at", "soon"]).fails_with(2).contains("is no moment"));
+    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_past_of_a_busy_parent_is_whole() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    drop(Load::on(home, "postgres@main"));
+    home.sleep("main");
+    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
+    let mut load = Load::on(home, "postgres@main");
+    let mut last = 0;
+    for number in 0..6 {
+        let before = whole_transactions(home, "main");
+        let at = home.psql("postgres@main", "select pg_current_wal_flush_lsn()").ok().to_owned();
+        let name = format!("b{number}");
+        home.nap(&["branch", &name, "--at", &at]).ok();
+        let has = whole_transactions(home, &name);
+        assert!(has >= before && has >= last, "{name} at {at} has {has}, {before} were acknowledged before");
+        last = has;
+        home.nap(&["rm", &name, "--force"]).ok();
+    }
+    assert!(load.goes_on(), "nobody noticed");
+}
+
+#[test]
+fn what_is_older_than_its_span_is_forgotten() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    home.psql("postgres@main", "create table t (n int)").ok();
+    let nap = |n: u32| {
+        home.psql("postgres@main", &format!("insert into t select {n} from generate_series(1, 1000)")).ok();
+        home.sleep("main");
+    };
+    for n in 1..=3 {
+        nap(n);
+        // Of those that stand close together the first and the last stay.
+        eventually("it has a snapshot", || (snapshots(home) == (n as usize).min(2)).then_some(()));
+    }
+    // What begins the span stays.
+    home.nap(&["set", "main", "history=1ms"]).ok();
+    nap(4);
+    eventually("the older ones have gone", || (snapshots(home) <= 2).then_some(()));
+    home.nap(&["branch", "late", "--at", "-0s"]).ok();
+    home.nap(&["set", "main", "history=0s"]).ok();
+    home.psql("postgres@main", "select 1").ok();
+    home.sleep("main");
+    home.psql("postgres@main", "insert into t values (5)").ok();
+    assert_eq!(home.psql("postgres@main", "show wal_recycle").ok(), "on");
+}
+
+#[test]
+fn a_branch_is_what_it_was() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
+    home.sleep("main");
+    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
+    home.psql("postgres@main", "insert into t values (2)").ok();
+    let at = home.psql("postgres@main", "select pg_current_wal_lsn()").ok().to_owned();
+    home.psql("postgres@main", "delete from t").ok();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let session = home.connect("postgres@main").await;
+        session.batch_execute("begin").await.unwrap();
+        let said = home.nap(&["restore", "main", "--at", &at, "--keep-as", "mistake"]);
+        assert!(said.ok().contains("what it has been since is the branch mistake"), "{said:?}");
+        assert!(session.batch_execute("select 1").await.is_err(), "it is ended");
+    });
+    assert_eq!((numbers(home, "main"), numbers(home, "mistake")), ("1,2".into(), String::new()));
+    home.psql("postgres@main", "insert into t values (3)").ok();
+    // It has a history of its own from its next sleep on; what was before is with the other one.
+    home.sleep("main");
+    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
+    home.nap(&["branch", "again", "--from", "mistake", "--at", &at]).ok();
+    assert_eq!(numbers(home, "again"), "1,2");
+    home.nap(&["down"]).ok();
+    home.up();
+    assert_eq!(numbers(home, "main"), "1,2,3");
+    let said = home.nap(&["restore", "main", "--at", "-0s"]);
+    assert!(said.ok().contains("the branch main-until-2"), "{said:?}");
+    home.nap(&["set", "main", "protected=on"]).ok();
+    assert!(home.nap(&["restore", "main", "--at", "-0s"]).fails_with(1).contains("is protected"));
+}

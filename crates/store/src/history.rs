@@ -1,0 +1,290 @@
+//! The past of a branch: snapshots of its files as they were when it fell asleep, and its log, which is kept by a second
+//! link to each segment: no bytes are copied, and what is written at the end of the last one is there too. Only where the file
+//! system can clone: elsewhere each snapshot would cost the whole size.
+//!
+//! A link is safe because our servers do not use segments again (`wal_recycle=off`).
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nap_model::ids::BranchName;
+use nap_model::lsn::Lsn;
+use nap_model::pg_control::PgControl;
+use serde::{Deserialize, Serialize};
+
+use crate::clone::{CloneMethod, How, clone_as};
+use crate::durable;
+use crate::error::StoreError;
+use crate::fault;
+use crate::home::BranchDir;
+use crate::staging::Staged;
+use crate::store::{Branch, Store};
+use crate::wal;
+
+/// What a nap without any write puts into the log: two checkpoints. A snapshot that far behind the last is none's worth.
+const NOTHING_WRITTEN_BYTES: u64 = 1_024;
+/// A snapshot's own record.
+const RECORD: &str = "snapshot.toml";
+const RECORD_MAX_BYTES: u64 = 1 << 16;
+
+/// A branch's files as they were at one place of its log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Where its server was shut down.
+    pub lsn: Lsn,
+    /// On which timeline.
+    pub timeline: u32,
+    /// When the snapshot was taken.
+    pub taken: Timestamp,
+}
+
+/// What is kept of a branch's past.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// Oldest first.
+    pub snapshots: Vec<Snapshot>,
+    /// Where its log ends.
+    pub end: Option<Lsn>,
+    /// How many segments of its log are kept.
+    pub segments: usize,
+}
+
+impl Store {
+    /// Whether branches have a past here: tried once.
+    pub fn keeps_history(&self) -> bool {
+        *self.can_clone.get_or_init(|| crate::clone::probe_reflink(&self.home().branches_dir()))
+    }
+
+    /// Links what there is of a branch's log and is not kept yet. How much that was.
+    pub fn keep_log(&self, name: &BranchName) -> Result<usize, StoreError> {
+        let dir = self.home().branch(name);
+        let (from, to) = (dir.data().join("pg_wal"), dir.wal());
+        if !to.is_dir() {
+            make_dir(&to)?;
+        }
+        let kept: HashSet<_> = names(&to)?.into_iter().collect();
+        let mut linked = 0;
+        for file in names(&from)?.into_iter().filter(|file| is_log(file) && !kept.contains(file)) {
+            match fs::hard_link(from.join(&file), to.join(&file)) {
+                Ok(()) => linked += 1,
+                // It has just gone, or another look was faster.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
+                Err(error) => return Err(StoreError::io("link a segment of the log to", &to, error)),
+            }
+        }
+        if linked > 0 {
+            durable::fsync_dir(&to).map_err(|error| StoreError::io("fsync", &to, error))?;
+        }
+        Ok(linked)
+    }
+
+    /// Takes a snapshot of a branch whose server sleeps, and goes on sleeping until this returns; none if nothing was written
+    /// since the last one.
+    pub fn take_snapshot(&self, name: &BranchName) -> Result<Option<Snapshot>, StoreError> {
+        let branch = self.branch(name)?;
+        let control = control_of(&branch.dir.data())?;
+        if !control.clean {
+            return Err(StoreError::NotAsleep(name.clone()));
+        }
+        self.keep_log(name)?;
+        let last = snapshots(&branch.dir)?.pop();
+        let written = |last: &Snapshot| control.checkpoint.0.saturating_sub(last.lsn.0);
+        if last.as_ref().is_some_and(|last| last.timeline == control.timeline && written(last) <= NOTHING_WRITTEN_BYTES)
+        {
+            return Ok(None);
+        }
+        let snapshot = Snapshot { lsn: control.checkpoint, timeline: control.timeline, taken: Timestamp::now() };
+        let staged = Staged::new(self.home(), &format!("{name}-snapshot"))?;
+        let data = staged.path().join("data");
+        make_dir(&data)?;
+        let how = How { method: CloneMethod::Reflink, leaves_out: is_segment, ..How::default() };
+        clone_as(&branch.dir.data(), &data, how)?;
+        fault::point("cloned");
+        let text =
+            toml::to_string(&snapshot).map_err(|error| StoreError::io("write", &data, io::Error::other(error)))?;
+        let record = staged.path().join(RECORD);
+        durable::stage_file(&record, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &record, e))?;
+        staged.sync()?;
+        let place = branch.dir.snapshots();
+        if !place.is_dir() {
+            make_dir(&place)?;
+        }
+        let place = place.join(directory_name(&snapshot));
+        match staged.publish(&place) {
+            Ok(()) => Ok(Some(snapshot)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(StoreError::io("publish", &place, error)),
+        }
+    }
+
+    /// What is kept of a branch's past.
+    pub fn history(&self, name: &BranchName) -> Result<History, StoreError> {
+        let branch = self.branch(name)?;
+        let segments = if branch.dir.wal().is_dir() { names(&branch.dir.wal())?.len() } else { 0 };
+        Ok(History { snapshots: snapshots(&branch.dir)?, end: wal::end_of_wal(&branch.dir.data()).ok(), segments })
+    }
+
+    /// Forgets what is older than this (`None`: nothing is), but for the last snapshot before, from which the span begins; and
+    /// snapshots that stand too close together: the log leads from one to the next. How many went.
+    pub fn thin_history(&self, name: &BranchName, span: Option<Duration>) -> Result<usize, StoreError> {
+        let branch = self.branch(name)?;
+        let now = Timestamp::now();
+        let snapshots = snapshots(&branch.dir)?;
+        let goes = superfluous(&snapshots, now, span);
+        for snapshot in &goes {
+            let path = branch.dir.snapshots().join(directory_name(snapshot));
+            let thrown_away = self.throw_away(&path)?;
+            durable::remove_tree(&thrown_away).map_err(|error| StoreError::io("remove", &thrown_away, error))?;
+        }
+        let first = snapshots.iter().find(|snapshot| !goes.contains(snapshot));
+        if let (Some(first), true) = (first, goes.first() == snapshots.first()) {
+            self.forget_log_before(&branch, first)?;
+        }
+        Ok(goes.len())
+    }
+
+    /// Segments that no snapshot needs any more.
+    fn forget_log_before(&self, branch: &Branch, first: &Snapshot) -> Result<(), StoreError> {
+        let wal = branch.dir.wal();
+        for file in names(&wal)?.into_iter().filter(|file| is_segment_name(file)) {
+            let path = wal.join(&file);
+            let length = fs::metadata(&path).map_err(|e| StoreError::io("look at", &path, e))?.len();
+            let needed = wal::segment_name(first.timeline, first.lsn.0 / length.max(1), length);
+            if file.get(..8) == needed.get(..8) && file < needed {
+                fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The older, the farther apart: what is asked for most is what has just been.
+const APART: [(Duration, Duration); 2] = [
+    (Duration::from_secs(60 * 60), Duration::from_secs(5 * 60)),
+    (Duration::from_secs(24 * 60 * 60), Duration::from_secs(60 * 60)),
+];
+/// What is older than all these.
+const APART_AT_LAST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Snapshots, oldest first, that nobody needs.
+fn superfluous(snapshots: &[Snapshot], now: Timestamp, span: Option<Duration>) -> Vec<Snapshot> {
+    let age = |snapshot: &Snapshot| Duration::try_from(now.duration_since(snapshot.taken)).unwrap_or_default();
+    let before = span.map_or(0, |span| snapshots.iter().filter(|snapshot| age(snapshot) >= span).count());
+    let (old, kept) = snapshots.split_at(before.saturating_sub(1));
+    let mut goes = old.to_vec();
+    // The newest stays, and that from which the span begins.
+    let mut newer = kept.last();
+    for snapshot in kept.iter().skip(1).rev().skip(1) {
+        let apart =
+            APART.iter().find(|(younger, _)| age(snapshot) < *younger).map_or(APART_AT_LAST, |(_, apart)| *apart);
+        if newer.is_some_and(|newer| age(snapshot).saturating_sub(age(newer)) < apart) {
+            goes.push(snapshot.clone());
+        } else {
+            newer = Some(snapshot);
+        }
+    }
+    goes.sort_by_key(|snapshot| (snapshot.timeline, snapshot.lsn));
+    goes
+}
+
+/// All snapshots of a branch, oldest first.
+pub(crate) fn snapshots(dir: &BranchDir) -> Result<Vec<Snapshot>, StoreError> {
+    let place = dir.snapshots();
+    if !place.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut snapshots = Vec::new();
+    for name in names(&place)? {
+        let path = place.join(name).join(RECORD);
+        let bytes = durable::read_bounded(&path, RECORD_MAX_BYTES).map_err(|e| StoreError::io("read", &path, e))?;
+        let snapshot = toml::from_str(&String::from_utf8_lossy(&bytes));
+        let bad = |error: toml::de::Error| StoreError::BadRecord { path: path.clone(), problem: error.to_string() };
+        snapshots.push(snapshot.map_err(bad)?);
+    }
+    snapshots.sort_by_key(|snapshot: &Snapshot| (snapshot.timeline, snapshot.lsn));
+    Ok(snapshots)
+}
+
+/// Where a snapshot's files are.
+pub(crate) fn files_of(dir: &BranchDir, snapshot: &Snapshot) -> PathBuf {
+    dir.snapshots().join(directory_name(snapshot)).join("data")
+}
+
+fn directory_name(snapshot: &Snapshot) -> String {
+    format!("{}-{:016X}", snapshot.timeline, snapshot.lsn.0)
+}
+
+pub(crate) fn control_of(data: &Path) -> Result<PgControl, StoreError> {
+    let path = data.join("global/pg_control");
+    let bytes = durable::read_bounded(&path, 1 << 16).map_err(|e| StoreError::io("read", &path, e))?;
+    PgControl::parse(&bytes).map_err(|e| StoreError::io("read", &path, io::Error::other(e)))
+}
+
+fn is_segment(relative: &Path) -> bool {
+    let in_wal = relative.parent().is_some_and(|parent| parent == Path::new("pg_wal"));
+    in_wal && relative.file_name().is_some_and(|name| is_log(&name.to_string_lossy()))
+}
+
+/// Segments, and the histories of timelines.
+fn is_log(name: &str) -> bool {
+    is_segment_name(name) || (name.len() == 16 && name.ends_with(".history"))
+}
+
+fn is_segment_name(name: &str) -> bool {
+    name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn make_dir(path: &Path) -> Result<(), StoreError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::io("make", path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let failed = |error| StoreError::io("read", dir, error);
+    let entries = fs::read_dir(dir).map_err(failed)?;
+    entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ages in minutes, oldest first.
+    fn left(ages_min: &[i64], span_h: Option<u64>) -> Vec<i64> {
+        let now = Timestamp::from_second(2_000_000_000).unwrap();
+        let taken = |age: i64| now - jiff::SignedDuration::from_mins(age);
+        let at = |(number, age): (usize, &i64)| Snapshot { lsn: Lsn(number as u64), timeline: 1, taken: taken(*age) };
+        let snapshots: Vec<Snapshot> = ages_min.iter().enumerate().map(at).collect();
+        let goes = superfluous(&snapshots, now, span_h.map(|hours| Duration::from_secs(hours * 3_600)));
+        let stays = snapshots.iter().zip(ages_min).filter(|(snapshot, _)| !goes.contains(snapshot));
+        stays.map(|(_, age)| *age).collect()
+    }
+
+    #[test]
+    fn snapshots_are_thinned_with_their_age() {
+        assert_eq!(left(&[], Some(1)), [0; 0]);
+        assert_eq!(left(&[3, 2, 1], None), [3, 1], "the span begins at the first");
+        assert_eq!(left(&[50, 44, 43, 42, 30, 29, 0], None), [50, 42, 29, 0], "five minutes apart");
+        let every_ten: Vec<i64> = (0..=300).rev().step_by(10).collect();
+        let left_of_them = left(&every_ten, None);
+        assert!(
+            left_of_them.len() < 13 && left_of_them.contains(&300) && left_of_them.contains(&0),
+            "{left_of_them:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_older_than_the_span_goes_but_for_its_beginning() {
+        assert_eq!(left(&[600, 500, 400, 100, 0], Some(5)), [400, 100, 0]);
+        assert_eq!(left(&[600, 500, 0], Some(5)), [500, 0]);
+        assert_eq!(left(&[600, 500], Some(5)), [500], "there is always one");
+        assert_eq!(left(&[100, 40], Some(5)), [100, 40]);
+    }
+}

@@ -1,0 +1,95 @@
+//! A branch of the past, in the making: the nearest snapshot before, and what recovery needs to come to the moment.
+
+use std::path::PathBuf;
+
+use nap_model::ids::BranchName;
+use nap_model::lsn::Lsn;
+use nap_model::moment::Moment;
+
+use crate::clone::{CloneMethod, How, clone_as};
+use crate::draft::Draft;
+use crate::durable;
+use crate::error::StoreError;
+use crate::fault;
+use crate::history::{Snapshot, control_of, files_of, snapshots};
+use crate::store::Branch;
+use crate::wal;
+
+/// What recovery of a draft is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recovery {
+    /// The directory with the log.
+    pub log: PathBuf,
+    /// Where to stop; none: at the end of the log.
+    pub until: Option<Moment>,
+}
+
+impl Draft {
+    /// From the nearest snapshot before a moment. A server has to recover it from there.
+    pub fn clone_past(&mut self, moment: Moment) -> Result<Recovery, StoreError> {
+        let source = self.source();
+        let (name, dir) = (source.record.name.clone(), source.dir.clone());
+        let snapshot = nearest(source, moment)?;
+        let how = How { method: CloneMethod::Reflink, ..How::default() };
+        self.set_cloned(clone_as(&files_of(&dir, &snapshot), &self.data(), how)?);
+        fault::point("cloned");
+        let signal = self.data().join("recovery.signal");
+        durable::stage_file(&signal, b"", 0o600).map_err(|e| StoreError::io("write", &signal, e))?;
+        let end = wal::end_of_wal(&dir.data())?;
+        self.whole_log(&snapshot, end)?;
+        let until = match moment {
+            Moment::Lsn(lsn) if lsn > end => return Err(outside(name, snapshots(&dir)?, end)),
+            Moment::Lsn(lsn) if lsn == end => None,
+            moment => Some(moment),
+        };
+        Ok(Recovery { log: dir.wal(), until })
+    }
+
+    /// Nobody may have kept the log while no daemon ran.
+    fn whole_log(&self, snapshot: &Snapshot, end: Lsn) -> Result<(), StoreError> {
+        let wal = self.source().dir.wal();
+        let length = wal::segment_bytes(&wal).map_err(|e| StoreError::io("read the log in", &wal, e))?;
+        for number in snapshot.lsn.0 / length..=end.0.saturating_sub(1) / length {
+            let path = wal.join(wal::segment_name(snapshot.timeline, number, length));
+            if !path.exists() {
+                return Err(StoreError::LogIsGone(path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Behind its recovery: where it left its parent's log, as the history of its own timeline says.
+    pub fn find_where_it_left(&mut self) -> Result<(), StoreError> {
+        let timeline = control_of(&self.data())?.timeline;
+        let path = self.data().join(format!("pg_wal/{timeline:08X}.history"));
+        let text = std::fs::read_to_string(&path).map_err(|e| StoreError::io("read", &path, e))?;
+        let line = text.lines().rev().find(|line| line.contains('/') && !line.starts_with('#'));
+        let left = line.and_then(|line| line.split('\t').nth(1)).and_then(|lsn| lsn.trim().parse::<Lsn>().ok());
+        let problem = || StoreError::BadRecord { path: path.clone(), problem: "it names no place in a log".into() };
+        self.set_begins_at(left.ok_or_else(problem)?);
+        Ok(())
+    }
+}
+
+/// The last snapshot that is not behind this moment, on the timeline that the branch is on now.
+fn nearest(source: &Branch, moment: Moment) -> Result<Snapshot, StoreError> {
+    let timeline = control_of(&source.dir.data())?.timeline;
+    let all: Vec<Snapshot> =
+        snapshots(&source.dir)?.into_iter().filter(|snapshot| snapshot.timeline == timeline).collect();
+    let is_before = |snapshot: &&Snapshot| match moment {
+        Moment::Lsn(lsn) => snapshot.lsn < lsn,
+        Moment::Time(time) => snapshot.taken <= time,
+    };
+    match all.iter().rev().find(is_before) {
+        Some(snapshot) => Ok(snapshot.clone()),
+        None => Err(outside(source.record.name.clone(), all, wal::end_of_wal(&source.dir.data())?)),
+    }
+}
+
+/// The span that there is.
+fn outside(name: BranchName, snapshots: Vec<Snapshot>, end: Lsn) -> StoreError {
+    match snapshots.into_iter().next() {
+        Some(first) => StoreError::OutsideHistory { name, first: first.lsn, since: first.taken, end },
+        None => StoreError::NoHistory(name),
+    }
+}
