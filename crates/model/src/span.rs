@@ -17,7 +17,7 @@ pub struct Span(pub Option<Duration>);
 /// A text that is no span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not a span of time: {}", .meant.as_ref().map_or_else(
-    || "write a whole number and one of ms, s, min, h, d (30s, 5min), or never".to_owned(),
+    || "write a whole number and one of ms, s, min, h, d (30s, 5min; a year at most), or never".to_owned(),
     |meant| format!("did you mean {meant}?"),
 ))]
 pub struct BadSpan {
@@ -142,7 +142,7 @@ mod tests {
             assert_eq!(said(text), format!("\"{text}\" is not a span of time: did you mean {ours}?"));
         }
         for text in ["soon", "", "400d", "1.5h"] {
-            assert!(said(text).ends_with("(30s, 5min), or never"), "{text}");
+            assert!(said(text).ends_with("(30s, 5min; a year at most), or never"), "{text}");
         }
     }
 }

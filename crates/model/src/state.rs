@@ -149,7 +149,7 @@ pub const TRANSITIONS: &[Transition] = {
     &[
         row(Asleep, R::ClientArrived, Waking, "a client arrived"),
         row(Asleep, R::AskedToWake, Waking, "asked to wake"),
-        row(Asleep, R::RolesStale, Waking, "somebody else ran the server: reading its roles again"),
+        row(Asleep, R::RolesStale, Waking, "its roles have to be read again"),
         row(Asleep, R::RolesUnknown, Waking, "its roles have not been read yet"),
         row(Asleep, R::NeedsRecovery, Waking, "it did not shut down cleanly: recovering now"),
         row(Asleep, R::AdoptedStarting, Waking, "found running, left by an earlier daemon"),

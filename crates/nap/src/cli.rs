@@ -11,7 +11,12 @@ use crate::commands;
 /// A branch is a named PostgreSQL cluster. A bare word is a branch, DB@BRANCH names a database of it; the default
 /// is the branch main.
 #[derive(Debug, Parser)]
-#[command(name = "nap", version, after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not up.")]
+#[command(
+    name = "nap",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not up."
+)]
 pub(crate) struct CommandLine {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -52,7 +57,9 @@ pub(crate) enum Command {
     Sleep(commands::sleep::Sleep),
     Doze(commands::doze::Doze),
     Sessions(commands::sessions::Sessions),
+    #[command(alias = "create")]
     Branch(commands::branch::Branch),
+    #[command(aliases = ["delete", "remove", "drop"])]
     Rm(commands::rm::Rm),
     Reset(commands::reset::Reset),
     Restore(commands::restore::Restore),

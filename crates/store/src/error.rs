@@ -161,7 +161,7 @@ impl StoreError {
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             Self::Exists(name) => {
-                format!("Choose another name, or remove it first: `nap rm {name}` deletes its data.").into()
+                format!("Choose another name; `nap reset {name}` makes it anew from its parent.").into()
             }
             Self::NoSuchBranch { name, .. } => {
                 format!("`nap ls` shows the branches; `nap branch {name}` makes it.").into()

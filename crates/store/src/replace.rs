@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use nap_model::ids::{BranchId, BranchName};
 use nap_model::settings::BranchSettings;
 
@@ -11,7 +12,7 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
-use crate::record::BranchRecord;
+use crate::record::{self, BranchRecord};
 use crate::store::{Branch, Store, TakenIds};
 
 /// A branch with another state.
@@ -21,6 +22,8 @@ pub struct Replaced {
     pub branch: Branch,
     /// Where what it was before is now.
     pub kept: Option<Branch>,
+    /// Its children, which are those of what is kept.
+    pub children: Vec<BranchRecord>,
     /// What it took.
     pub cloned: Cloned,
     /// The prepared transactions that it has from its parent.
@@ -66,7 +69,8 @@ impl Store {
             // The next start tries again.
             None => {}
         }
-        Ok(Replaced { branch, kept, cloned, prepared })
+        let children = kept.as_ref().map_or_else(Vec::new, |kept| self.follow(&branch.record.name, &kept.record.name));
+        Ok(Replaced { branch, kept, children, cloned, prepared })
     }
 
     /// The branch as it will be: all that was said of it meanwhile holds. Its draft's record is made the same.
@@ -76,9 +80,21 @@ impl Store {
         if !is_same {
             return Err(self.no_such_branch(&draft.record.name));
         }
-        let record = BranchRecord { branched_at: draft.record.branched_at, ..own.record };
+        let created = Timestamp::now();
+        let record = BranchRecord { branched_at: draft.record.branched_at, created, ..own.record };
         record.save(&draft.dir.record())?;
         Ok(Branch { record, dir: own.dir })
+    }
+
+    /// What was branched from a state goes with it.
+    fn follow(&self, from: &BranchName, to: &BranchName) -> Vec<BranchRecord> {
+        let children = self.children(from).unwrap_or_default().into_iter().filter(|child| child != to);
+        let changes = [("parent", Some(to.to_string()))];
+        let moved = children.filter_map(|child| {
+            let dir = self.home().branch(&child);
+            record::rewrite(&dir, &[], &changes).inspect_err(|error| warn(&dir.root, error)).ok()
+        });
+        moved.collect()
     }
 
     fn refuse_taken(&self, taken: &TakenIds, name: &BranchName, id: &BranchId) -> Result<(), StoreError> {
@@ -115,8 +131,10 @@ fn warn(path: &Path, error: &impl std::fmt::Display) {
     tracing::warn!(path = %path.display(), %error, "another state has taken its place, and something is left to be done");
 }
 
-/// The same under another name. A port leads to one branch only, and what was to be removed at a time is kept now.
+/// The same under another name. A port leads to one branch only, work is done and orders are taken once, and what was to be
+/// removed at a time is kept now.
 fn to_be_kept(record: &BranchRecord, name: BranchName, id: BranchId) -> BranchRecord {
-    let settings = BranchSettings { port: None, ..record.settings.clone() };
+    let settings =
+        BranchSettings { port: None, wake_at: None, wake_sql: None, control_role: None, ..record.settings.clone() };
     BranchRecord { name, id, settings, expires: None, protected: false, ..record.clone() }
 }

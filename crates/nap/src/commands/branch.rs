@@ -62,7 +62,9 @@ pub(crate) fn tell(context: &Context, answer: Answer, verbose: bool) -> Result<(
     match answer {
         Answer::Created(report) => {
             let url = connection::url(&report.connection);
-            context.output.result(&Made { report: &report, url: &url }, || say(&report, &url, verbose))
+            context.output.result(&Made { report: &report, url: &url }, || {
+                if context.output.is_quiet() { url.clone() } else { say(&report, &url, verbose) }
+            })
         }
         other => Err(unexpected(&other)),
     }

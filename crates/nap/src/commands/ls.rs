@@ -110,7 +110,8 @@ fn sessions(branch: &BranchReport) -> String {
 /// How long it stays.
 fn ttl(branch: &BranchReport) -> String {
     match &branch.expires {
-        _ if branch.protected => "protected".to_owned(),
+        Some(at) if branch.protected => format!("protected, {}", words::until_text(at)),
+        None if branch.protected => "protected".to_owned(),
         Some(at) => words::until_text(at),
         None => "-".to_owned(),
     }

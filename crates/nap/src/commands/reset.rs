@@ -12,7 +12,7 @@ use crate::context::Context;
 /// Make a branch anew from its parent, as that is now
 ///
 /// What has been written to the branch is gone, unless it is kept under another name; its sessions are ended. Its own
-/// settings stay, and its children, whole as they are.
+/// settings stay. Its children are whole as they are; they go with what is kept, as its children.
 #[derive(Debug, Args)]
 pub(crate) struct Reset {
     /// The branch

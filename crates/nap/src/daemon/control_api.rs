@@ -300,7 +300,12 @@ impl Handler for ControlApi {
             Request::Connection { branch, database } => {
                 Ok(Answer::Connection(self.connection(branch, database, true).await?))
             }
-            Request::Sessions { branch } => Ok(self.sessions(branch.as_ref())),
+            Request::Sessions { branch } => {
+                if let Some(branch) = &branch {
+                    self.branches.existing(branch)?;
+                }
+                Ok(self.sessions(branch.as_ref()))
+            }
             Request::ParkSessions { branch } => self.park_sessions(branch).await,
             Request::EndSession { id } => self.end_session(id),
             Request::ReloadConfig => self.reload().await,

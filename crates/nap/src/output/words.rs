@@ -22,10 +22,17 @@ pub(crate) fn since_text(rfc3339: &str) -> String {
     rfc3339.parse::<jiff::Timestamp>().map_or_else(|_| "?".to_owned(), |then| since(then.as_millisecond()))
 }
 
-/// The time until an RFC 3339 text; the past is now.
+/// The time until an RFC 3339 text, no less than it is; `over`, if it is.
 pub(crate) fn until_text(rfc3339: &str) -> String {
-    let until = |then: jiff::Timestamp| then.as_millisecond().saturating_sub(jiff::Timestamp::now().as_millisecond());
-    rfc3339.parse().map_or_else(|_| "?".to_owned(), |then| duration(u64::try_from(until(then)).unwrap_or(0)))
+    let Ok(then) = rfc3339.parse::<jiff::Timestamp>() else { return "?".to_owned() };
+    let seconds = then.as_second().saturating_sub(jiff::Timestamp::now().as_second());
+    match u64::try_from(seconds).unwrap_or(0) {
+        0 => "over".to_owned(),
+        seconds @ 1..60 => format!("{seconds} s"),
+        seconds @ 60..=3_600 => format!("{} min", seconds.div_ceil(60)),
+        seconds @ 3_601..=86_400 => format!("{} h", seconds.div_ceil(3_600)),
+        seconds => format!("{} d", seconds.div_ceil(86_400)),
+    }
 }
 
 /// How much, in binary units as PostgreSQL's pg_size_pretty counts: `42 MB`.
@@ -72,7 +79,9 @@ mod tests {
         assert_eq!(bytes(u64::MAX), "16777216 TB");
         assert_eq!(since_text("nonsense"), "?");
         assert_eq!(until_text("nonsense"), "?");
-        assert_eq!(until_text("1999-01-01T00:00:00Z"), "0 s");
+        assert_eq!(until_text("1999-01-01T00:00:00Z"), "over");
+        let in_two_hours = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(2);
+        assert_eq!(until_text(&in_two_hours.to_string()), "2 h");
         assert!(until_text("2999-01-01T00:00:00Z").ends_with(" d"));
     }
 }

@@ -74,7 +74,10 @@ fn a_branch_goes_when_its_time_is_over() {
     assert!(home.branch("kept").is_some());
 
     // Its child keeps it, until that has gone.
-    home.nap(&["set", "kept", "protected=off"]).ok();
+    let refused = home.nap(&["set", "kept", "protected=off"]);
+    assert!(refused.fails_with(1).contains("it would be removed at once"), "{refused:?}");
+    home.nap(&["set", "kept", "protected=off", "ttl=1s"]).ok();
+    assert!(home.nap(&["set", "main", "ttl=1h"]).fails_with(1).contains("cannot have a ttl"));
     eventually("somebody is told", || home.daemon_log().contains("cannot be removed").then_some(()));
     home.nap(&["rm", "child"]).ok();
     eventually("it has gone", || home.branch("kept").is_none().then_some(()));
@@ -131,7 +134,7 @@ fn a_branch_is_made_anew_from_its_parent() {
     assert_eq!(numbers("dev"), "1,2");
     assert_eq!(numbers("before"), "1,10");
     assert_eq!(numbers("child"), "1");
-    assert_eq!((parent(&home, "child").as_deref(), parent(&home, "before").as_deref()), (Some("dev"), Some("main")));
+    assert_eq!((parent(&home, "child").as_deref(), parent(&home, "before").as_deref()), (Some("before"), Some("main")));
     assert_eq!(home.branch("dev").unwrap()["sleep_after"], "7min");
 
     // Again, from a parent that is in use, and with nothing kept.

@@ -243,7 +243,7 @@ impl Owner {
         let control = self.control().filter(|control| control.clean)?;
         let written = control.checkpoint.0.checked_sub(before.0);
         if written.is_none_or(|bytes| bytes > NOTHING_WRITTEN_BYTES) {
-            tracing::info!(branch = %self.spec.branch, ?written, "something was written while it shut down: its roles are read anew at the next login");
+            tracing::info!(branch = %self.spec.branch, written_bytes = written.unwrap_or_default(), "something was written while it shut down: its roles are read anew at the next login");
             return None;
         }
         snapshot.checkpoint = control.checkpoint;

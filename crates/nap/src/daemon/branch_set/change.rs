@@ -33,6 +33,7 @@ impl BranchSet {
     ) -> Result<(), Failure> {
         let entry = self.existing(branch)?;
         let changes = wanted(settings)?;
+        self.refuse_to_lose(&entry.record, &changes)?;
         let port = changes.settings.iter().find(|(name, _)| *name == "port").map(|(_, value)| value.as_deref());
         if let (Some(doors), Some(port)) = (self.doors(), port) {
             // What is no port is refused below, with all the rest.
@@ -47,6 +48,22 @@ impl BranchSet {
         })?;
         entry.follow(&self.config.get(), &changed);
         self.know(changed);
+        Ok(())
+    }
+
+    /// Changes by which the branch would go at once, or never could.
+    fn refuse_to_lose(&self, record: &BranchRecord, changes: &Changes<'_>) -> Result<(), Failure> {
+        let name = &record.name;
+        if changes.expires.is_some_and(|expires| expires.is_some()) && *name == self.config.get().default_branch {
+            let message = format!("{name} is the branch of clients that name none: it cannot have a ttl");
+            return Err(Failure::new(FailureKind::Conflict, message));
+        }
+        let is_over = changes.expires.unwrap_or(record.expires).is_some_and(|at| at <= Timestamp::now());
+        if record.protected && changes.protected == Some(false) && is_over {
+            let message = format!("the ttl of branch \"{name}\" is over: it would be removed at once");
+            return Err(Failure::new(FailureKind::Conflict, message)
+                .hint(format!("`nap set {name} protected=off ttl=` keeps it, another ttl gives it more time")));
+        }
         Ok(())
     }
 

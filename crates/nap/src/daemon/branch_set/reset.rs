@@ -84,8 +84,9 @@ impl BranchSet {
         let hold = self.empty(entry).await?;
         let draft = draft.take()?;
         let replaced = self.in_store(move |store| store.replace(draft, keep_as)).await;
-        let Replaced { branch, kept, cloned, prepared } = replaced?;
+        let Replaced { branch, kept, children, cloned, prepared } = replaced?;
         self.know(branch.record.clone());
+        children.into_iter().for_each(|child| self.know(child));
         drop(hold);
         if let Some(kept) = kept {
             self.change_rules(|rules| rules.inherit(&kept.record.name, name)).await;
