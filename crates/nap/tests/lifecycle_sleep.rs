@@ -67,7 +67,8 @@ async fn a_session_that_is_not_to_be_parked_keeps_it_awake_and_is_named() {
     assert!(said.fails_with(1).contains("1 session"), "{said}");
     let listed = home.nap(&["ls"]);
     assert!(listed.ok().contains("1 session"), "{listed}");
-    home.nap(&["branch", "other"]).fails_with(1);
+    // A branch of it does not disturb it.
+    assert_eq!(home.nap(&["branch", "other", "--json"]).json()["parent_in_use"], true);
     std::thread::sleep(Duration::from_millis(600));
     assert_eq!(client.query_one("select 1", &[]).await.unwrap().get::<_, i32>(0), 1);
     assert_eq!(home.state("main"), "awake");

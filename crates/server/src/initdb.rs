@@ -79,7 +79,7 @@ pub fn disable_subscriptions(children: &Children, install: &Install, data: &Path
         .args(["--single", "-j", "-c", "exit_on_error=on", "-c", "recovery_init_sync_method=syncfs"])
         // What its configuration may still say of others.
         .args(["-c", "archive_mode=off", "-c", "synchronous_standby_names=", "-c", "default_transaction_read_only=off"])
-        .arg("-D")
+        .args(["-c", &crate::launch::own_data(data), "-D"])
         .arg(data)
         // Nobody drops it, and it takes whoever is alone.
         .arg("template0");

@@ -43,6 +43,10 @@ pub struct Ours {
 
 /// The settings on the command line, for docs/settings.md. The order is that of `command`.
 pub const OURS: &[Ours] = &[
+    Ours {
+        setting: "data_directory=<the branch's>",
+        why: "a configuration that names its parent's must not lead there",
+    },
     Ours { setting: "listen_addresses=''", why: "clients come through the gateway" },
     Ours { setting: "unix_socket_directories=<private directory>", why: "0700: only the daemon and root reach it" },
     Ours { setting: "unix_socket_permissions=0700", why: "the same, once more" },
@@ -52,6 +56,7 @@ pub const OURS: &[Ours] = &[
         why: "the gateway has authenticated the client already",
     },
     Ours { setting: "cluster_name=nap/<branch>", why: "`ps` shows whose server it is" },
+    Ours { setting: "external_pid_file=''", why: "as with data_directory" },
     Ours { setting: "logging_collector=off", why: "the server writes its log to the branch's log file" },
     Ours { setting: "log_destination=stderr", why: "the same" },
     Ours {
@@ -63,6 +68,11 @@ pub const OURS: &[Ours] = &[
         why: "where `history` is kept: its log is kept by second links to its segments, which must not be written again",
     },
 ];
+
+/// On a command line it counts more than what a configuration says, which may be that of another cluster.
+pub(crate) fn own_data(data: &Path) -> String {
+    format!("data_directory={}", data.display())
+}
 
 pub(crate) fn socket_setting(socket_dir: &Path) -> String {
     format!("unix_socket_directories={}", quoted(socket_dir))
@@ -80,12 +90,14 @@ pub(crate) fn command(install: &Install, branch: &BranchName, places: &Places, n
     let mut command = Command::new(install.program("postgres"));
     command.arg("-D").arg(&places.data);
     let settings = [
+        own_data(&places.data),
         "listen_addresses=".to_owned(),
         socket_setting(&places.socket_dir),
         "unix_socket_permissions=0700".to_owned(),
         format!("port={SOCKET_PORT}"),
         format!("hba_file={}", places.hba_file.display()),
         format!("cluster_name=nap/{branch}"),
+        "external_pid_file=".to_owned(),
         "logging_collector=off".to_owned(),
         "log_destination=stderr".to_owned(),
         "recovery_init_sync_method=syncfs".to_owned(),

@@ -96,6 +96,8 @@ fn command(install: &Install, past: &Past) -> Command {
     command.arg("-D").arg(&past.data);
     let log = past.log.display().to_string().replace('\'', "'\\''").replace('%', "%%");
     let mut settings = vec![
+        crate::launch::own_data(&past.data),
+        "external_pid_file=".to_owned(),
         "listen_addresses=".to_owned(),
         crate::launch::socket_setting(&past.socket_dir),
         "unix_socket_permissions=0700".to_owned(),

@@ -49,7 +49,7 @@ impl Store {
         fill(&dir.data()).map_err(|e| StoreError::Fill(e.into()))?;
         fault::point("filled");
         let record = new_record(name, id, major);
-        let branch = self.show(&staged, &dir, record)?;
+        let branch = self.show(&staged, &dir, record, None)?;
         Ok(NewBranch { branch, cloned, prepared: Vec::new() })
     }
 
@@ -129,15 +129,27 @@ impl Store {
         Ok((staged, dir))
     }
 
+    /// A clone took its time: what it was made from may have been removed, and another one may have its name. Then its files are
+    /// not those of one branch.
+    pub(crate) fn is_still_there(&self, source: &Branch) -> Result<(), StoreError> {
+        let name = &source.record.name;
+        if self.branch(name)?.record.id == source.record.id { Ok(()) } else { Err(self.no_such_branch(name)) }
+    }
+
     /// Makes it durable, and moves it to where it shows.
-    pub(crate) fn show(&self, staged: &Staged, dir: &BranchDir, record: BranchRecord) -> Result<Branch, StoreError> {
+    pub(crate) fn show(
+        &self,
+        staged: &Staged,
+        dir: &BranchDir,
+        record: BranchRecord,
+        source: Option<&Branch>,
+    ) -> Result<Branch, StoreError> {
         record.stage(dir)?;
         fault::point("recorded");
         staged.sync()?;
         let mut changing = self.lock_changes();
-        // The clone took its time: the parent may have been removed.
-        if let Some(parent) = &record.parent {
-            self.branch(parent)?;
+        if let Some(source) = source {
+            self.is_still_there(source)?;
         }
         let taken = self.taken_ids(&mut changing)?;
         if let Some(other) = taken.get(&record.id) {

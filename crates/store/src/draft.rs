@@ -70,7 +70,7 @@ impl Store {
     /// Shows it.
     pub fn publish(&self, draft: Draft) -> Result<NewBranch, StoreError> {
         draft.finish()?;
-        let branch = self.show(&draft.staged, &draft.dir, draft.record)?;
+        let branch = self.show(&draft.staged, &draft.dir, draft.record, Some(&draft.source))?;
         Ok(NewBranch { branch, cloned: draft.cloned.unwrap_or(NOTHING), prepared: draft.prepared })
     }
 }
@@ -196,6 +196,9 @@ impl Draft {
                 cloned.files += 1;
             }
         }
+        // A tablespace that was made meanwhile has no link among what was copied: recovery would make it.
+        let begins = start_of(label).ok_or_else(|| StoreError::LogIsGone(from.clone()))?;
+        wal::refuse_tablespaces(&to, timeline_of(&first), begins)?;
         stage(&self.dir.data().join("backup_label"), label.as_bytes())?;
         // What others have written before the last segment was closed is in it too.
         self.find_its_beginning()
@@ -239,6 +242,12 @@ fn first_segment(label: &str) -> Option<String> {
     let (_, name) = label.lines().next()?.split_once("(file ")?;
     let name = name.trim_end().strip_suffix(')')?;
     (name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.to_owned())
+}
+
+/// The place in the same line.
+fn start_of(label: &str) -> Option<Lsn> {
+    let (_, rest) = label.lines().next()?.split_once("LOCATION: ")?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 fn timeline_of(segment: &str) -> u32 {

@@ -81,6 +81,9 @@ pub enum StoreError {
         /// Where it leads.
         target: PathBuf,
     },
+    /// The log that is to be replayed makes one that lies elsewhere: two clusters would write to the same files.
+    #[error("a tablespace in {} was made in that time", .0.display())]
+    MakesTablespace(PathBuf),
     /// `ENOSPC` or `EDQUOT`.
     #[error("no space is left for {}", .0.display())]
     NoSpace(PathBuf),
@@ -179,7 +182,7 @@ impl StoreError {
                 "It begins when its server first falls asleep, where the file system can clone and `history` is not 0s."
                     .into()
             }
-            Self::LeadsOutside { .. } => {
+            Self::LeadsOutside { .. } | Self::MakesTablespace(_) => {
                 "Tablespaces and a pg_wal outside the data directory cannot be cloned; move them back inside.".into()
             }
             Self::NoSpace(_) => {

@@ -37,6 +37,7 @@ impl Draft {
         durable::stage_file(&signal, b"", 0o600).map_err(|e| StoreError::io("write", &signal, e))?;
         let end = wal::end_of_wal(&dir.data())?;
         self.whole_log(&snapshot, end)?;
+        wal::refuse_tablespaces(&dir.wal(), snapshot.timeline, snapshot.lsn)?;
         let until = match moment {
             Moment::Lsn(lsn) if lsn > end => return Err(outside(name, snapshots(&dir)?, end)),
             Moment::Lsn(lsn) if lsn == end => None,

@@ -80,6 +80,7 @@ impl Store {
         if !is_same {
             return Err(self.no_such_branch(&draft.record.name));
         }
+        self.is_still_there(draft.source())?;
         let created = Timestamp::now();
         let record = BranchRecord { branched_at: draft.record.branched_at, created, ..own.record };
         record.save(&draft.dir.record())?;

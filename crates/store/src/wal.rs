@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,10 @@ const RECORD_CRC_AT: usize = 20;
 const BEGINS_INSIDE: u16 = 1;
 /// `XLP_LONG_HEADER`
 const HAS_LONG_HEADER: u16 = 2;
+/// `RM_TBLSPC_ID`; `XLOG_TBLSPC_CREATE` is 0.
+const TABLESPACES: u8 = 5;
+/// `XLR_BLOCK_ID_DATA_LONG`
+const LONG_DATA: u8 = 254;
 /// `RM_XLOG_ID` with `XLOG_SWITCH`: the rest of the segment is empty.
 const SWITCH: (u8, u8) = (0, 0x40);
 
@@ -48,6 +53,25 @@ pub(crate) fn end_of_wal(data: &Path) -> Result<Lsn, StoreError> {
     end.map(Lsn).map_err(|error| StoreError::io("read the log in", &directory, error))
 }
 
+/// Refuses a log, from the record at `start` to its end, that makes a tablespace outside of the data directory: to replay it
+/// would be to write where the cluster writes that it was copied from.
+pub(crate) fn refuse_tablespaces(directory: &Path, timeline: u32, start: Lsn) -> Result<(), StoreError> {
+    let failed = |error| StoreError::io("read the log in", directory, error);
+    let mut log = Log::open(directory, timeline).map_err(failed)?;
+    log.end_after(start.0).map_err(failed)?;
+    log.tablespace.map_or(Ok(()), |place| Err(StoreError::MakesTablespace(place)))
+}
+
+/// Where a record makes a tablespace; one that lies inside has no place of its own.
+fn tablespace_made(record: &[u8]) -> Option<PathBuf> {
+    let (is_its, makes) = (record.get(17) == Some(&TABLESPACES), record.get(16).is_some_and(|info| info & 0xf0 == 0));
+    // Its only part: one byte says that it is data, one or four how long; then an oid, and the path.
+    let path_at = RECORD_HEADER_BYTES + if record.get(RECORD_HEADER_BYTES) == Some(&LONG_DATA) { 5 } else { 2 } + 4;
+    let path = record.get(path_at..).filter(|_| is_its && makes)?;
+    let path = path.split(|byte| *byte == 0).next().filter(|path| !path.is_empty())?;
+    Some(std::ffi::OsStr::from_bytes(path).into())
+}
+
 /// How long the segments in this directory are. Never zero.
 pub(crate) fn segment_bytes(directory: &Path) -> io::Result<u64> {
     Ok(Log::open(directory, 1)?.segment_bytes)
@@ -60,6 +84,8 @@ struct Log {
     segment_bytes: u64,
     page_bytes: usize,
     open: Option<(u64, File)>,
+    /// The first tablespace outside that was seen to be made.
+    tablespace: Option<PathBuf>,
 }
 
 /// A page that is in its place.
@@ -105,7 +131,7 @@ impl Log {
                 let sizes_fit = segment.is_power_of_two() && page.is_power_of_two() && page >= 1024 && page < segment;
                 if let (true, Ok(page_bytes)) = (sizes_fit, usize::try_from(page)) {
                     let (directory, segment_bytes) = (directory.to_owned(), u64::from(segment));
-                    return Ok(Self { directory, timeline, segment_bytes, page_bytes, open: None });
+                    return Ok(Self { directory, timeline, segment_bytes, page_bytes, open: None, tablespace: None });
                 }
             }
         }
@@ -164,6 +190,9 @@ impl Log {
         }
         if !follows(&record, previous) || !is_whole(&record) {
             return Ok(None);
+        }
+        if self.tablespace.is_none() {
+            self.tablespace = tablespace_made(&record);
         }
         let mut end = page_start + offset.next_multiple_of(8) as u64;
         if (record.get(17).copied(), record.get(16).map(|info| info & 0xf0)) == (Some(SWITCH.0), Some(SWITCH.1)) {
@@ -358,6 +387,22 @@ mod tests {
         log.record(b"behind it", (10, 0));
         log.save(directory.path());
         assert_eq!(end(directory.path(), start).unwrap(), log.end());
+    }
+
+    #[test]
+    fn a_tablespace_outside_is_seen_to_be_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Written::new(1);
+        let start = log.record(b"checkpoint", (0, 0x10));
+        let refused = |log: &Written| {
+            log.save(directory.path());
+            refuse_tablespaces(directory.path(), 1, Lsn(start)).map_err(|error| error.to_string())
+        };
+        log.record(b"\xff\x05\x01\x40\0\0\0", (5, 0));
+        log.record(b"\xff\x04\x01\x40\0\0", (5, 0x10));
+        assert_eq!(refused(&log), Ok(()), "one inside is made, one is dropped");
+        log.record(b"\xff\x0b\x01\x40\0\0/a/b c\0", (5, 0));
+        assert_eq!(refused(&log).unwrap_err(), "a tablespace in /a/b c was made in that time");
     }
 
     #[test]

@@ -65,3 +65,42 @@ fn nor_does_a_clone() {
     assert_eq!((made["parent_in_use"].as_bool(), made["method"].as_str()), (Some(true), Some("reflink")), "{made}");
     check(&disk.home, "dev", &made);
 }
+
+/// Debian's own configuration names its data directory.
+#[test]
+fn a_configuration_that_names_another_data_directory_leads_nowhere() {
+    let home = builder().build();
+    home.up();
+    home.psql("postgres@main", "create table own as select 'parent' as of").ok();
+    home.sleep("main");
+    let data = home.data("main");
+    let mut conf = std::fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+    use std::io::Write as _;
+    writeln!(conf, "data_directory = '{0}'\nexternal_pid_file = '{0}/pid'", data.display()).unwrap();
+    home.nap(&["branch", "dev"]).ok();
+    let shown = home.psql("postgres@dev", "update own set of = 'branch' returning current_setting('data_directory')");
+    assert!(shown.ok().starts_with(home.data("dev").to_str().unwrap()), "{shown:?}");
+    assert_eq!(home.psql("postgres@main", "select of from own").ok(), "parent");
+    assert!(!data.join("pid").exists());
+}
+
+/// Recovery would make its link, and two servers would write to the same files.
+#[test]
+fn a_tablespace_that_is_made_meanwhile_is_refused() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    home.psql("postgres@main", "create table t (n int)").ok();
+    home.sleep("main");
+    let place = home.beside().join("ts");
+    std::fs::create_dir(&place).unwrap();
+    nap_testkit::give_to_server_user(&place);
+    home.psql("postgres@main", &format!("create tablespace far location '{}'", place.display())).ok();
+    home.psql("postgres@main", "create table kept tablespace far as select 1 as n").ok();
+    for arguments in [&["branch", "dev"][..], &["branch", "dev", "--at", "-0s"], &["reset", "dev"]] {
+        let refused = home.nap(arguments);
+        assert!(refused.code == Some(1), "{refused:?}");
+    }
+    let refused = home.nap(&["branch", "dev", "--at", "-0s"]);
+    assert!(refused.fails_with(1).contains("tablespace"), "{refused:?}");
+    assert_eq!(home.psql("postgres@main", "select n from kept").ok(), "1");
+}

@@ -140,41 +140,47 @@ fn what_is_notified_just_before_sleep_is_heard() {
 /// Under a stream of notifications channels move to the hub and back: each is heard once, in order.
 #[test]
 fn nothing_is_lost_or_heard_twice_while_channels_move() {
+    /// At least, and on until channels have moved so often.
     const NOTIFIED: usize = 3_000;
+    const NOTIFIED_MAX: usize = 60_000;
+    const MOVES: usize = 20;
     let home = home();
     let mut listeners: Vec<Listener> = (0..3).map(|_| Listener::new(&home, "postgres@main", &["a", "b"])).collect();
-    let done = AtomicBool::new(false);
-    let moves = std::thread::scope(|scope| {
-        for channel in ["a", "b"] {
+    let enough = AtomicBool::new(false);
+    let (moves, notified) = std::thread::scope(|scope| {
+        let notifiers = ["a", "b"].map(|channel| {
             let mut notifier = session(&home);
             notifier.ask("SET nap.keep_awake = on").unwrap();
-            let done = &done;
+            let enough = &enough;
             scope.spawn(move || {
-                for number in 0..NOTIFIED {
+                let mut number = 0;
+                while number < NOTIFIED || (!enough.load(Ordering::Relaxed) && number < NOTIFIED_MAX) {
                     notifier.ask(&format!("NOTIFY {channel}, '{number}'")).unwrap();
+                    number += 1;
                 }
-                done.store(true, Ordering::Relaxed);
-            });
-        }
+                number
+            })
+        });
         let mut moves = 0;
-        while !done.load(Ordering::Relaxed) {
+        while !notifiers.iter().all(|notifier| notifier.is_finished()) {
             let parked = park(&home, "main");
             moves += parked.iter().filter(|(state, _)| state == "parked").count();
+            enough.store(moves > MOVES, Ordering::Relaxed);
             for listener in &mut listeners {
                 assert_eq!(listener.ask("SELECT 2"), "2");
             }
         }
-        moves
+        (moves, notifiers.map(|notifier| notifier.join().unwrap()))
     });
-    let expected: Vec<String> = (0..NOTIFIED).map(|number| number.to_string()).collect();
     for listener in &mut listeners {
-        listener.hears(2 * NOTIFIED);
-        for channel in ["a", "b"] {
+        listener.hears(notified.iter().sum());
+        for (channel, notified) in ["a", "b"].into_iter().zip(notified) {
             let of = listener.heard.iter().filter(|(on, _)| on == channel);
+            let expected: Vec<String> = (0..notified).map(|number| number.to_string()).collect();
             assert_eq!(of.map(|(_, payload)| payload.clone()).collect::<Vec<_>>(), expected);
         }
     }
-    assert!(moves > 20, "{moves} moves show little");
+    assert!(moves > MOVES, "{moves} moves show little");
 }
 
 #[test]
