@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nap_model::ids::{BranchId, BranchName, Major};
 use nap_model::settings::BranchSettings;
@@ -62,34 +62,35 @@ impl Store {
     }
 
     /// Removes a branch whose server does not run, if no other was branched from it or those are to stay: then they become
-    /// children of its parent. It is gone when this returns, except perhaps for its bytes in the trash. Gives back the
-    /// children that stay.
-    pub fn remove(&self, name: &BranchName, children_stay: bool) -> Result<Vec<BranchRecord>, StoreError> {
+    /// children of its parent. It is gone when this returns. Gives back the children that stay, and its bytes in the trash,
+    /// which `discard` deletes.
+    pub fn remove(&self, name: &BranchName, children_stay: bool) -> Result<(Vec<BranchRecord>, PathBuf), StoreError> {
         let dir = self.home().branch(name);
-        let (thrown_away, kept) = {
-            let mut changing = self.lock_changes();
-            if dir.root.symlink_metadata().is_err() {
-                return Err(self.no_such_branch(name));
-            }
-            let kept = if children_stay { self.give_children_away(name)? } else { Vec::new() };
-            self.refuse_parent(name)?;
-            let own = self.branch(name).ok();
-            let thrown_away = self.throw_away(&dir.root)?;
-            if let Some(taken) = changing.as_mut() {
-                taken.retain(|_, holder| holder != name);
-            }
-            // Sockets are made anew at each start; what stays of them harms nobody.
-            let _ = durable::remove_tree(&self.home().door_dir(name));
-            if let Some(branch) = own {
-                let _ = durable::remove_tree(&self.home().server_socket_dir(&branch.record.id));
-            }
-            (thrown_away, kept)
-        };
+        let mut changing = self.lock_changes();
+        if dir.root.symlink_metadata().is_err() {
+            return Err(self.no_such_branch(name));
+        }
+        let kept = if children_stay { self.give_children_away(name)? } else { Vec::new() };
+        self.refuse_parent(name)?;
+        let own = self.branch(name).ok();
+        let thrown_away = self.throw_away(&dir.root)?;
+        if let Some(taken) = changing.as_mut() {
+            taken.retain(|_, holder| holder != name);
+        }
+        // Sockets are made anew at each start; what stays of them harms nobody.
+        let _ = durable::remove_tree(&self.home().door_dir(name));
+        if let Some(branch) = own {
+            let _ = durable::remove_tree(&self.home().server_socket_dir(&branch.record.id));
+        }
         fault::point("thrown away");
-        if let Err(error) = durable::remove_tree(&thrown_away) {
+        Ok((kept, thrown_away))
+    }
+
+    /// Deletes what was thrown away, which may take its time. What cannot be deleted stays for the next start.
+    pub fn discard(&self, thrown_away: &Path) {
+        if let Err(error) = durable::remove_tree(thrown_away) {
             tracing::warn!(path = %thrown_away.display(), %error, "could not empty the trash");
         }
-        Ok(kept)
     }
 
     /// The children of a branch become those of its parent, from where it was branched itself: their data is their own.

@@ -127,7 +127,7 @@ fn what_changed_during_a_clone_is_seen_at_its_end() {
     fault::meanwhile("synced", move || drop(other.create_root(&name("new"), id(2), MAJOR, no_fill).unwrap()));
     assert!(matches!(run(&store, "clone"), Err(StoreError::Exists(_))));
 
-    store.remove(&name("new"), false).unwrap();
+    store.discard(&store.remove(&name("new"), false).unwrap().1);
     let other = store.clone();
     fault::meanwhile("synced", move || drop(other.remove(&name("main"), false).unwrap()));
     let error = run(&store, "clone").unwrap_err();

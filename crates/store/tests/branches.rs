@@ -108,8 +108,8 @@ fn a_parent_stays_while_it_has_children() {
     let error = store.remove(&name("main"), false).unwrap_err();
     assert_eq!(error.to_string(), "branch \"main\" has children: dev");
     assert_eq!(store.children(&name("dev")).unwrap(), []);
-    store.remove(&name("dev"), false).unwrap();
-    store.remove(&name("main"), false).unwrap();
+    store.discard(&store.remove(&name("dev"), false).unwrap().1);
+    store.discard(&store.remove(&name("main"), false).unwrap().1);
     assert_eq!(count(&store.home().branches_dir()) + count(&store.home().trash()), 0);
     let error = store.remove(&name("main"), false).unwrap_err();
     assert_eq!(error.to_string(), "there is no branch \"main\"");
@@ -135,7 +135,7 @@ fn a_broken_record_does_not_hide_the_others() {
     assert_eq!(branches.whole.iter().map(|b| b.record.name.as_str()).collect::<Vec<_>>(), ["main"]);
     assert_eq!(branches.broken.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(), ["b2", "b3", "moved"]);
     assert!(branches.broken[2].error.to_string().contains("not its directory's name"));
-    store.remove(&name("b2"), false).unwrap();
+    store.discard(&store.remove(&name("b2"), false).unwrap().1);
 }
 
 #[test]
@@ -217,6 +217,6 @@ fn no_two_branches_share_an_id() {
     assert_eq!((branches.whole.len(), branches.broken.len()), (1, 1));
 
     fs::remove_dir_all(copied.root).unwrap();
-    store.remove(&name("main"), false).unwrap();
+    store.discard(&store.remove(&name("main"), false).unwrap().1);
     store.create_root(&name("two"), id(1), MAJOR, no_fill).unwrap();
 }

@@ -140,7 +140,7 @@ fn full_disk(store: &Store, bytes: usize) {
         Err(StoreError::NoSpace(_)) => assert_eq!(store.branch(&name("dev")).unwrap(), dev.branch),
         Err(other) => panic!("{other:?}"),
     }
-    store.remove(&name("dev"), false).unwrap();
+    store.discard(&store.remove(&name("dev"), false).unwrap().1);
     assert_eq!(count(&store.home().trash()), 0);
 }
 
@@ -165,5 +165,5 @@ fn a_read_only_home_is_named_as_such() {
     }
     assert!(nap_store::space::space(&mount.at()).unwrap().read_only);
     mount.remount("rw");
-    store.remove(&name("main"), false).unwrap();
+    store.discard(&store.remove(&name("main"), false).unwrap().1);
 }

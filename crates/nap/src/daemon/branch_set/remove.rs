@@ -92,8 +92,8 @@ impl BranchSet {
             Some(held.map_err(|error| sleep_failure(error).hint("--force ends its sessions"))?)
         };
         let gone = name.clone();
-        let kept = match self.in_store(move |store| store.remove(&gone, children_stay)).await {
-            Ok(kept) => kept,
+        let (kept, thrown_away) = match self.in_store(move |store| store.remove(&gone, children_stay)).await {
+            Ok(removed) => removed,
             Err(failure) => {
                 drop(hold);
                 self.look_at_children(name);
@@ -115,6 +115,9 @@ impl BranchSet {
         }
         self.fleet.remove(name);
         entry.server.remove().await;
+        // Nobody waits for that.
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.discard(&thrown_away));
         Ok(())
     }
 
