@@ -81,6 +81,8 @@ pub struct Settings {
     pub control_role: Option<String>,
     /// How far back the past of a branch is kept; `Some(0)`: it has none.
     pub history: Span,
+    /// How much of its log, in GB.
+    pub history_max_gb: u32,
     /// How many servers may be awake at once.
     pub max_awake: u32,
     /// How long a client waits for its server to wake.
@@ -127,6 +129,7 @@ impl Default for Settings {
             replication_guard: Switch(true),
             control_role: None,
             history: Span::seconds(7 * 24 * 60 * 60),
+            history_max_gb: 10,
             max_awake: 50,
             wake_timeout: Span::seconds(60),
             authentication_timeout: Span::seconds(60),
@@ -179,6 +182,9 @@ pub struct BranchSettings {
     /// In place of the home's `history`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<Span>,
+    /// In place of the home's `history_max_gb`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_max_gb: Option<u32>,
 }
 
 /// What is wrong with a settings text.
@@ -244,6 +250,7 @@ impl Settings {
             ));
         }
         let counts = [
+            ("history_max_gb", self.history_max_gb, 1, 1_000_000),
             ("max_awake", self.max_awake, 1, 100_000),
             ("max_connections", self.max_connections, 1, 1_000_000),
             ("max_connections_per_branch", self.max_connections_per_branch, 1, 1_000_000),

@@ -56,7 +56,6 @@ pub const OURS: &[Ours] = &[
         why: "the gateway has authenticated the client already",
     },
     Ours { setting: "cluster_name=nap/<branch>", why: "`ps` shows whose server it is" },
-    Ours { setting: "external_pid_file=''", why: "as with data_directory" },
     Ours { setting: "logging_collector=off", why: "the server writes its log to the branch's log file" },
     Ours { setting: "log_destination=stderr", why: "the same" },
     Ours {
@@ -97,7 +96,6 @@ pub(crate) fn command(install: &Install, branch: &BranchName, places: &Places, n
         format!("port={SOCKET_PORT}"),
         format!("hba_file={}", places.hba_file.display()),
         format!("cluster_name=nap/{branch}"),
-        "external_pid_file=".to_owned(),
         "logging_collector=off".to_owned(),
         "log_destination=stderr".to_owned(),
         "recovery_init_sync_method=syncfs".to_owned(),

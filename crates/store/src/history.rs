@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -148,6 +148,30 @@ impl Store {
         Ok(goes.len())
     }
 
+    /// Forgets the oldest of a branch's past until what is kept of its log for that alone is no more than this. How many snapshots
+    /// went.
+    pub fn bound_history(&self, name: &BranchName, max_bytes: u64) -> Result<usize, StoreError> {
+        let branch = self.branch(name)?;
+        let mut gone = 0;
+        loop {
+            let snapshots = snapshots(&branch.dir)?;
+            let Some(first) = snapshots.first() else {
+                // Nothing leads to it.
+                forget_alone(&branch.dir.wal())?;
+                return Ok(gone);
+            };
+            if alone(&branch.dir.wal())?.iter().map(|(_, bytes)| bytes).sum::<u64>() <= max_bytes {
+                return Ok(gone);
+            }
+            let thrown_away = self.throw_away(&branch.dir.snapshots().join(directory_name(first)))?;
+            self.discard(&thrown_away);
+            gone += 1;
+            if let Some(second) = snapshots.get(1) {
+                self.forget_log_before(&branch, second)?;
+            }
+        }
+    }
+
     /// Segments that no snapshot needs any more.
     fn forget_log_before(&self, branch: &Branch, first: &Snapshot) -> Result<(), StoreError> {
         let wal = branch.dir.wal();
@@ -190,6 +214,26 @@ fn superfluous(snapshots: &[Snapshot], now: Timestamp, span: Option<Duration>) -
     }
     goes.sort_by_key(|snapshot| (snapshot.timeline, snapshot.lsn));
     goes
+}
+
+/// The segments that have no link but this, and how long they are.
+fn alone(wal: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+    let mut found = Vec::new();
+    for name in names(wal)?.into_iter().filter(|name| is_segment_name(name)) {
+        let path = wal.join(name);
+        let metadata = fs::metadata(&path).map_err(|e| StoreError::io("look at", &path, e))?;
+        if metadata.nlink() == 1 {
+            found.push((path, metadata.len()));
+        }
+    }
+    Ok(found)
+}
+
+fn forget_alone(wal: &Path) -> Result<(), StoreError> {
+    for (path, _) in alone(wal)? {
+        fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e))?;
+    }
+    Ok(())
 }
 
 /// All snapshots of a branch, oldest first.

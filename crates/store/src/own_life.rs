@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::error::StoreError;
 
 /// Settings that speak of others, and the values that speak of nobody.
-const OFF: [(&str, &str); 6] = [
+const OFF: [(&str, &str); 7] = [
+    ("external_pid_file", "''"),
     ("archive_mode", "off"),
     ("archive_command", "''"),
     ("restore_command", "''"),

@@ -215,6 +215,7 @@ mod tests {
                     replication_guard: port.map(|port| Switch(port.get() > 3_000)),
                     control_role: seconds.map(|seconds| format!("role {seconds}")),
                     history: seconds.map(Span::seconds),
+                    history_max_gb: port.map(|port| port.get().into()),
                 },
             }
         }

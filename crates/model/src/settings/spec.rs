@@ -193,6 +193,15 @@ pub const SPECS: &[Spec] = {
                 "how far back a branch's past is kept, where the file system can clone: its log, and a snapshot of each sleep that wrote something. `never` keeps it for ever, `0s` turns it off, from the server's next start on",
             )
         },
+        Spec {
+            per_branch: true,
+            ..spec(
+                "history_max_gb",
+                "10",
+                Reload,
+                "how much of a branch's log is kept that its server itself does not need any more, in GB; beyond that its past begins later",
+            )
+        },
         spec(
             "max_awake",
             "50",

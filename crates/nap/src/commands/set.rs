@@ -22,7 +22,7 @@ pub(crate) struct Set {
     /// The branch
     #[arg(add = complete::branch())]
     branch: BranchName,
-    /// What to change; a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, and ttl (it is removed so long from now) and protected (it is not)
+    /// What to change; a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, history_max_gb, and ttl (it is removed so long from now) and protected (it is not)
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<Assignment>,
 }
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(hint("max_awake"), "it is a setting of the whole home: nap config set max_awake=…");
         assert_eq!(
             hint("x"),
-            "a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, ttl, protected"
+            "a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, history_max_gb, ttl, protected"
         );
     }
 

@@ -50,14 +50,14 @@ pub(crate) struct Entry {
     /// Its server.
     pub(crate) server: ServerHandle,
     policy: watch::Sender<Policy>,
-    history: watch::Sender<Span>,
+    history: watch::Sender<(Span, u32)>,
 }
 
 impl Entry {
     /// Its settings hold from now on, and those of the home where it has none.
     fn follow(&self, settings: &Settings, record: &BranchRecord) {
         self.policy.send_replace(policy(settings, record));
-        self.history.send_replace(record.settings.history.unwrap_or(settings.history));
+        self.history.send_replace(history(settings, record));
     }
 
     /// Whether it goes to sleep only when somebody tells it to.
@@ -232,11 +232,11 @@ impl BranchSet {
         nap_store::create::make_server_socket_dir(home, &record.id)?;
         let settings = self.config.get();
         let (policy, watched) = watch::channel(policy(&settings, &record));
-        let (history, span) = watch::channel(record.settings.history.unwrap_or(settings.history));
+        let (history, kept) = watch::channel(history(&settings, &record));
         let historian = Historian {
             store: self.store.clone(),
             branch: record.name.clone(),
-            history: span,
+            history: kept,
             log_is_kept: Arc::default(),
         };
         historian.look();
@@ -268,6 +268,12 @@ impl BranchSet {
 
 fn hba_file(home: &Home) -> PathBuf {
     home.run_dir().join("server_hba.conf")
+}
+
+/// How far back its past is kept, and how much of its log in GB.
+fn history(settings: &Settings, record: &BranchRecord) -> (Span, u32) {
+    let own = &record.settings;
+    (own.history.unwrap_or(settings.history), own.history_max_gb.unwrap_or(settings.history_max_gb))
 }
 
 fn policy(settings: &Settings, record: &BranchRecord) -> Policy {

@@ -24,8 +24,8 @@ const SETTING: &str = "wal_recycle=off";
 pub(super) struct Historian {
     pub(super) store: Arc<Store>,
     pub(super) branch: BranchName,
-    /// How far back, as of now.
-    pub(super) history: watch::Receiver<Span>,
+    /// How far back, and how much of its log in GB, as of now.
+    pub(super) history: watch::Receiver<(Span, u32)>,
     /// Whether its servers are to leave their segments alone.
     pub(super) log_is_kept: Arc<AtomicBool>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Historian {
 impl Historian {
     /// How far back; none: nothing is kept.
     fn span(&self) -> Option<Span> {
-        Some(*self.history.borrow()).filter(|span| span.0 != Some(Duration::ZERO))
+        Some(self.history.borrow().0).filter(|span| span.0 != Some(Duration::ZERO))
     }
 
     /// Whether there is anything to do: for the next start of its server.
@@ -92,7 +92,14 @@ impl Historian {
 
     async fn keep_log(&self) {
         let (store, branch) = (self.store.clone(), self.branch.clone());
-        self.told(tokio::task::spawn_blocking(move || store.keep_log(&branch)).await, "its log cannot be kept");
+        let max_bytes = u64::from(self.history.borrow().1) << 30;
+        let kept = tokio::task::spawn_blocking(move || {
+            let linked = store.keep_log(&branch)?;
+            if linked > 0 { store.bound_history(&branch, max_bytes) } else { Ok(0) }
+        });
+        if let Some(gone @ 1..) = self.told(kept.await, "its log cannot be kept") {
+            tracing::warn!(branch = %self.branch, gone, "history: as much of its log is kept as history_max_gb allows, and it begins later now");
+        }
     }
 
     async fn take_snapshot(&self, server: &ServerHandle) {

@@ -81,7 +81,7 @@ fn a_configuration_that_names_another_data_directory_leads_nowhere() {
     let shown = home.psql("postgres@dev", "update own set of = 'branch' returning current_setting('data_directory')");
     assert!(shown.ok().starts_with(home.data("dev").to_str().unwrap()), "{shown:?}");
     assert_eq!(home.psql("postgres@main", "select of from own").ok(), "parent");
-    assert!(!data.join("pid").exists());
+    assert_eq!(home.psql("postgres@dev", "show external_pid_file").ok(), "");
 }
 
 /// Recovery would make its link, and two servers would write to the same files.

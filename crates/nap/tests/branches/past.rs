@@ -83,6 +83,30 @@ fn the_past_of_a_busy_parent_is_whole() {
     assert!(load.goes_on(), "nobody noticed");
 }
 
+/// What only its past needs of a branch's log is bounded; what leads nowhere is not kept.
+#[test]
+fn the_log_does_not_fill_the_disk() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    let segments = || home.nap(&["history", "--json"]).json()["segments"].as_u64().unwrap();
+    let write = || {
+        for _ in 0..6 {
+            home.psql("postgres@main", "select pg_switch_wal()").ok();
+            home.psql("postgres@main", "create table if not exists t (n int); insert into t values (1); checkpoint")
+                .ok();
+        }
+    };
+    write();
+    eventually("without a snapshot it is not kept", || (segments() <= 3).then_some(()));
+    home.sleep("main");
+    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
+    write();
+    let kept = segments();
+    assert!(kept >= 6, "{kept} segments");
+    // 16 MB each: far from a GB. The store's own test goes there.
+    assert_eq!(snapshots(home), 1);
+}
+
 #[test]
 fn what_is_older_than_its_span_is_forgotten() {
     let Some(disk) = on_xfs() else { return };
