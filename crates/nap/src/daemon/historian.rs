@@ -66,7 +66,13 @@ impl Historian {
                     self.keep_log().await;
                     loop {
                         tokio::select! {
-                            changed = status.changed() => break changed,
+                            changed = status.changed() => {
+                                // Sessions come and go: it is the same server.
+                                let goes_on = status.borrow().pid == pid && status.borrow().state.has_processes();
+                                if changed.is_err() || !goes_on {
+                                    break changed;
+                                }
+                            }
                             () = appeared(&watch) => self.keep_log().await,
                         }
                     }
