@@ -1,10 +1,8 @@
 //! Parked: waiting for the client, answering its pings.
 
 use std::cell::Cell;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use nap_wire::messages::tag;
 use nap_wire::ping::{PING_MAX_BYTES, UnnamedAfter, Verdict, answer};
@@ -113,32 +111,9 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         news
     }
 
-    /// Tells the client what was heard for it.
+    /// Tells the client what was heard for it, and the hub could not. One that does not read keeps this waiting; if it is to be
+    /// ended then, it has read half a message perhaps, and there are no last words.
     async fn tell(&mut self, kept: &mut Kept, notifications: &[u8]) -> Option<Woken> {
-        // Mostly its socket takes them at once: with a thousand who listen, that is what the last of them waits for.
-        let told_bytes =
-            match poll_once(|context| Pin::new(&mut self.session.client.stream).poll_write(context, notifications))
-                .await
-            {
-                Some(Ok(told_bytes)) => told_bytes,
-                Some(Err(_)) => return Some(Woken::Gone),
-                None => 0,
-            };
-        if told_bytes == notifications.len()
-            && let Some(Ok(())) =
-                poll_once(|context| Pin::new(&mut self.session.client.stream).poll_flush(context)).await
-        {
-            if let Some(listener) = &kept.listener {
-                listener.told();
-            }
-            return None;
-        }
-        Box::pin(self.tell_slowly(kept, notifications.get(told_bytes..).unwrap_or_default())).await
-    }
-
-    /// One that does not read keeps this waiting; if it is to be ended then, it has
-    /// read half a message perhaps, and there are no last words.
-    async fn tell_slowly(&mut self, kept: &mut Kept, notifications: &[u8]) -> Option<Woken> {
         let requests = &self.session.entry.record().requests;
         let asked = async {
             loop {
@@ -238,15 +213,6 @@ enum Heard {
     Unfinished,
     /// The rest is for a server.
     More,
-}
-
-/// What it comes to now; none: it would have to be waited for.
-async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
-    poll_fn(|context| match poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }
 
 async fn hear(listener: &mut Option<Listener>) -> Result<Vec<u8>, Deaf> {
