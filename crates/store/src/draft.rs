@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use nap_model::ids::{BranchId, BranchName};
 use nap_model::lsn::Lsn;
-use nap_model::pg_control::PgControl;
 
 use crate::branches::{NewBranch, new_record};
 use crate::clone::{CloneMethod, Cloned, How, cannot_reflink, clone_as, clone_data, empty_dir};
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
+use crate::history::control_of;
 use crate::home::BranchDir;
 use crate::own_life::give_own_life;
 use crate::prepared::prepared_transactions;
@@ -241,7 +241,7 @@ fn stage(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 fn first_segment(label: &str) -> Option<String> {
     let (_, name) = label.lines().next()?.split_once("(file ")?;
     let name = name.trim_end().strip_suffix(')')?;
-    (name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.to_owned())
+    wal::is_segment_name(name).then(|| name.to_owned())
 }
 
 /// The place in the same line.
@@ -270,9 +270,7 @@ fn steady(path: &Path) -> Result<Vec<u8>, StoreError> {
 
 /// Where the branch was shut down. A cluster that was not is refused: its files do not belong together.
 fn shutdown_checkpoint(branch: &Branch) -> Result<Lsn, StoreError> {
-    let path = branch.dir.data().join("global/pg_control");
-    let bytes = durable::read_bounded(&path, 1 << 16).map_err(|e| StoreError::io("read", &path, e))?;
-    let control = PgControl::parse(&bytes).map_err(|e| StoreError::io("read", &path, io::Error::other(e)))?;
+    let control = control_of(&branch.dir.data())?;
     if control.clean { Ok(control.checkpoint) } else { Err(StoreError::NotAsleep(branch.record.name.clone())) }
 }
 

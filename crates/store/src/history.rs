@@ -23,8 +23,8 @@ use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
 use crate::staging::Staged;
-use crate::store::{Branch, Store};
-use crate::wal;
+use crate::store::{Branch, Store, entries as names};
+use crate::wal::{self, is_segment_name};
 
 /// What a nap without any write puts into the log: two checkpoints. A snapshot that far behind the last is none's worth.
 const NOTHING_WRITTEN_BYTES: u64 = 1_024;
@@ -279,21 +279,11 @@ fn is_log(name: &str) -> bool {
     is_segment_name(name) || (name.len() == 16 && name.ends_with(".history"))
 }
 
-fn is_segment_name(name: &str) -> bool {
-    name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 fn make_dir(path: &Path) -> Result<(), StoreError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::io("make", path, error)),
         _ => Ok(()),
     }
-}
-
-fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
-    let failed = |error| StoreError::io("read", dir, error);
-    let entries = fs::read_dir(dir).map_err(failed)?;
-    entries.map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 #[cfg(test)]
@@ -330,5 +320,42 @@ mod tests {
         assert_eq!(left(&[600, 500, 0], Some(5)), [500, 0]);
         assert_eq!(left(&[600, 500], Some(5)), [500], "there is always one");
         assert_eq!(left(&[100, 40], Some(5)), [100, 40]);
+    }
+
+    /// A branch with a snapshot in each of these segments of a megabyte, and the log from the first of them to the sixth.
+    fn with_past(root: &Path, snapshots: &[u64]) -> Store {
+        use crate::fixture::{MAJOR, home_with_template, id, name, no_fill};
+        const LENGTH: u64 = 1 << 20;
+        let store = home_with_template(root);
+        let dir = store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap().branch.dir;
+        fs::create_dir(dir.wal()).unwrap();
+        for number in 1..=6 {
+            let path = dir.wal().join(wal::segment_name(1, number, LENGTH));
+            fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap().set_len(LENGTH).unwrap();
+        }
+        for number in snapshots {
+            let snapshot = Snapshot { lsn: Lsn(number * LENGTH + 40), timeline: 1, taken: Timestamp::now() };
+            let place = dir.snapshots().join(directory_name(&snapshot));
+            fs::create_dir_all(&place).unwrap();
+            let text = toml::to_string(&snapshot).unwrap();
+            durable::stage_file(&place.join(RECORD), text.as_bytes(), 0o600).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn the_oldest_goes_when_the_log_is_too_long() {
+        use crate::fixture::name;
+        let root = tempfile::tempdir().unwrap();
+        let store = with_past(root.path(), &[1, 3, 5]);
+        let dir = store.home().branch(&name("main"));
+        let left = || (snapshots(&dir).unwrap().len(), names(&dir.wal()).unwrap().len());
+        assert_eq!((store.bound_history(&name("main"), 6 << 20).unwrap(), left()), (0, (3, 6)));
+        assert_eq!((store.bound_history(&name("main"), 4 << 20).unwrap(), left()), (1, (2, 4)));
+        // What its server needs too costs nothing.
+        let second = root.path().join("second link");
+        fs::hard_link(dir.wal().join(wal::segment_name(1, 6, 1 << 20)), second).unwrap();
+        assert_eq!((store.bound_history(&name("main"), 3 << 20).unwrap(), left()), (0, (2, 4)));
+        assert_eq!((store.bound_history(&name("main"), 0).unwrap(), left()), (2, (0, 1)));
     }
 }

@@ -203,7 +203,7 @@ impl Store {
 }
 
 /// The names in a directory, sorted.
-fn entries(dir: &Path) -> Result<Vec<String>, StoreError> {
+pub(crate) fn entries(dir: &Path) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| StoreError::io("read", dir, e))? {
         let entry = entry.map_err(|e| StoreError::io("read", dir, e))?;

@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 
 use crc::{CRC_32_ISCSI, Crc};
 use nap_model::lsn::Lsn;
-use nap_model::pg_control::PgControl;
 
-use crate::durable;
 use crate::error::StoreError;
+use crate::history::control_of;
 
 /// `SizeOfXLogLongPHD`, what the first page of a segment begins with.
 const LONG_HEADER_BYTES: usize = 40;
@@ -44,10 +43,7 @@ const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 /// Where the log of the cluster in this data directory ends: behind the last whole record that follows the last
 /// checkpoint. The files must stand still meanwhile.
 pub(crate) fn end_of_wal(data: &Path) -> Result<Lsn, StoreError> {
-    let path = data.join("global/pg_control");
-    let failed = |error| StoreError::io("read", &path, error);
-    let bytes = durable::read_bounded(&path, 1 << 16).map_err(failed)?;
-    let control = PgControl::parse(&bytes).map_err(|error| failed(io::Error::other(error)))?;
+    let control = control_of(data)?;
     let directory = data.join("pg_wal");
     let end = Log::open(&directory, control.timeline).and_then(|mut log| log.end_after(control.checkpoint.0));
     end.map(Lsn).map_err(|error| StoreError::io("read the log in", &directory, error))
@@ -117,8 +113,7 @@ impl Log {
     fn open(directory: &Path, timeline: u32) -> io::Result<Self> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            let name = entry.file_name();
-            if name.len() != 24 || !name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit) {
+            if !is_segment_name(&entry.file_name().to_string_lossy()) {
                 continue;
             }
             let mut header = [0; LONG_HEADER_BYTES];
@@ -225,6 +220,11 @@ impl Log {
     fn name(&self, number: u64) -> String {
         segment_name(self.timeline, number, self.segment_bytes)
     }
+}
+
+/// Whether a file is a segment, by its name.
+pub(crate) fn is_segment_name(name: &str) -> bool {
+    name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The file of a segment.

@@ -103,7 +103,7 @@ fn the_log_does_not_fill_the_disk() {
     write();
     let kept = segments();
     assert!(kept >= 6, "{kept} segments");
-    // 16 MB each: far from a GB. The store's own test goes there.
+    // 16 MB each: far from a GB, which a test of the store stands for.
     assert_eq!(snapshots(home), 1);
 }
 
