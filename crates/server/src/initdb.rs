@@ -53,6 +53,33 @@ pub fn initdb(children: &Children, install: &Install, data: &Path) -> Result<(),
 
 /// Runs SQL commands, one per item, in a standalone backend on a cluster that has no server.
 pub fn single_user(children: &Children, install: &Install, data: &Path, commands: &[String]) -> Result<(), InitError> {
+    // The commands hold passwords, which a failed one would write into the log.
+    let settings = ["log_checkpoints=off", "log_min_error_statement=panic"];
+    standalone(children, install, (data, "postgres"), &settings, commands)
+}
+
+/// Disables all subscriptions of a cluster that has no server, which recovers from a crash by that if need be. They are one
+/// table for all databases, and what a server would do besides is to tell its workers.
+pub fn disable_subscriptions(children: &Children, install: &Install, data: &Path) -> Result<(), InitError> {
+    let settings = [
+        "recovery_init_sync_method=syncfs",
+        // What its configuration may still say of others.
+        "archive_mode=off",
+        "synchronous_standby_names=",
+        "default_transaction_read_only=off",
+    ];
+    let commands = ["UPDATE pg_catalog.pg_subscription SET subenabled = false".to_owned()];
+    // Nobody drops template0, and it takes whoever is alone.
+    standalone(children, install, (data, "template0"), &settings, &commands)
+}
+
+fn standalone(
+    children: &Children,
+    install: &Install,
+    (data, database): (&Path, &str),
+    settings: &[&str],
+    commands: &[String],
+) -> Result<(), InitError> {
     let run_error = |source| InitError::Run { program: "postgres --single", source };
     let mut input = crate::children::nameless_file().map_err(run_error)?;
     for command in commands {
@@ -61,33 +88,11 @@ pub fn single_user(children: &Children, install: &Install, data: &Path, commands
     }
     io::Seek::rewind(&mut input).map_err(run_error)?;
     let mut command = Command::new(install.program("postgres"));
-    command
-        .args(["--single", "-j", "-c", "exit_on_error=on", "-c", "log_checkpoints=off"])
-        // The commands hold passwords, which a failed one would write into the log.
-        .args(["-c", "log_min_error_statement=panic", "-D"])
-        .arg(data)
-        .arg("postgres");
-    command.stdin(input);
-    finish("postgres --single", children, &mut command)
-}
-
-/// Disables all subscriptions of a cluster that has no server, which recovers from a crash by that if need be. They are one
-/// table for all databases, and what a server would do besides is to tell its workers.
-pub fn disable_subscriptions(children: &Children, install: &Install, data: &Path) -> Result<(), InitError> {
-    let mut command = Command::new(install.program("postgres"));
-    command
-        .args(["--single", "-j", "-c", "exit_on_error=on", "-c", "recovery_init_sync_method=syncfs"])
-        // What its configuration may still say of others.
-        .args(["-c", "archive_mode=off", "-c", "synchronous_standby_names=", "-c", "default_transaction_read_only=off"])
-        .args(["-c", &crate::launch::own_data(data), "-D"])
-        .arg(data)
-        // Nobody drops it, and it takes whoever is alone.
-        .arg("template0");
-    let run_error = |source| InitError::Run { program: "postgres --single", source };
-    let mut input = crate::children::nameless_file().map_err(run_error)?;
-    input.write_all(b"UPDATE pg_catalog.pg_subscription SET subenabled = false;\n\n").map_err(run_error)?;
-    io::Seek::rewind(&mut input).map_err(run_error)?;
-    command.stdin(input);
+    command.args(["--single", "-j", "-c", "exit_on_error=on", "-c", &crate::launch::own_data(data)]);
+    for setting in settings {
+        command.args(["-c", setting]);
+    }
+    command.arg("-D").arg(data).arg(database).stdin(input);
     finish("postgres --single", children, &mut command)
 }
 
