@@ -17,7 +17,7 @@ pub use line::{REPLY_MAX_BYTES, REQUEST_MAX_BYTES};
 pub use report::{
     Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, ConnectionReport, Counts, CreatedReport,
     HistoryReport, LoweredReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport, SnapshotReport,
-    StatusReport,
+    StatusReport, TakenReport,
 };
 pub use request::{Children, Request};
 pub use server::{Handler, listen, serve};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use nap_model::ids::{BranchId, BranchName, Major};
 use nap_model::lsn::Lsn;
 use nap_model::pin::Pin;
+use nap_model::snapshot_name::SnapshotName;
 use nap_model::span::Span;
 use nap_model::status::ServerStatus;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub enum Answer {
     Branches(Vec<BranchReport>),
     /// A branch was made.
     Created(CreatedReport),
+    /// A snapshot was taken.
+    Snapshot(TakenReport),
     /// What is kept of a branch's past.
     History(HistoryReport),
     /// Branches were removed.
@@ -224,13 +227,40 @@ pub struct HistoryReport {
     pub segments: u64,
 }
 
+/// A snapshot that was just taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenReport {
+    /// Of which branch.
+    pub branch: BranchName,
+    /// Its name.
+    pub name: SnapshotName,
+    /// Where in the branch's log.
+    pub lsn: Lsn,
+    /// How its files came.
+    pub method: CloneMethod,
+    /// Bytes of its files together.
+    pub bytes: u64,
+    /// How many they are.
+    pub files: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// How long the branch stood still, in microseconds; none: it slept, or went on.
+    pub pause_us: Option<u64>,
+}
+
 /// A snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotReport {
+    /// The name that somebody gave to it: then it is kept until it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<SnapshotName>,
     /// Where in the log.
     pub lsn: Lsn,
     /// When it was taken (RFC 3339).
     pub taken: String,
+    /// How many files it has.
+    #[serde(default)]
+    pub files: u64,
 }
 
 /// How to connect.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nap_model::ids::BranchName;
+use nap_model::snapshot_name::SnapshotName;
 use serde::{Deserialize, Serialize};
 
 /// One request. Where a branch is an `Option`, none means the default branch, if nothing else is said.
@@ -55,6 +56,20 @@ pub enum Request {
         /// What becomes of those that were branched from it.
         #[serde(default)]
         children: Children,
+    },
+    /// Takes a snapshot of a branch, which is kept; answered by [`Answer::Snapshot`](crate::Answer::Snapshot).
+    TakeSnapshot {
+        /// Which one.
+        branch: Option<BranchName>,
+        /// What it is to be called.
+        name: SnapshotName,
+    },
+    /// Removes one that was taken so.
+    RemoveSnapshot {
+        /// Of which branch.
+        branch: Option<BranchName>,
+        /// What it is called.
+        name: SnapshotName,
     },
     /// What is kept of a branch's past; answered by [`Answer::History`](crate::Answer::History).
     History {

@@ -15,6 +15,7 @@ pub mod pg_control;
 pub mod pin;
 pub mod postmaster_pid;
 pub mod settings;
+pub mod snapshot_name;
 pub mod span;
 pub mod state;
 pub mod status;

@@ -7,21 +7,24 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 
 use crate::lsn::Lsn;
+use crate::snapshot_name::SnapshotName;
 use crate::span::Span;
 
 /// A moment of the past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moment {
     /// All that begins before this place in the log.
     Lsn(Lsn),
     /// All that had been committed by then.
     Time(Timestamp),
+    /// What somebody gave this name to.
+    Snapshot(SnapshotName),
 }
 
 /// A text that is no moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is no moment: write an LSN (0/15ECF68), a time (2026-11-20T12:00, with Z or +02:00 if it is not this machine's), or how long ago (-15min)"
+    "\"{0}\" is no moment: write an LSN (0/15ECF68), a time (2026-11-20T12:00, with Z or +02:00 if it is not this machine's), how long ago (-15min), or a snapshot's name"
 )]
 pub struct BadMoment(String);
 
@@ -40,11 +43,13 @@ impl Moment {
         if let Ok(time) = trimmed.parse::<Timestamp>() {
             return Ok(Self::Time(time));
         }
-        let local = trimmed.parse::<civil::DateTime>().map_err(|_| bad())?;
-        local.to_zoned(zone.clone()).map(|zoned| Self::Time(zoned.timestamp())).map_err(|_| bad())
+        if let Ok(local) = trimmed.parse::<civil::DateTime>() {
+            return local.to_zoned(zone.clone()).map(|zoned| Self::Time(zoned.timestamp())).map_err(|_| bad());
+        }
+        trimmed.parse().map(Self::Snapshot).map_err(|_| bad())
     }
 
-    /// How long before `now` it is; an LSN is no time.
+    /// How long before `now` it is, if it is a time.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         let Self::Time(time) = self else { return None };
         Duration::try_from(now.duration_since(*time)).ok()
@@ -56,6 +61,7 @@ impl fmt::Display for Moment {
         match self {
             Self::Lsn(lsn) => lsn.fmt(f),
             Self::Time(time) => time.fmt(f),
+            Self::Snapshot(name) => name.fmt(f),
         }
     }
 }
@@ -78,10 +84,11 @@ mod tests {
             ("2026-11-20T12:00Z", "2026-11-20T12:00:00Z"),
             ("2026-11-20T12:00:00+02:00", "2026-11-20T10:00:00Z"),
             ("2026-11-20", "2026-11-19T23:00:00Z"),
+            ("before-migration", "before-migration"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(meant), "{text}");
         }
-        for text in ["", "yesterday", "-", "-never", "-15 fortnights", "2026-13-01", "12:00"] {
+        for text in ["", "Yesterday noon", "-", "-never", "-15 fortnights", "2026-13-01", "12:00"] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -63,6 +63,7 @@ pub(crate) enum Command {
     Rm(commands::rm::Rm),
     Reset(commands::reset::Reset),
     Restore(commands::restore::Restore),
+    Snapshot(commands::snapshot::Snapshot),
     History(commands::history::History),
     Set(commands::set::Set),
     Config(commands::config::Config),

@@ -27,6 +27,7 @@ pub(crate) mod service;
 pub(crate) mod sessions;
 pub(crate) mod set;
 pub(crate) mod sleep;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod uninstall;
 pub(crate) mod up;
@@ -54,6 +55,7 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Rm(command) => command.run(&context),
         Command::Reset(command) => command.run(&context),
         Command::Restore(command) => command.run(&context),
+        Command::Snapshot(command) => command.run(&context),
         Command::History(command) => command.run(&context),
         Command::Set(command) => command.run(&context),
         Command::Config(command) => command.run(&context),

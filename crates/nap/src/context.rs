@@ -98,6 +98,8 @@ fn patience(request: &Request) -> Duration {
         | Request::RemoveBranch { .. }
         | Request::ResetBranch { .. }
         | Request::RestoreBranch { .. }
+        | Request::TakeSnapshot { .. }
+        | Request::RemoveSnapshot { .. }
         | Request::Replace { .. }
         | Request::Down => PATIENT,
     }

@@ -14,11 +14,11 @@ use crate::clone::{CloneMethod, Cloned, How, cannot_reflink, clone_as, clone_dat
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
-use crate::history::control_of;
 use crate::home::BranchDir;
 use crate::own_life::give_own_life;
 use crate::prepared::prepared_transactions;
 use crate::record::{BranchRecord, Changes};
+use crate::snapshot::control_of;
 use crate::staging::Staged;
 use crate::store::{Branch, Store};
 use crate::wal;

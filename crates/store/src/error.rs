@@ -9,6 +9,7 @@ use std::time::Duration;
 use nap_model::ids::{BranchName, Major};
 use nap_model::lsn::Lsn;
 use nap_model::nearest::in_parentheses;
+use nap_model::snapshot_name::SnapshotName;
 
 /// An error of the branch tree.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,30 @@ pub enum StoreError {
     /// There is none.
     #[error("branch \"{0}\" has no history yet")]
     NoHistory(BranchName),
+    /// A snapshot of that name is there.
+    #[error("branch \"{branch}\" has a snapshot \"{name}\" already")]
+    SnapshotExists {
+        /// The branch.
+        branch: BranchName,
+        /// The snapshot's name.
+        name: String,
+    },
+    /// No snapshot of the branch has that name.
+    #[error("branch \"{branch}\" has no snapshot \"{name}\"")]
+    NoSuchSnapshot {
+        /// The branch.
+        branch: BranchName,
+        /// As it was asked for.
+        name: SnapshotName,
+    },
+    /// They are kept until somebody removes them.
+    #[error("branch \"{branch}\" has {max} snapshots with a name, and cannot have more")]
+    TooManySnapshots {
+        /// The branch.
+        branch: BranchName,
+        /// The limit.
+        max: usize,
+    },
     /// What is needed has gone from the parent's log, or was never kept.
     #[error("{} is missing, which is needed of the log", .0.display())]
     LogIsGone(PathBuf),
@@ -177,9 +202,15 @@ impl StoreError {
             Self::TooSlow { .. } => {
                 "Its files are fragmented, or the disk is slow: try again when less is written.".into()
             }
+            Self::SnapshotExists { branch, name } => {
+                format!("Choose another name; `nap snapshot --remove {name} --from {branch}` removes it.").into()
+            }
+            Self::NoSuchSnapshot { branch, .. } | Self::TooManySnapshots { branch, .. } => {
+                format!("`nap history {branch}` shows those that there are.").into()
+            }
             Self::OutsideHistory { name, .. } => format!("`nap history {name}` shows its snapshots.").into(),
             Self::NoHistory(_) => {
-                "It begins when its server first falls asleep, where the file system can clone and `history` is not 0s."
+                "It begins with the branch, or with its first sleep if it has a ttl, where the file system can clone and `history` is not 0s."
                     .into()
             }
             Self::LeadsOutside { .. } | Self::MakesTablespace(_) => {

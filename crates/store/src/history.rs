@@ -1,6 +1,6 @@
-//! The past of a branch: snapshots of its files as they were when it fell asleep, and its log, which is kept by a second
-//! link to each segment: no bytes are copied, and what is written at the end of the last one is there too. Only where the file
-//! system can clone: elsewhere each snapshot would cost the whole size.
+//! The past of a branch: its snapshots, and its log, which leads from one to the next. It is kept by a second link to each
+//! segment: no bytes are copied, and what is written at the end of the last one is there too. Only where the file system can
+//! clone: elsewhere each snapshot would cost the whole size.
 //!
 //! A link is safe because our servers do not use segments again (`wal_recycle=off`).
 
@@ -14,34 +14,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nap_model::ids::BranchName;
 use nap_model::lsn::Lsn;
-use nap_model::pg_control::PgControl;
-use serde::{Deserialize, Serialize};
 
-use crate::clone::{CloneMethod, How, clone_as};
 use crate::durable;
 use crate::error::StoreError;
-use crate::fault;
 use crate::home::BranchDir;
-use crate::staging::Staged;
+use crate::snapshot::{Snapshot, directory_name, is_log, snapshots};
 use crate::store::{Branch, Store, entries as names};
 use crate::wal::{self, is_segment_name};
-
-/// What a nap without any write puts into the log: two checkpoints. A snapshot that far behind the last is none's worth.
-const NOTHING_WRITTEN_BYTES: u64 = 1_024;
-/// A snapshot's own record.
-const RECORD: &str = "snapshot.toml";
-const RECORD_MAX_BYTES: u64 = 1 << 16;
-
-/// A branch's files as they were at one place of its log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// Where its server was shut down.
-    pub lsn: Lsn,
-    /// On which timeline.
-    pub timeline: u32,
-    /// When the snapshot was taken.
-    pub taken: Timestamp,
-}
 
 /// What is kept of a branch's past.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -83,45 +62,6 @@ impl Store {
         Ok(linked)
     }
 
-    /// Takes a snapshot of a branch whose server sleeps, and goes on sleeping until this returns; none if nothing was written
-    /// since the last one.
-    pub fn take_snapshot(&self, name: &BranchName) -> Result<Option<Snapshot>, StoreError> {
-        let branch = self.branch(name)?;
-        let control = control_of(&branch.dir.data())?;
-        if !control.clean {
-            return Err(StoreError::NotAsleep(name.clone()));
-        }
-        self.keep_log(name)?;
-        let last = snapshots(&branch.dir)?.pop();
-        let written = |last: &Snapshot| control.checkpoint.0.saturating_sub(last.lsn.0);
-        if last.as_ref().is_some_and(|last| last.timeline == control.timeline && written(last) <= NOTHING_WRITTEN_BYTES)
-        {
-            return Ok(None);
-        }
-        let snapshot = Snapshot { lsn: control.checkpoint, timeline: control.timeline, taken: Timestamp::now() };
-        let staged = Staged::new(self.home(), &format!("{name}-snapshot"))?;
-        let data = staged.path().join("data");
-        make_dir(&data)?;
-        let how = How { method: CloneMethod::Reflink, leaves_out: is_segment, ..How::default() };
-        clone_as(&branch.dir.data(), &data, how)?;
-        fault::point("cloned");
-        let text =
-            toml::to_string(&snapshot).map_err(|error| StoreError::io("write", &data, io::Error::other(error)))?;
-        let record = staged.path().join(RECORD);
-        durable::stage_file(&record, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &record, e))?;
-        staged.sync()?;
-        let place = branch.dir.snapshots();
-        if !place.is_dir() {
-            make_dir(&place)?;
-        }
-        let place = place.join(directory_name(&snapshot));
-        match staged.publish(&place) {
-            Ok(()) => Ok(Some(snapshot)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            Err(error) => Err(StoreError::io("publish", &place, error)),
-        }
-    }
-
     /// What is kept of a branch's past.
     pub fn history(&self, name: &BranchName) -> Result<History, StoreError> {
         let branch = self.branch(name)?;
@@ -134,7 +74,7 @@ impl Store {
     pub fn thin_history(&self, name: &BranchName, span: Option<Duration>) -> Result<usize, StoreError> {
         let branch = self.branch(name)?;
         let now = Timestamp::now();
-        let snapshots = snapshots(&branch.dir)?;
+        let snapshots = unnamed(&branch.dir)?;
         let goes = superfluous(&snapshots, now, span);
         for snapshot in &goes {
             let path = branch.dir.snapshots().join(directory_name(snapshot));
@@ -154,7 +94,7 @@ impl Store {
         let branch = self.branch(name)?;
         let mut gone = 0;
         loop {
-            let snapshots = snapshots(&branch.dir)?;
+            let snapshots = unnamed(&branch.dir)?;
             let Some(first) = snapshots.first() else {
                 // Nothing leads to it.
                 forget_alone(&branch.dir.wal())?;
@@ -185,6 +125,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Those that nobody has given a name to: they go when they are superfluous. Named ones stay, and need no log.
+fn unnamed(dir: &BranchDir) -> Result<Vec<Snapshot>, StoreError> {
+    Ok(snapshots(dir)?.into_iter().filter(|snapshot| snapshot.name.is_none()).collect())
 }
 
 /// The older, the farther apart: what is asked for most is what has just been.
@@ -236,50 +181,7 @@ fn forget_alone(wal: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// All snapshots of a branch, oldest first.
-pub(crate) fn snapshots(dir: &BranchDir) -> Result<Vec<Snapshot>, StoreError> {
-    let place = dir.snapshots();
-    if !place.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut snapshots = Vec::new();
-    for name in names(&place)? {
-        let path = place.join(name).join(RECORD);
-        let bytes = durable::read_bounded(&path, RECORD_MAX_BYTES).map_err(|e| StoreError::io("read", &path, e))?;
-        let snapshot = toml::from_str(&String::from_utf8_lossy(&bytes));
-        let bad = |error: toml::de::Error| StoreError::BadRecord { path: path.clone(), problem: error.to_string() };
-        snapshots.push(snapshot.map_err(bad)?);
-    }
-    snapshots.sort_by_key(|snapshot: &Snapshot| (snapshot.timeline, snapshot.lsn));
-    Ok(snapshots)
-}
-
-/// Where a snapshot's files are.
-pub(crate) fn files_of(dir: &BranchDir, snapshot: &Snapshot) -> PathBuf {
-    dir.snapshots().join(directory_name(snapshot)).join("data")
-}
-
-fn directory_name(snapshot: &Snapshot) -> String {
-    format!("{}-{:016X}", snapshot.timeline, snapshot.lsn.0)
-}
-
-pub(crate) fn control_of(data: &Path) -> Result<PgControl, StoreError> {
-    let path = data.join("global/pg_control");
-    let bytes = durable::read_bounded(&path, 1 << 16).map_err(|e| StoreError::io("read", &path, e))?;
-    PgControl::parse(&bytes).map_err(|e| StoreError::io("read", &path, io::Error::other(e)))
-}
-
-fn is_segment(relative: &Path) -> bool {
-    let in_wal = relative.parent().is_some_and(|parent| parent == Path::new("pg_wal"));
-    in_wal && relative.file_name().is_some_and(|name| is_log(&name.to_string_lossy()))
-}
-
-/// Segments, and the histories of timelines.
-fn is_log(name: &str) -> bool {
-    is_segment_name(name) || (name.len() == 16 && name.ends_with(".history"))
-}
-
-fn make_dir(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::io("make", path, error)),
         _ => Ok(()),
@@ -289,12 +191,13 @@ fn make_dir(path: &Path) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::RECORD;
 
     /// Ages in minutes, oldest first.
     fn left(ages_min: &[i64], span_h: Option<u64>) -> Vec<i64> {
         let now = Timestamp::from_second(2_000_000_000).unwrap();
         let taken = |age: i64| now - jiff::SignedDuration::from_mins(age);
-        let at = |(number, age): (usize, &i64)| Snapshot { lsn: Lsn(number as u64), timeline: 1, taken: taken(*age) };
+        let at = |(number, age): (usize, &i64)| Snapshot { taken: taken(*age), ..Snapshot::at(Lsn(number as u64), 1) };
         let snapshots: Vec<Snapshot> = ages_min.iter().enumerate().map(at).collect();
         let goes = superfluous(&snapshots, now, span_h.map(|hours| Duration::from_secs(hours * 3_600)));
         let stays = snapshots.iter().zip(ages_min).filter(|(snapshot, _)| !goes.contains(snapshot));
@@ -334,7 +237,7 @@ mod tests {
             fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap().set_len(LENGTH).unwrap();
         }
         for number in snapshots {
-            let snapshot = Snapshot { lsn: Lsn(number * LENGTH + 40), timeline: 1, taken: Timestamp::now() };
+            let snapshot = Snapshot::at(Lsn(number * LENGTH + 40), 1);
             let place = dir.snapshots().join(directory_name(&snapshot));
             fs::create_dir_all(&place).unwrap();
             let text = toml::to_string(&snapshot).unwrap();

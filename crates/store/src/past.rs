@@ -2,18 +2,27 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use nap_model::ids::BranchName;
 use nap_model::lsn::Lsn;
-use nap_model::moment::Moment;
 
 use crate::clone::{CloneMethod, How, clone_as};
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
-use crate::history::{Snapshot, control_of, files_of, snapshots};
+use crate::snapshot::{Snapshot, control_of, files_of, snapshots};
 use crate::store::Branch;
 use crate::wal;
+
+/// Where recovery is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Before what begins at this place in the log.
+    Lsn(Lsn),
+    /// Behind what had been committed by then.
+    Time(Timestamp),
+}
 
 /// What recovery of a draft is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,15 +30,15 @@ pub struct Recovery {
     /// The directory with the log.
     pub log: PathBuf,
     /// Where to stop; none: at the end of the log.
-    pub until: Option<Moment>,
+    pub until: Option<Until>,
 }
 
 impl Draft {
     /// From the nearest snapshot before a moment. A server has to recover it from there.
-    pub fn clone_past(&mut self, moment: Moment) -> Result<Recovery, StoreError> {
+    pub fn clone_past(&mut self, until: Until) -> Result<Recovery, StoreError> {
         let source = self.source();
         let (name, dir) = (source.record.name.clone(), source.dir.clone());
-        let snapshot = nearest(source, moment)?;
+        let snapshot = nearest(source, until)?;
         let how = How { method: CloneMethod::Reflink, ..How::default() };
         self.set_cloned(clone_as(&files_of(&dir, &snapshot), &self.data(), how)?);
         fault::point("cloned");
@@ -38,10 +47,10 @@ impl Draft {
         let end = wal::end_of_wal(&dir.data())?;
         self.whole_log(&snapshot, end)?;
         wal::refuse_tablespaces(&dir.wal(), snapshot.timeline, snapshot.lsn)?;
-        let until = match moment {
-            Moment::Lsn(lsn) if lsn > end => return Err(outside(name, snapshots(&dir)?, end)),
-            Moment::Lsn(lsn) if lsn == end => None,
-            moment => Some(moment),
+        let until = match until {
+            Until::Lsn(lsn) if lsn > end => return Err(outside(name, snapshots(&dir)?, end)),
+            Until::Lsn(lsn) if lsn == end => None,
+            until => Some(until),
         };
         Ok(Recovery { log: dir.wal(), until })
     }
@@ -73,13 +82,14 @@ impl Draft {
 }
 
 /// The last snapshot that is not behind this moment, on the timeline that the branch is on now.
-fn nearest(source: &Branch, moment: Moment) -> Result<Snapshot, StoreError> {
+fn nearest(source: &Branch, until: Until) -> Result<Snapshot, StoreError> {
     let timeline = control_of(&source.dir.data())?.timeline;
-    let all: Vec<Snapshot> =
-        snapshots(&source.dir)?.into_iter().filter(|snapshot| snapshot.timeline == timeline).collect();
-    let is_before = |snapshot: &&Snapshot| match moment {
-        Moment::Lsn(lsn) => snapshot.lsn < lsn,
-        Moment::Time(time) => snapshot.taken <= time,
+    // What leads on from one with a name is not kept for its sake.
+    let is_base = |snapshot: &Snapshot| snapshot.timeline == timeline && snapshot.name.is_none();
+    let all: Vec<Snapshot> = snapshots(&source.dir)?.into_iter().filter(is_base).collect();
+    let is_before = |snapshot: &&Snapshot| match until {
+        Until::Lsn(lsn) => snapshot.lsn < lsn,
+        Until::Time(time) => snapshot.taken <= time,
     };
     match all.iter().rev().find(is_before) {
         Some(snapshot) => Ok(snapshot.clone()),

@@ -15,7 +15,7 @@ use crc::{CRC_32_ISCSI, Crc};
 use nap_model::lsn::Lsn;
 
 use crate::error::StoreError;
-use crate::history::control_of;
+use crate::snapshot::control_of;
 
 /// `SizeOfXLogLongPHD`, what the first page of a segment begins with.
 const LONG_HEADER_BYTES: usize = 40;

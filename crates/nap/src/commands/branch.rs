@@ -24,7 +24,8 @@ pub(crate) struct Branch {
     /// What to copy [default: the default branch]
     #[arg(long, value_name = "BRANCH", requires = "name", add = complete::branch())]
     from: Option<BranchName>,
-    /// As the parent was then: an LSN (0/15ECF68), a time (2026-11-20T12:00), or how long ago (-15min)
+    /// As the parent was then: an LSN (0/15ECF68), a time (2026-11-20T12:00), how long ago (-15min), or a snapshot's
+    /// name
     #[arg(long, value_name = "WHEN", requires = "name", allow_hyphen_values = true)]
     at: Option<String>,
     /// Remove it after so long: 2h, 7d
@@ -83,10 +84,10 @@ fn say(report: &CreatedReport, url: &str, verbose: bool) -> String {
     let CreatedReport { parent, lsn, prepared_transactions: prepared, subscriptions_disabled, .. } = report;
     let mut lines = vec![format!("branching at {lsn} of {parent}")];
     if verbose || report.method == CloneMethod::Copy {
-        lines.push(cost(report));
+        lines.push(cloned(report.method, report.bytes, report.files, report.duration_ms));
     }
     if verbose && let Some(pause_us) = report.pause_us {
-        lines.push(format!("{parent} stood still for {}.{} ms", pause_us / 1000, pause_us % 1000 / 100));
+        lines.push(stood_still(parent, pause_us));
     }
     if *subscriptions_disabled != Some(0) {
         let if_any = if subscriptions_disabled.is_none() { ", if it has any" } else { "" };
@@ -101,10 +102,15 @@ fn say(report: &CreatedReport, url: &str, verbose: bool) -> String {
     lines.join("\n")
 }
 
-fn cost(report: &CreatedReport) -> String {
-    let (size, files) = (words::bytes(report.bytes), report.files);
-    let time = format!("{} ms", report.duration_ms);
-    match report.method {
+pub(crate) fn stood_still(branch: &BranchName, pause_us: u64) -> String {
+    format!("{branch} stood still for {}.{} ms", pause_us / 1000, pause_us % 1000 / 100)
+}
+
+/// What it cost.
+pub(crate) fn cloned(method: CloneMethod, bytes: u64, files: u64, duration_ms: u64) -> String {
+    let size = words::bytes(bytes);
+    let time = format!("{duration_ms} ms");
+    match method {
         CloneMethod::Reflink => format!("cloned {size} in {files} files in {time}, sharing its blocks"),
         CloneMethod::Copy => {
             format!("copied {size} in {time} (this file system cannot clone, so every branch costs its whole size)")

@@ -1,7 +1,7 @@
 //! `nap history`
 
 use clap::Args;
-use nap_control::{Answer, HistoryReport, Request};
+use nap_control::{Answer, HistoryReport, Request, SnapshotReport};
 use nap_model::ids::BranchName;
 
 use crate::command_error::CommandError;
@@ -28,29 +28,28 @@ impl History {
 
 fn say(report: &HistoryReport) -> String {
     let HistoryReport { branch, span, snapshots, end, segments, .. } = report;
-    let (Some(first), Some(end)) = (snapshots.first(), end) else {
-        return match report.is_kept {
-            true => format!("{branch} has no history yet: it begins when its server first falls asleep"),
-            false => format!("{branch} has no history: this file system cannot clone"),
-        };
+    let head = match (snapshots.iter().find(|snapshot| snapshot.name.is_none()), end) {
+        (Some(SnapshotReport { lsn, taken, .. }), Some(end)) => {
+            let kept = words::count(*segments, "segment", "segments");
+            format!("{branch}: from {lsn} ({taken}) to {end}, now; kept for {span}, with {kept} of its log")
+        }
+        _ if report.is_kept => format!("{branch} has no history yet: it begins when its server next falls asleep"),
+        _ => format!("{branch} has no history: this file system cannot clone"),
     };
-    let kept = words::count(*segments, "segment", "segments");
-    let mut lines = vec![format!(
-        "{branch}: from {} ({}) to {end}, now; kept for {span}, with {kept} of its log",
-        first.lsn, first.taken
-    )];
-    let mut rows = table::with_header(["SNAPSHOT", "TAKEN", "AGE"]);
-    for snapshot in snapshots {
-        rows.add_row([snapshot.lsn.to_string(), snapshot.taken.clone(), words::since_text(&snapshot.taken)]);
+    if snapshots.is_empty() {
+        return head;
     }
-    lines.push(table::text(rows));
-    lines.join("\n")
+    let mut rows = table::with_header(["SNAPSHOT", "NAME", "TAKEN", "AGE", "FILES"]);
+    for SnapshotReport { name, lsn, taken, files } in snapshots {
+        let name = name.as_ref().map(ToString::to_string).unwrap_or_default();
+        rows.add_row([lsn.to_string(), name, taken.clone(), words::since_text(taken), files.to_string()]);
+    }
+    format!("{head}\n{}", table::text(rows))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nap_control::SnapshotReport;
     use nap_model::lsn::Lsn;
     use nap_model::span::Span;
 
@@ -64,13 +63,19 @@ mod tests {
             end: Some(Lsn(0x200_0000)),
             segments: 3,
         };
-        assert_eq!(say(&report), "main has no history yet: it begins when its server first falls asleep");
-        report.snapshots.push(SnapshotReport { lsn: Lsn(0x15E_CF68), taken: "2026-11-20T12:00:00Z".into() });
+        assert_eq!(say(&report), "main has no history yet: it begins when its server next falls asleep");
+        let snapshot = |name: Option<&str>| SnapshotReport {
+            name: name.map(|name| name.parse().unwrap()),
+            lsn: Lsn(0x15E_CF68),
+            taken: "2026-11-20T12:00:00Z".into(),
+            files: 966,
+        };
+        report.snapshots.extend([snapshot(Some("before")), snapshot(None)]);
         let said = say(&report);
         let head =
             "main: from 0/15ECF68 (2026-11-20T12:00:00Z) to 0/2000000, now; kept for 7d, with 3 segments of its log\n";
         assert!(said.starts_with(head), "{said}");
-        assert!(said.contains("0/15ECF68  2026-11-20T12:00:00Z"), "{said}");
+        assert!(said.contains("0/15ECF68  before  2026-11-20T12:00:00Z"), "{said}");
         report.snapshots.clear();
         report.is_kept = false;
         assert_eq!(say(&report), "main has no history: this file system cannot clone");

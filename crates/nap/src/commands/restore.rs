@@ -17,7 +17,7 @@ pub(crate) struct Restore {
     /// The branch
     #[arg(add = complete::branch())]
     branch: BranchName,
-    /// When: an LSN (0/15ECF68), a time (2026-11-20T12:00), or how long ago (-15min)
+    /// When: an LSN (0/15ECF68), a time (2026-11-20T12:00), how long ago (-15min), or a snapshot's name
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     at: String,
     /// What it has been so far is to be called so [default: BRANCH-until-TIME]

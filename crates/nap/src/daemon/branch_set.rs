@@ -250,7 +250,13 @@ impl BranchSet {
                 hba_file: hba_file(home),
                 log_is_kept: historian.log_is_kept.clone(),
             },
-            keeper: Arc::new(BranchKeeper { dir: dir.clone() }),
+            keeper: Arc::new(BranchKeeper {
+                store: self.store.clone(),
+                branch: record.name.clone(),
+                dir: dir.clone(),
+                log_is_kept: historian.log_is_kept.clone(),
+                is_temporary: record.expires.is_some(),
+            }),
             sessions: Arc::new(BranchSessions { branch: record.name.clone(), gateway: self.gateway.clone() }),
             policy: watched,
         });

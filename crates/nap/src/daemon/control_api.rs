@@ -8,15 +8,16 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use nap_control::{
     Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, LoweredReport,
-    Reply, Request, SESSIONS_SHOWN_MAX,
+    Reply, Request, SESSIONS_SHOWN_MAX, TakenReport,
 };
 use nap_gateway::{ESTATE_FORMAT, Gateway};
 use nap_model::client_error::ClientError;
 use nap_model::ids::BranchName;
 use nap_model::moment::Moment;
+use nap_model::snapshot_name::SnapshotName;
 use nap_model::state::State;
 use nap_server::error::{SleepError, WakeError};
-use nap_store::HomeLock;
+use nap_store::{HomeLock, NewSnapshot};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use toml_edit::DocumentMut;
@@ -163,19 +164,32 @@ impl ControlApi {
         Ok(Answer::Created(CreatedReport {
             lsn: record.branched_at.unwrap_or(nap_model::lsn::Lsn(0)),
             parent: record.parent.unwrap_or_else(|| record.name.clone()),
-            method: match new.cloned.method {
-                nap_store::CloneMethod::Reflink => CloneMethod::Reflink,
-                nap_store::CloneMethod::Copy => CloneMethod::Copy,
-            },
+            method: method(new.cloned.method),
             bytes: new.cloned.bytes,
             files: new.cloned.files,
-            duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms: milliseconds(begun.elapsed()),
             parent_in_use,
-            pause_us: pause.map(|pause| u64::try_from(pause.as_micros()).unwrap_or(u64::MAX)),
+            pause_us: pause.map(microseconds),
             prepared_transactions: new.prepared,
             subscriptions_disabled,
             connection: self.connection(Some(record.name.clone()), None, false).await?,
             name: record.name,
+        }))
+    }
+
+    async fn take_snapshot(&self, branch: Option<BranchName>, name: SnapshotName) -> Reply {
+        let begun = Instant::now();
+        let branch = self.named(branch)?.record.name;
+        let (NewSnapshot { snapshot, cloned }, pause) = self.branches.snapshot(&branch, name.clone()).await?;
+        Ok(Answer::Snapshot(TakenReport {
+            branch,
+            name,
+            lsn: snapshot.lsn,
+            method: method(cloned.method),
+            bytes: cloned.bytes,
+            files: cloned.files,
+            duration_ms: milliseconds(begun.elapsed()),
+            pause_us: pause.map(microseconds),
         }))
     }
 
@@ -290,6 +304,11 @@ impl Handler for ControlApi {
             Request::Doze { branch } => self.doze(branch).await,
             Request::Restart { branch } => self.restart(branch).await,
             Request::CreateBranch { name, from, at, settings } => self.create(name, from, at, &settings).await,
+            Request::TakeSnapshot { branch, name } => self.take_snapshot(branch, name).await,
+            Request::RemoveSnapshot { branch, name } => {
+                let branch = self.named(branch)?.record.name;
+                self.branches.remove_snapshot(&branch, name).await.map(|()| Answer::Done)
+            }
             Request::History { branch } => self.history(branch).await,
             Request::RemoveBranch { name, force, children } => {
                 Ok(Answer::Removed(self.branches.remove(&name, force, children).await?))
@@ -316,6 +335,21 @@ impl Handler for ControlApi {
             }
         }
     }
+}
+
+fn method(method: nap_store::CloneMethod) -> CloneMethod {
+    match method {
+        nap_store::CloneMethod::Reflink => CloneMethod::Reflink,
+        nap_store::CloneMethod::Copy => CloneMethod::Copy,
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Whoever asks has turned it into something that means the same everywhere.

@@ -1,13 +1,15 @@
-//! Where a server's roles are kept, and its log within bounds.
+//! Where a server's roles are kept, its log within bounds, and its past begins.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nap_model::access::AccessSnapshot;
+use nap_model::ids::BranchName;
 use nap_server::keeper::Keeper;
 use nap_store::rotate::{LOG_FILES, LOG_MAX_BYTES, rotate_by_copy_truncate, rotate_by_rename};
-use nap_store::{BranchDir, roles};
+use nap_store::{BranchDir, Store, roles};
 
 use super::branch_set::BranchSet;
 
@@ -16,7 +18,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Keeps what a branch's server needs kept, in the branch's directory.
 pub(super) struct BranchKeeper {
+    pub(super) store: Arc<Store>,
+    pub(super) branch: BranchName,
     pub(super) dir: BranchDir,
+    /// Whether its past is kept, as of now.
+    pub(super) log_is_kept: Arc<AtomicBool>,
+    /// It is to go soon: most of those never need a past, so its begins with its first sleep.
+    pub(super) is_temporary: bool,
 }
 
 impl Keeper for BranchKeeper {
@@ -28,7 +36,12 @@ impl Keeper for BranchKeeper {
         roles::save_access(&self.dir, snapshot).map_err(io::Error::other)
     }
 
-    fn rotate_log(&self) {
+    fn before_start(&self) {
+        if self.log_is_kept.load(Ordering::Relaxed) && !self.is_temporary {
+            self.store.begin_history(&self.branch).unwrap_or_else(|error| {
+                tracing::warn!(branch = %self.branch, %error, "history: it begins with the next sleep");
+            });
+        }
         let log = self.dir.server_log();
         if let Err(error) = rotate_by_rename(&log, LOG_MAX_BYTES, LOG_FILES) {
             tracing::warn!(log = %log.display(), %error, "cannot rotate a server's log");

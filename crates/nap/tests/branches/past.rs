@@ -12,16 +12,25 @@ fn snapshots(home: &TestHome) -> usize {
     home.nap(&["history", "--json"]).json()["snapshots"].as_array().unwrap().len()
 }
 
+fn last_snapshot(home: &TestHome, branch: &str) -> Option<String> {
+    let history = home.nap(&["history", branch, "--json"]).json();
+    history["snapshots"].as_array().unwrap().last().map(|last| last["lsn"].to_string())
+}
+
+/// Puts it to sleep, and waits for the snapshot that this leaves.
+fn sleep_and_leave_a_snapshot(home: &TestHome, branch: &str) {
+    let before = last_snapshot(home, branch);
+    home.sleep(branch);
+    eventually("a snapshot is there", || (last_snapshot(home, branch) != before).then_some(()));
+}
+
 /// Each insert is one moment: between two of them lie a place in the log and a time.
 #[test]
 fn each_moment_of_the_past_can_be_had() {
     let Some(disk) = on_xfs() else { return };
     let home = &disk.home;
+    eventually("its past begins with itself", || (snapshots(home) == 1).then_some(()));
     home.psql("postgres@main", "create table t (n int)").ok();
-    let refused = home.nap(&["branch", "early", "--at", "-1s"]);
-    assert!(refused.fails_with(1).contains("has no history yet"), "{refused:?}");
-    home.sleep("main");
-    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
 
     let mut moments = Vec::new();
     for n in 1..=6 {
@@ -30,12 +39,11 @@ fn each_moment_of_the_past_can_be_had() {
         let (lsn, time) = told.ok().split_once('|').unwrap();
         moments.push((n, lsn.to_owned(), format!("{}Z", time.replace(' ', "T"))));
         match n {
-            2 => home.sleep("main"),
+            2 => sleep_and_leave_a_snapshot(home, "main"),
             4 => drop(home.psql("postgres@main", "select pg_switch_wal(); checkpoint; checkpoint")),
             _ => {}
         }
     }
-    eventually("another snapshot is there", || (snapshots(home) == 2).then_some(()));
     for (n, lsn, time) in &moments {
         let expected = (1..=*n).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
         for (name, at) in [("by-lsn", lsn), ("by-time", time)] {
@@ -57,7 +65,8 @@ fn each_moment_of_the_past_can_be_had() {
         let refused = home.nap(&["branch", "never", "--at", at]);
         assert!(refused.fails_with(1).contains("the history of branch \"main\" is from 0/"), "{at}: {refused:?}");
     }
-    assert!(home.nap(&["branch", "never", "--at", "soon"]).fails_with(2).contains("is no moment"));
+    assert!(home.nap(&["branch", "never", "--at", "+1h"]).fails_with(2).contains("is no moment"));
+    assert!(home.nap(&["branch", "never", "--at", "soon"]).fails_with(1).contains("has no snapshot \"soon\""));
     assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
 }
 
@@ -66,8 +75,7 @@ fn the_past_of_a_busy_parent_is_whole() {
     let Some(disk) = on_xfs() else { return };
     let home = &disk.home;
     drop(Load::on(home, "postgres@main"));
-    home.sleep("main");
-    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
+    sleep_and_leave_a_snapshot(home, "main");
     let mut load = Load::on(home, "postgres@main");
     let mut last = 0;
     for number in 0..6 {
@@ -97,14 +105,15 @@ fn the_log_does_not_fill_the_disk() {
         }
     };
     write();
-    eventually("without a snapshot it is not kept", || (segments() <= 3).then_some(()));
-    home.sleep("main");
-    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
-    write();
     let kept = segments();
     assert!(kept >= 6, "{kept} segments");
     // 16 MB each: far from a GB, which a test of the store stands for.
     assert_eq!(snapshots(home), 1);
+    // What is to go soon has no past before its first sleep, and without a snapshot its log leads nowhere.
+    home.nap(&["branch", "brief", "--ttl", "1h"]).ok();
+    home.psql("postgres@brief", "select pg_switch_wal(); checkpoint; checkpoint").ok();
+    assert!(home.nap(&["branch", "never", "--from", "brief", "--at", "-0s"]).fails_with(1).contains("no history yet"));
+    sleep_and_leave_a_snapshot(home, "brief");
 }
 
 #[test]
@@ -119,7 +128,7 @@ fn what_is_older_than_its_span_is_forgotten() {
     for n in 1..=3 {
         nap(n);
         // Of those that stand close together the first and the last stay.
-        eventually("it has a snapshot", || (snapshots(home) == (n as usize).min(2)).then_some(()));
+        eventually("it has a snapshot", || (snapshots(home) == 2).then_some(()));
     }
     // What begins the span stays.
     home.nap(&["set", "main", "history=1ms"]).ok();
@@ -138,8 +147,7 @@ fn a_branch_is_what_it_was() {
     let Some(disk) = on_xfs() else { return };
     let home = &disk.home;
     home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
-    home.sleep("main");
-    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
+    sleep_and_leave_a_snapshot(home, "main");
     home.psql("postgres@main", "insert into t values (2)").ok();
     let at = home.psql("postgres@main", "select pg_current_wal_lsn()").ok().to_owned();
     home.psql("postgres@main", "delete from t").ok();
@@ -153,9 +161,8 @@ fn a_branch_is_what_it_was() {
     });
     assert_eq!((numbers(home, "main"), numbers(home, "mistake")), ("1,2".into(), String::new()));
     home.psql("postgres@main", "insert into t values (3)").ok();
-    // It has a history of its own from its next sleep on; what was before is with the other one.
-    home.sleep("main");
-    eventually("a snapshot is there", || (snapshots(home) == 1).then_some(()));
+    // It has a history of its own from now on; what was before is with the other one.
+    sleep_and_leave_a_snapshot(home, "main");
     home.nap(&["branch", "again", "--from", "mistake", "--at", &at]).ok();
     assert_eq!(numbers(home, "again"), "1,2");
     home.nap(&["down"]).ok();
@@ -165,4 +172,75 @@ fn a_branch_is_what_it_was() {
     assert!(said.ok().contains("the branch main-until-2"), "{said:?}");
     home.nap(&["set", "main", "protected=on"]).ok();
     assert!(home.nap(&["restore", "main", "--at", "-0s"]).fails_with(1).contains("is protected"));
+}
+
+/// What was before a branch began is its parent's past; what has been since is its own, before its first sleep too.
+#[test]
+fn a_child_has_the_past_of_its_parent() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    let now = |branch: &str| home.psql(&format!("postgres@{branch}"), "select pg_current_wal_lsn()").ok().to_owned();
+    home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
+    let (before, time) = (now("main"), jiff::Timestamp::now().to_string());
+    // One from a parent that is in use, which has to recover at its first start, and one from a parent that sleeps.
+    let mut load = Load::on(home, "postgres@main");
+    home.psql("postgres@main", "insert into t values (2)").ok();
+    home.nap(&["branch", "busy"]).ok();
+    assert!(load.goes_on());
+    drop(load);
+    home.sleep("main");
+    home.nap(&["branch", "asleep"]).ok();
+    for branch in ["busy", "asleep"] {
+        home.psql(&format!("postgres@{branch}"), "insert into t values (3)").ok();
+        let between = now(branch);
+        home.psql(&format!("postgres@{branch}"), "insert into t values (4)").ok();
+        for (at, expected, parent) in [(&between, "1,2,3", branch), (&before, "1", "main"), (&time, "1", "main")] {
+            let made = home.nap(&["branch", "then", "--from", branch, "--at", at]);
+            assert!(made.ok().contains(&format!(" of {parent}")), "{branch} at {at}: {made:?}");
+            assert_eq!(numbers(home, "then"), expected, "{branch} at {at}");
+            home.nap(&["rm", "then", "--force"]).ok();
+        }
+    }
+}
+
+/// A name leads back to what a branch was, busy or not, whatever becomes of the rest of its past.
+#[test]
+fn a_snapshot_with_a_name_is_kept() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
+    let mut load = Load::on(home, "postgres@main");
+    home.nap(&["set", "main", "history=0s"]).ok();
+    let said = home.nap(&["snapshot", "in-use", "--verbose"]);
+    assert!(said.ok().contains("main stood still for"), "{said:?}");
+    assert!(load.goes_on());
+    drop(load);
+    let has = whole_transactions(home, "main");
+    home.sleep("main");
+    let said = home.nap(&["snapshot", "asleep"]);
+    assert!(said.ok().starts_with("asleep is main at 0/"), "{said:?}");
+    home.psql("postgres@main", "delete from t").ok();
+    home.sleep("main");
+    for name in ["in-use", "asleep"] {
+        home.nap(&["branch", name, "--at", name]).ok();
+        assert_eq!(numbers(home, name), "1", "{name}");
+        let then = whole_transactions(home, name);
+        assert!(then <= has, "{name} has {then} of {has}");
+        // The name is the snapshot's alone.
+        home.psql(&format!("postgres@{name}"), "insert into t values (9)").ok();
+    }
+    let refused = home.nap(&["snapshot", "asleep"]);
+    assert!(refused.fails_with(1).contains("has a snapshot \"asleep\" already"), "{refused:?}");
+    assert!(home.nap(&["snapshot", "2026-11-20"]).fails_with(2).contains("is not a snapshot's name"));
+    home.nap(&["restore", "main", "--at", "in-use", "--keep-as", "mistake"]).ok();
+    assert_eq!((numbers(home, "main"), numbers(home, "mistake")), ("1".into(), String::new()));
+    // They went with what was.
+    let listed = home.nap(&["history", "mistake"]);
+    assert!(listed.ok().contains("in-use"), "{listed:?}");
+    home.nap(&["snapshot", "in-use", "--from", "mistake", "--remove"]).ok();
+    let refused = home.nap(&["branch", "never", "--from", "mistake", "--at", "in-use"]);
+    assert!(refused.fails_with(1).contains("has no snapshot \"in-use\""), "{refused:?}");
+    home.nap(&["branch", "again", "--from", "mistake", "--at", "asleep"]).ok();
+    assert_eq!(numbers(home, "again"), "1");
+    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
 }

@@ -24,6 +24,7 @@ fn the_whole_help() {
         "rm",
         "reset",
         "restore",
+        "snapshot",
         "history",
         "set",
         "config",

@@ -255,12 +255,16 @@ impl Target {
 }
 
 async fn launch(shared: std::sync::Arc<Shared>, target: Target, slot: Slot) -> Done {
-    let launched = clear_the_way(&target).await.and_then(|adopted| match adopted {
+    let adopted = clear_the_way(&target).await;
+    if matches!(adopted, Ok(None)) {
+        let keeper = target.keeper.clone();
+        let _ = tokio::task::spawn_blocking(move || keeper.before_start()).await;
+    }
+    // Nothing is awaited from here on: a job that is dropped must not leave a server that nobody knows of.
+    Done::Launched(adopted.and_then(|adopted| match adopted {
         Some(watch) => Ok(Launched { watch, slot, notifications: bind(&target)? }),
-        // Nothing is awaited from here on: a job that is dropped must not leave a server that nobody knows of.
         None => spawn(&shared, &target, slot),
-    });
-    Done::Launched(launched)
+    }))
 }
 
 /// Makes sure that nothing holds the data directory; a server of ours that runs after all is taken over.
@@ -299,7 +303,6 @@ fn spawn(shared: &Shared, target: &Target, slot: Slot) -> Result<Launched, WakeE
         cure,
     })?;
     let notifications = bind(target)?;
-    target.keeper.rotate_log();
     let notify = ready::notify_path(&target.places.socket_dir);
     let spawned = crate::launch::command(&install, &target.branch, &target.places, &notify)
         .and_then(|mut command| shared.children.spawn(&mut command))

@@ -102,10 +102,13 @@ pub(super) fn wanted<'a>(given: &[(&'a str, Option<String>)]) -> Result<Changes<
 /// A failure of the store, with the kind and hint that it has.
 pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
     let kind = match &error {
-        StoreError::Exists(_) | StoreError::HasChildren { .. } | StoreError::NoParent(_) | StoreError::NotAsleep(_) => {
-            FailureKind::Conflict
-        }
-        StoreError::NoSuchBranch { .. } => FailureKind::NotFound,
+        StoreError::Exists(_)
+        | StoreError::SnapshotExists { .. }
+        | StoreError::TooManySnapshots { .. }
+        | StoreError::HasChildren { .. }
+        | StoreError::NoParent(_)
+        | StoreError::NotAsleep(_) => FailureKind::Conflict,
+        StoreError::NoSuchBranch { .. } | StoreError::NoSuchSnapshot { .. } => FailureKind::NotFound,
         StoreError::BadSetting(_) | StoreError::NotPerBranch(_) => FailureKind::Usage,
         _ => FailureKind::Failed,
     };

@@ -43,8 +43,10 @@ pub(super) struct Brought {
     pub(super) draft: Held,
     pub(super) parent_in_use: bool,
     pub(super) pause: Option<Duration>,
-    /// How many subscriptions were enabled, all of them disabled now; none: that is not known.
+    /// How many subscriptions were enabled; none: that is not known.
     pub(super) subscriptions: Option<u32>,
+    /// There may be some.
+    pub(super) has_subscriptions: bool,
 }
 
 /// A draft. If nothing comes of it, its files are deleted where that holds nobody up.
@@ -102,7 +104,11 @@ impl BranchSet {
         settings: &[(&str, Option<String>)],
     ) -> Result<Made, Failure> {
         let _making = self.making.clone();
-        let parent = self.existing(from)?;
+        let parent = match &at {
+            Some(at) => self.holder(self.existing(from)?, at)?,
+            None => self.existing(from)?,
+        };
+        let from = &parent.record.name;
         let changes = wanted(settings)?;
         if self.entry(&name).is_some() {
             return Err(store_failure(StoreError::Exists(name)));
@@ -111,7 +117,7 @@ impl BranchSet {
         let (parent_name, own_id) = (from.clone(), id.clone());
         let mut draft = self.in_store(move |store| store.draft(&parent_name, &name, id)).await?;
         draft.set(&changes).map_err(store_failure)?;
-        let Brought { draft, parent_in_use, pause, subscriptions } = match at {
+        let Brought { draft, parent_in_use, pause, subscriptions, .. } = match at {
             None => self.bring_files(&parent, draft).await?,
             Some(moment) => self.bring_past(&parent, draft, &own_id, moment).await?,
         };
@@ -122,8 +128,18 @@ impl BranchSet {
         Ok(Made { new, parent_in_use, pause, subscriptions_disabled: subscriptions })
     }
 
-    /// The files of a parent, as no server has run on them yet.
+    /// The files of a parent for a branch of its own: its subscriptions are disabled before any server runs on it. A
+    /// subscriber's copy would take its changes away from it.
     pub(super) async fn bring_files(&self, parent: &Entry, draft: Draft) -> Result<Brought, Failure> {
+        let mut brought = self.bring(parent, draft).await?;
+        if brought.has_subscriptions {
+            self.disable_subscriptions(parent, &mut brought.draft).await?;
+        }
+        Ok(brought)
+    }
+
+    /// The files of a parent, as no server has run on them yet.
+    pub(super) async fn bring(&self, parent: &Entry, draft: Draft) -> Result<Brought, Failure> {
         let mut draft = Held::new(draft);
         for _ in 0..TRIES {
             if is_unused(parent).await {
@@ -131,7 +147,7 @@ impl BranchSet {
                     Ok(hold) => {
                         draft.try_with(Draft::clone_asleep).await?;
                         drop(hold);
-                        return self.brought_asleep(parent, draft).await;
+                        return Self::brought_asleep(parent, draft).await;
                     }
                     // Somebody has come.
                     Err(SleepError::Guarded { .. } | SleepError::NotAwake { .. }) => {}
@@ -147,15 +163,13 @@ impl BranchSet {
         Err(Failure::new(FailureKind::Conflict, message).hint("try again"))
     }
 
-    async fn brought_asleep(&self, parent: &Entry, mut draft: Held) -> Result<Brought, Failure> {
+    async fn brought_asleep(parent: &Entry, mut draft: Held) -> Result<Brought, Failure> {
         let access = nap_store::roles::load_access(&parent.dir);
         let begins_at = draft.with(|draft| draft.begins_at()).await?;
         let fresh = access.filter(|access| Some(access.checkpoint) == begins_at);
         let subscriptions = fresh.map(|access| access.enabled_subscriptions);
-        if subscriptions != Some(0) {
-            self.disable_subscriptions(parent, &mut draft).await?;
-        }
-        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions })
+        let has_subscriptions = subscriptions != Some(0);
+        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions })
     }
 
     /// From a server that is in use.
@@ -179,11 +193,9 @@ impl BranchSet {
         let after = live.inherited().await.map_err(|error| failed(&error))?;
         let prepared = after.prepared_transactions;
         draft.with(|draft| draft.set_prepared_transactions(prepared)).await?;
-        if before.subscriptions.0 > 0 || after.subscriptions.0 > 0 {
-            self.disable_subscriptions(parent, &mut draft).await?;
-        }
+        let has_subscriptions = before.subscriptions.0 > 0 || after.subscriptions.0 > 0;
         let enabled = before.subscriptions.1.max(after.subscriptions.1);
-        Ok(Brought { draft, parent_in_use: true, pause, subscriptions: Some(enabled) })
+        Ok(Brought { draft, parent_in_use: true, pause, subscriptions: Some(enabled), has_subscriptions })
     }
 
     /// The parent stands still for the clone. Whether all its files can be cloned, and how long it took.

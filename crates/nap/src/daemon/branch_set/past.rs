@@ -1,12 +1,15 @@
 //! Branches of the past: the nearest snapshot, recovered to the moment before anybody can see it.
 
+use std::time::Duration;
+
 use nap_control::{Failure, FailureKind};
 use nap_model::access::AccessSnapshot;
 use nap_model::ids::{BranchId, BranchName};
 use nap_model::moment::Moment;
+use nap_model::snapshot_name::SnapshotName;
 use nap_model::state::State;
 use nap_server::recover::{NotRecovered, Past, recover};
-use nap_store::{Draft, History, Recovery};
+use nap_store::{BranchRecord, Draft, History, NewSnapshot, Recovery, Until};
 use tokio::time::Instant;
 
 use super::create::{Brought, Held, WAKES_WITHIN};
@@ -23,10 +26,15 @@ impl BranchSet {
         moment: Moment,
     ) -> Result<Brought, Failure> {
         let mut draft = Held::new(draft);
+        let until = match moment {
+            Moment::Snapshot(name) => return self.bring_snapshot(parent, draft, name).await,
+            Moment::Lsn(lsn) => Until::Lsn(lsn),
+            Moment::Time(time) => Until::Time(time),
+        };
         self.write_out(parent).await?;
         let name = parent.record.name.clone();
         self.in_store(move |store| store.keep_log(&name)).await?;
-        let Recovery { log, until } = draft.try_with(move |draft| draft.clone_past(moment)).await?;
+        let Recovery { log, until } = draft.try_with(move |draft| draft.clone_past(until)).await?;
         let install = self.installs.of(parent.record.major).map_err(Failure::failed)?;
         let home = self.store.home();
         nap_store::create::make_server_socket_dir(home, id)
@@ -37,7 +45,7 @@ impl BranchSet {
         match recover(&self.children, &install, &past).await {
             Ok(()) => {}
             // Nothing was committed after this time: all there is, is as it was then.
-            Err(NotRecovered::EndsBefore) if matches!(until, Some(Moment::Time(_))) => {
+            Err(NotRecovered::EndsBefore) if matches!(until, Some(Until::Time(_))) => {
                 let past = Past { target: None, ..past };
                 recover(&self.children, &install, &past).await.map_err(|error| not_recovered(&error))?;
             }
@@ -48,7 +56,57 @@ impl BranchSet {
         // What it has now tells whether there is something to say.
         let has_none = |access: AccessSnapshot| (access.enabled_subscriptions == 0).then_some(0);
         let subscriptions = nap_store::roles::load_access(&parent.dir).and_then(has_none);
-        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions })
+        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false })
+    }
+
+    /// The files of a snapshot that has a name.
+    async fn bring_snapshot(&self, parent: &Entry, mut draft: Held, name: SnapshotName) -> Result<Brought, Failure> {
+        draft.try_with(move |draft| draft.clone_snapshot(&name)).await?;
+        self.disable_subscriptions(parent, &mut draft).await?;
+        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions: None, has_subscriptions: false })
+    }
+
+    /// Takes a snapshot with a name.
+    pub(in crate::daemon) async fn snapshot(
+        &self,
+        branch: &BranchName,
+        name: SnapshotName,
+    ) -> Result<(NewSnapshot, Option<Duration>), Failure> {
+        let _making = self.making.clone();
+        let entry = self.existing(branch)?;
+        let (of, called) = (branch.clone(), name.clone());
+        let draft = self.in_store(move |store| store.draft_snapshot(&of, &called)).await?;
+        let Brought { draft, pause, .. } = self.bring(&entry, draft).await?;
+        let draft = draft.take()?;
+        let new = self.in_store(move |store| store.keep_snapshot(draft, name)).await?;
+        Ok((new, pause))
+    }
+
+    /// Removes one.
+    pub(in crate::daemon) async fn remove_snapshot(
+        &self,
+        branch: &BranchName,
+        name: SnapshotName,
+    ) -> Result<(), Failure> {
+        let branch = branch.clone();
+        self.in_store(move |store| store.remove_snapshot(&branch, &name)).await
+    }
+
+    /// Whose past a moment belongs to: what was before a branch began was its parent's.
+    pub(super) fn holder(&self, mut entry: Entry, moment: &Moment) -> Result<Entry, Failure> {
+        for _ in 0..self.names_now().len() {
+            let BranchRecord { parent, branched_at, created, .. } = &entry.record;
+            let is_before = match moment {
+                Moment::Lsn(lsn) => branched_at.is_some_and(|begins| *lsn < begins),
+                Moment::Time(time) => time < created,
+                Moment::Snapshot(_) => false,
+            };
+            match parent {
+                Some(parent) if is_before => entry = self.existing(parent)?,
+                _ => break,
+            }
+        }
+        Ok(entry)
     }
 
     /// What is kept of a branch's past, and whether anything can be.
@@ -71,12 +129,12 @@ impl BranchSet {
 }
 
 /// As PostgreSQL calls it, and whether what stands at it belongs to it: a place in the log is between two records.
-fn target(until: Option<Moment>) -> (Option<(&'static str, String)>, bool) {
+fn target(until: Option<Until>) -> (Option<(&'static str, String)>, bool) {
     match until {
         None => (None, true),
-        Some(Moment::Lsn(lsn)) => (Some(("recovery_target_lsn", lsn.to_string())), false),
+        Some(Until::Lsn(lsn)) => (Some(("recovery_target_lsn", lsn.to_string())), false),
         // This setting takes no `Z`.
-        Some(Moment::Time(time)) => {
+        Some(Until::Time(time)) => {
             let text = time.strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string();
             (Some(("recovery_target_time", text)), true)
         }

@@ -77,7 +77,7 @@ impl BranchSet {
         brought: Brought,
         keep_as: Option<(BranchName, BranchId)>,
     ) -> Result<Made, Failure> {
-        let Brought { draft, parent_in_use, pause, subscriptions } = brought;
+        let Brought { draft, parent_in_use, pause, subscriptions, .. } = brought;
         let name = &entry.record.name;
         // That took its time.
         self.changeable(name)?;

@@ -49,7 +49,13 @@ impl ControlApi {
         let span = entry.record.settings.history.unwrap_or(self.config.get().history);
         let (history, is_kept) = self.branches.history(&branch).await?;
         let snapshots = history.snapshots.into_iter();
-        let snapshots = snapshots.map(|at| SnapshotReport { lsn: at.lsn, taken: at.taken.to_string() }).collect();
+        let snapshots = snapshots.map(|at| SnapshotReport {
+            name: at.name,
+            lsn: at.lsn,
+            taken: at.taken.to_string(),
+            files: at.files,
+        });
+        let snapshots = snapshots.collect();
         let segments = u64::try_from(history.segments).unwrap_or(u64::MAX);
         Ok(Answer::History(HistoryReport { branch, span, is_kept, snapshots, end: history.end, segments }))
     }

@@ -1,0 +1,257 @@
+//! Snapshots: the files of a branch as they were at one place of its log.
+//!
+//! Those that it gets by itself are of a server that was shut down, and leave the log out: `wal/` has it. The first one, and
+//! those that somebody gave a name to, may be what a crash would leave, and have the log with them that brings them in order.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use nap_model::ids::BranchName;
+use nap_model::lsn::Lsn;
+use nap_model::pg_control::PgControl;
+use nap_model::snapshot_name::SnapshotName;
+use serde::{Deserialize, Serialize};
+
+use crate::clone::{CloneMethod, Cloned, How, clone_as};
+use crate::draft::Draft;
+use crate::durable;
+use crate::error::StoreError;
+use crate::fault;
+use crate::history::make_dir;
+use crate::home::BranchDir;
+use crate::staging::Staged;
+use crate::store::{Branch, Store, entries as names};
+use crate::wal::{self, is_segment_name};
+
+/// What a nap without any write puts into the log: two checkpoints. A snapshot that far behind the last is none's worth.
+const NOTHING_WRITTEN_BYTES: u64 = 1_024;
+/// A snapshot's own record.
+pub(crate) const RECORD: &str = "snapshot.toml";
+const RECORD_MAX_BYTES: u64 = 1 << 20;
+/// How many of one branch may have a name.
+const NAMED_MAX: usize = 1_000;
+
+/// A branch's files as they were at one place of its log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// What somebody calls it. It is kept until somebody removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<SnapshotName>,
+    /// Where its server was shut down, or where its log ended.
+    pub lsn: Lsn,
+    /// On which timeline.
+    pub timeline: u32,
+    /// When the snapshot was taken.
+    pub taken: Timestamp,
+    /// How many files it has: each costs an inode.
+    #[serde(default)]
+    pub files: u64,
+    /// The names of transactions that were prepared, as far as they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<String>,
+}
+
+impl Snapshot {
+    /// One without a name, of now.
+    pub(crate) fn at(lsn: Lsn, timeline: u32) -> Self {
+        Self { name: None, lsn, timeline, taken: Timestamp::now(), files: 0, prepared: Vec::new() }
+    }
+}
+
+/// A snapshot with a name, and what it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewSnapshot {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// What it took.
+    pub cloned: Cloned,
+}
+
+impl Store {
+    /// Sees to it that there is a snapshot to begin with, before a server starts. Of files that no server has run on since they
+    /// were cloned it is the state after a crash.
+    pub fn begin_history(&self, name: &BranchName) -> Result<(), StoreError> {
+        let branch = self.branch(name)?;
+        if snapshots(&branch.dir)?.iter().any(|snapshot| snapshot.name.is_none()) {
+            return Ok(());
+        }
+        self.keep_log(name)?;
+        self.snapshot_now(&branch, &control_of(&branch.dir.data())?)?;
+        Ok(())
+    }
+
+    /// Takes a snapshot of a branch whose server sleeps, and goes on sleeping until this returns; none if nothing was written
+    /// since the last one.
+    pub fn take_snapshot(&self, name: &BranchName) -> Result<Option<Snapshot>, StoreError> {
+        let branch = self.branch(name)?;
+        let control = control_of(&branch.dir.data())?;
+        let last = snapshots(&branch.dir)?.into_iter().rfind(|snapshot| snapshot.name.is_none());
+        if !control.clean {
+            return Err(StoreError::NotAsleep(name.clone()));
+        }
+        self.keep_log(name)?;
+        let written = |last: &Snapshot| control.checkpoint.0.saturating_sub(last.lsn.0);
+        if last.as_ref().is_some_and(|last| last.timeline == control.timeline && written(last) <= NOTHING_WRITTEN_BYTES)
+        {
+            return Ok(None);
+        }
+        self.snapshot_now(&branch, &control)
+    }
+
+    /// Of the files as they are.
+    fn snapshot_now(&self, branch: &Branch, control: &PgControl) -> Result<Option<Snapshot>, StoreError> {
+        let name = &branch.record.name;
+        let (lsn, leaves_out): (_, fn(&Path) -> bool) = match control.clean {
+            true => (control.checkpoint, is_segment),
+            false => (wal::end_of_wal(&branch.dir.data())?, |_| false),
+        };
+        let staged = Staged::new(self.home(), &format!("{name}-snapshot"))?;
+        let data = staged.path().join("data");
+        make_dir(&data)?;
+        let how = How { method: CloneMethod::Reflink, leaves_out, ..How::default() };
+        let cloned = clone_as(&branch.dir.data(), &data, how)?;
+        fault::point("cloned");
+        let snapshot = Snapshot { files: cloned.files, ..Snapshot::at(lsn, control.timeline) };
+        record(&staged, &snapshot)?;
+        match publish(&staged, branch, &snapshot) {
+            Err(StoreError::SnapshotExists { .. }) => Ok(None),
+            published => published.map(|()| Some(snapshot)),
+        }
+    }
+
+    /// Begins a clone of a branch that is to be a snapshot of it. Its files are brought as those of a child are.
+    pub fn draft_snapshot(&self, branch: &BranchName, name: &SnapshotName) -> Result<Draft, StoreError> {
+        let dir = self.branch(branch)?.dir;
+        if dir.snapshots().join(named_directory(name)).exists() {
+            return Err(StoreError::SnapshotExists { branch: branch.clone(), name: name.to_string() });
+        }
+        if snapshots(&dir)?.iter().filter(|snapshot| snapshot.name.is_some()).count() >= NAMED_MAX {
+            return Err(StoreError::TooManySnapshots { branch: branch.clone(), max: NAMED_MAX });
+        }
+        self.draft_of_itself(branch)
+    }
+
+    /// Shows a draft as a snapshot with a name.
+    pub fn keep_snapshot(&self, draft: Draft, name: SnapshotName) -> Result<NewSnapshot, StoreError> {
+        let (cloned, prepared) = draft.came();
+        let timeline = control_of(&draft.data())?.timeline;
+        let lsn = draft.begins_at().unwrap_or(Lsn(0));
+        let snapshot = Snapshot { name: Some(name), files: cloned.files, prepared, ..Snapshot::at(lsn, timeline) };
+        for not_its in [draft.dir.log_dir(), draft.dir.roles()] {
+            durable::remove_tree(&not_its).map_err(|e| StoreError::io("remove", &not_its, e))?;
+        }
+        record(&draft.staged, &snapshot)?;
+        let _one = self.lock_changes();
+        self.is_still_there(draft.source())?;
+        publish(&draft.staged, draft.source(), &snapshot)?;
+        Ok(NewSnapshot { snapshot, cloned })
+    }
+
+    /// Removes a snapshot that has a name.
+    pub fn remove_snapshot(&self, branch: &BranchName, name: &SnapshotName) -> Result<(), StoreError> {
+        let path = self.branch(branch)?.dir.snapshots().join(named_directory(name));
+        if !path.exists() {
+            return Err(StoreError::NoSuchSnapshot { branch: branch.clone(), name: name.clone() });
+        }
+        let thrown_away = self.throw_away(&path)?;
+        fault::point("thrown away");
+        self.discard(&thrown_away);
+        Ok(())
+    }
+}
+
+impl Draft {
+    /// From a snapshot with a name: its log is with it.
+    pub fn clone_snapshot(&mut self, name: &SnapshotName) -> Result<(), StoreError> {
+        let source = self.source();
+        let (branch, dir) = (source.record.name.clone(), source.dir.clone());
+        let place = dir.snapshots().join(named_directory(name));
+        if !place.exists() {
+            return Err(StoreError::NoSuchSnapshot { branch, name: name.clone() });
+        }
+        let snapshot = read(&place)?;
+        let cloned = crate::clone::clone_data(&place.join("data"), &self.data())?;
+        fault::point("cloned");
+        self.set_cloned(cloned);
+        self.set_begins_at(snapshot.lsn);
+        self.set_prepared_transactions(snapshot.prepared);
+        Ok(())
+    }
+}
+
+/// Writes down what it is, and makes it durable.
+fn record(staged: &Staged, snapshot: &Snapshot) -> Result<(), StoreError> {
+    let path = staged.path().join(RECORD);
+    let text = toml::to_string(snapshot).map_err(|e| StoreError::io("write", &path, io::Error::other(e)))?;
+    durable::stage_file(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))?;
+    staged.sync()
+}
+
+/// Moves it to where it shows.
+fn publish(staged: &Staged, branch: &Branch, snapshot: &Snapshot) -> Result<(), StoreError> {
+    let place = branch.dir.snapshots();
+    if !place.is_dir() {
+        make_dir(&place)?;
+    }
+    let directory = directory_name(snapshot);
+    let place = place.join(&directory);
+    match staged.publish(&place) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(StoreError::SnapshotExists { branch: branch.record.name.clone(), name: directory })
+        }
+        published => published.map_err(|error| StoreError::io("publish", &place, error)),
+    }
+}
+
+/// All snapshots of a branch, oldest first.
+pub(crate) fn snapshots(dir: &BranchDir) -> Result<Vec<Snapshot>, StoreError> {
+    let place = dir.snapshots();
+    if !place.is_dir() {
+        return Ok(Vec::new());
+    }
+    let all: Result<Vec<Snapshot>, _> = names(&place)?.into_iter().map(|name| read(&place.join(name))).collect();
+    let mut snapshots = all?;
+    snapshots.sort_by_key(|snapshot| (snapshot.timeline, snapshot.lsn));
+    Ok(snapshots)
+}
+
+fn read(place: &Path) -> Result<Snapshot, StoreError> {
+    let path = place.join(RECORD);
+    let bytes = durable::read_bounded(&path, RECORD_MAX_BYTES).map_err(|e| StoreError::io("read", &path, e))?;
+    toml::from_str(&String::from_utf8_lossy(&bytes))
+        .map_err(|error| StoreError::BadRecord { path: path.clone(), problem: error.to_string() })
+}
+
+/// Where a snapshot's files are.
+pub(crate) fn files_of(dir: &BranchDir, snapshot: &Snapshot) -> PathBuf {
+    dir.snapshots().join(directory_name(snapshot)).join("data")
+}
+
+pub(crate) fn directory_name(snapshot: &Snapshot) -> String {
+    match &snapshot.name {
+        Some(name) => named_directory(name),
+        None => format!("{}-{:016X}", snapshot.timeline, snapshot.lsn.0),
+    }
+}
+
+/// No place in a log looks like it.
+fn named_directory(name: &SnapshotName) -> String {
+    format!("@{name}")
+}
+
+pub(crate) fn control_of(data: &Path) -> Result<PgControl, StoreError> {
+    let path = data.join("global/pg_control");
+    let bytes = durable::read_bounded(&path, 1 << 16).map_err(|e| StoreError::io("read", &path, e))?;
+    PgControl::parse(&bytes).map_err(|e| StoreError::io("read", &path, io::Error::other(e)))
+}
+
+fn is_segment(relative: &Path) -> bool {
+    let in_wal = relative.parent().is_some_and(|parent| parent == Path::new("pg_wal"));
+    in_wal && relative.file_name().is_some_and(|name| is_log(&name.to_string_lossy()))
+}
+
+/// Segments, and the histories of timelines.
+pub(crate) fn is_log(name: &str) -> bool {
+    is_segment_name(name) || (name.len() == 16 && name.ends_with(".history"))
+}
