@@ -63,6 +63,9 @@ pub struct BranchReport {
     /// When it is removed (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// It shows its parent at this moment, is read-only, and goes with its last session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows: Option<String>,
     /// It is not removed.
     #[serde(default)]
     pub protected: bool,

@@ -31,6 +31,14 @@ pub struct Awake {
     pub hold: Box<dyn Any + Send>,
 }
 
+/// A branch as it was at a moment, to be read only.
+pub struct Opened {
+    /// Under which name it is a branch of its own.
+    pub branch: BranchName,
+    /// It goes some time after the last of these.
+    pub hold: Box<dyn Any + Send>,
+}
+
 /// What a session can ask for by NOTIFY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -67,6 +75,8 @@ pub trait Branches: Send + Sync + 'static {
     fn control_role(&self, branch: &BranchName) -> Option<String>;
     /// A session of that role has asked for this. Must not block.
     fn control(&self, branch: &BranchName, order: Order);
+    /// Opens a moment of a branch's past for somebody who has been let in to the branch. The moment as it was written.
+    fn open_past(&self, branch: &BranchName, at: &str) -> impl Future<Output = Result<Opened, Refusal>> + Send;
     /// Wakes the server and holds it awake. Answers by the deadline: nobody knows better why it is late.
     fn wake(&self, branch: &BranchName, deadline: Instant) -> impl Future<Output = Result<Awake, Refusal>> + Send;
 }

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::authenticate::{Peers, authenticate, rule_for};
-use crate::branches::Branches;
+use crate::branches::{Branches, Opened};
 use crate::cancel::Cancels;
 use crate::client::{Client, ClientStream};
 use crate::control::Controls;
@@ -113,6 +113,8 @@ impl Claim {
 /// A client that has been let in.
 struct LetIn {
     identity: Identity,
+    /// The moment of its branch's past that it wants.
+    at: Option<String>,
     place: Permit,
 }
 
@@ -201,7 +203,8 @@ async fn let_in<B: Branches, S: ClientStream>(
     let Startup { minor, parameters, protocol_options } = startup;
     let label = client.tls.as_ref().and_then(|session| session.branch_label.as_deref());
     let entrance = Entrance { door: arrival.door.as_ref(), label };
-    let route = route(parameters, entrance, &shared.branches.default_branch()).map_err(Ended::refused)?;
+    let mut route = route(parameters, entrance, &shared.branches.default_branch()).map_err(Ended::refused)?;
+    let at = route.at.take();
     *claim = Claim { branch: Some(route.branch.clone()), role: Some(route.role.clone()), rule: None };
     let identity = identify(&*shared.branches, route, minor)?;
     if identity.minor < minor || !protocol_options.is_empty() {
@@ -230,7 +233,7 @@ async fn let_in<B: Branches, S: ClientStream>(
     }
     arrival.admission.authenticated().map_err(Ended::refused)?;
     let place = shared.places.enter(branch, &arrival.admission).map_err(Ended::refused)?;
-    Ok(LetIn { place, identity })
+    Ok(LetIn { place, at, identity })
 }
 
 fn identify<B: Branches>(branches: &B, route: Route, minor: u16) -> Result<Identity, Ended> {
@@ -241,17 +244,39 @@ fn identify<B: Branches>(branches: &B, route: Route, minor: u16) -> Result<Ident
 }
 
 /// From let in to the end.
-async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, client: Client<S>, let_in: LetIn) {
-    let LetIn { identity, place } = let_in;
+async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, mut client: Client<S>, let_in: LetIn) {
+    let LetIn { mut identity, at, place } = let_in;
+    let mut past = None;
+    if let Some(at) = at {
+        match Box::pin(open_past(shared, &mut client, &identity.branch, &at)).await {
+            Ok(Opened { branch, hold }) => (identity.branch, past) = (branch, Some(hold)),
+            Err(ended) => return end(&mut client, ended, &Claim::of(&identity)).await,
+        }
+    }
     let entry = register(shared, &identity, &client);
     if client.tls.is_some() {
         entry.record().set_secure();
     }
-    let mut session = Session { client, identity, entry, _place: place };
+    let mut session = Session { client, identity, entry, _place: place, _past: past };
     let mut life = Life::new(shared, &mut session);
     let first = Box::pin(life.begin()).await;
     let over = life.live(first).await;
     finish(session, over).await;
+}
+
+/// The moment that a client wants instead of its branch. That may take its time.
+async fn open_past<B: Branches, S: ClientStream>(
+    shared: &Shared<B>,
+    client: &mut Client<S>,
+    branch: &BranchName,
+    at: &str,
+) -> Result<Opened, Ended> {
+    tokio::select! {
+        biased;
+        opened = shared.branches.open_past(branch, at) => Ok(opened?),
+        () = shared.closed() => Err(Ended::refused(Interrupted::Closing)),
+        () = client.left() => Err(Ended::Gone),
+    }
 }
 
 /// A session that was left by another process, to its end.
@@ -275,7 +300,7 @@ pub(crate) async fn take_up<B: Branches, S: ClientStream>(
     let (branch, database) = (&identity.branch, &identity.database);
     let listener = left.channels().map(|channels| shared.hubs.inherit(branch, database, channels));
     let _ = joined.send(());
-    let mut session = Session { client, identity, entry, _place: place };
+    let mut session = Session { client, identity, entry, _place: place, _past: None };
     let go = async move {
         let _ = go.wait_for(|go| *go).await;
     };

@@ -35,7 +35,7 @@ mod transport;
 mod worker;
 
 pub use authenticate::Peers;
-pub use branches::{Awake, BranchFacts, Branches, Order, Refusal};
+pub use branches::{Awake, BranchFacts, Branches, Opened, Order, Refusal};
 pub use estate::{BadEstate, ESTATE_FORMAT, Estate};
 pub use gateway::{Door, Gateway};
 pub use limits::Limits;

@@ -1,4 +1,4 @@
-//! The `options` startup parameter: finding the branch in it and taking it out, without disturbing the rest.
+//! The `options` startup parameter: finding the branch and the moment in it and taking them out, without disturbing the rest.
 //!
 //! PostgreSQL splits the text at white space (a backslash escapes, `pg_split_opts`) and reads the words with getopt
 //! (`process_postgres_switches`). Both are followed here to the letter: a word that only looks like ours, such as
@@ -23,6 +23,8 @@ pub enum Spelling {
 pub struct Taken {
     /// Every branch that was named, as it was written.
     pub named: Vec<(Spelling, String)>,
+    /// The moment of the branch's past that is wanted, as it was written: `-c nap.at=WHEN`. The last one counts.
+    pub at: Option<String>,
     /// The rest, in order and with its escapes.
     pub rest: String,
 }
@@ -67,11 +69,21 @@ fn escaped(text: &str) -> String {
     text.chars().flat_map(|c| (c == '\\' || is_space(c)).then_some('\\').into_iter().chain([c])).collect()
 }
 
+/// A setting of ours.
+enum Ours<'a> {
+    Branch(&'a str),
+    At(&'a str),
+}
+
 /// The value, if this is an assignment to our setting. PostgreSQL turns `-` in such names into `_` and ignores case.
-fn our_setting(assignment: &str) -> Option<&str> {
+fn our_setting(assignment: &str) -> Option<Ours<'_>> {
     let (name, value) = assignment.split_once('=')?;
     let name = name.replace('-', "_").to_ascii_lowercase();
-    matches!(name.as_str(), "nap.branch" | "nap_branch").then_some(value)
+    match name.as_str() {
+        "nap.branch" | "nap_branch" => Some(Ours::Branch(value)),
+        "nap.at" | "nap_at" => Some(Ours::At(value)),
+        _ => None,
+    }
 }
 
 /// What getopt makes of one word that begins with `-`.
@@ -91,9 +103,9 @@ fn switch(text: &str) -> Switch<'_> {
     Switch { flags, last: Some((letter, rest.strip_prefix(letter).unwrap_or(rest))) }
 }
 
-/// Takes the branches out of `options`.
+/// Takes the branches and the moment out of `options`.
 pub fn take(options: &str) -> Taken {
-    let mut named = Vec::new();
+    let (mut named, mut at) = (Vec::new(), None);
     let mut kept: Vec<String> = Vec::new();
     let mut words = split(options).into_iter();
     while let Some(word) = words.next() {
@@ -118,8 +130,11 @@ pub fn take(options: &str) -> Taken {
         let next = if inline.is_empty() { words.next() } else { None };
         let argument = next.as_ref().map_or(inline, |next| &next.text);
         match our_setting(argument).filter(|_| matches!(letter, 'c' | '-')) {
-            Some(name) => {
-                named.push((Spelling::Setting, name.to_owned()));
+            Some(ours) => {
+                match ours {
+                    Ours::Branch(name) => named.push((Spelling::Setting, name.to_owned())),
+                    Ours::At(when) => at = Some(when.to_owned()),
+                }
                 if !switch.flags.is_empty() {
                     kept.push(format!("-{}", escaped(switch.flags)));
                 }
@@ -130,7 +145,7 @@ pub fn take(options: &str) -> Taken {
             }
         }
     }
-    Taken { named, rest: kept.join(" ") }
+    Taken { named, at, rest: kept.join(" ") }
 }
 
 /// `options` for the backend, with `nap.branch` set, so that `SHOW nap.branch` answers. Ours stands first: after an
@@ -147,6 +162,20 @@ mod tests {
     fn taken(options: &str) -> (Vec<String>, String) {
         let taken = take(options);
         (taken.named.into_iter().map(|(_, name)| name).collect(), taken.rest)
+    }
+
+    #[test]
+    fn the_moment_is_taken_out_too() {
+        for options in [
+            "-c nap.at=2026-11-20T12:00 -e",
+            "--nap-at=2026-11-20T12:00 -e",
+            "-c Nap.At=-1h -ecnap.at=2026-11-20T12:00",
+        ] {
+            let taken = take(options);
+            assert_eq!((taken.at.as_deref(), taken.rest.as_str()), (Some("2026-11-20T12:00"), "-e"), "{options}");
+        }
+        assert_eq!(take(r"-c nap.at=2026-11-20\ 12:00").at.as_deref(), Some("2026-11-20 12:00"));
+        assert_eq!(take("-c nap.attic=1"), Taken { rest: "-c nap.attic=1".into(), ..Taken::default() });
     }
 
     #[test]

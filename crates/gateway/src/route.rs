@@ -72,6 +72,8 @@ pub enum Replication {
 pub struct Route {
     /// The branch.
     pub branch: BranchName,
+    /// The moment of its past that is wanted, as it was written; none: now.
+    pub at: Option<String>,
     /// The role, without the branch.
     pub role: String,
     /// The database, without the branch.
@@ -250,7 +252,7 @@ pub fn route(
     let (mut role, mut database) = (String::new(), String::new());
     // Given twice, `database` stays: what is a walsender in a database to PostgreSQL must be one to the rules.
     let (mut walsender, mut in_database) = (false, false);
-    let (mut options, mut others) = (String::new(), Vec::new());
+    let (mut options, mut at, mut others) = (String::new(), None, Vec::new());
     for (name, value) in parameters {
         match name.as_str() {
             "user" => role = cut(take_name(&mut agreement, Way::User, &value)?),
@@ -262,6 +264,7 @@ pub fn route(
                     agreement.add(way, &branch)?;
                 }
                 options = taken.rest;
+                at = taken.at.or(at);
             }
             "replication" => {
                 walsender = value == "database" || is_true(&value);
@@ -272,6 +275,7 @@ pub fn route(
             _ if name.eq_ignore_ascii_case("branch") || name.eq_ignore_ascii_case("nap.branch") => {
                 agreement.add(Way::Parameter(name), &value)?;
             }
+            _ if name.eq_ignore_ascii_case("nap.at") => at = Some(value),
             _ => others.push((name, value)),
         }
     }
@@ -287,7 +291,9 @@ pub fn route(
         (true, false) => Replication::Physical,
         (true, true) => Replication::Logical,
     };
-    Ok(Route { branch, role, database, replication, options, parameters: others })
+    // As with other settings, an empty one is none.
+    let at = at.filter(|at| !at.trim().is_empty());
+    Ok(Route { branch, at, role, database, replication, options, parameters: others })
 }
 
 fn take_name<'a>(agreement: &mut Agreement, way: Way, value: &'a str) -> Result<&'a str, RouteError> {

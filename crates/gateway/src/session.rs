@@ -1,6 +1,8 @@
 //! A session is what the client sees; a backend is what serves it. They are two things, so that a session can be
 //! without a backend.
 
+use std::any::Any;
+
 use nap_model::ids::{BranchName, Major};
 use nap_wire::startup::encode_startup;
 use serde::{Deserialize, Serialize};
@@ -21,7 +23,7 @@ pub(crate) struct Identity {
     pub(crate) role: String,
     pub(crate) database: String,
     pub(crate) replication: Replication,
-    /// `options` for the backend: the client's, and `nap.branch`.
+    /// `options` as the client wrote them, without what is for us.
     options: String,
     parameters: Vec<(String, String)>,
     /// The protocol's minor version that client and server both speak.
@@ -31,7 +33,7 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn new(route: Route, facts: BranchFacts, minor_asked: u16) -> Self {
         Self {
-            options: options::with_branch(&route.options, &route.branch),
+            options: route.options,
             branch: route.branch,
             major: facts.major,
             role: route.role,
@@ -49,7 +51,8 @@ impl Identity {
 
     /// The packet that begins a backend for it.
     pub(crate) fn startup_packet(&self) -> Vec<u8> {
-        let own = [("user", &self.role), ("database", &self.database), ("options", &self.options)];
+        let options = options::with_branch(&self.options, &self.branch);
+        let own = [("user", &self.role), ("database", &self.database), ("options", &options)];
         let own = own.into_iter().map(|(name, value)| (name, value.as_str()));
         let others = self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         encode_startup(self.minor, &own.chain(others).collect::<Vec<_>>())
@@ -64,6 +67,8 @@ pub(crate) struct Session<S> {
     pub(crate) entry: Entry,
     /// Its places among all connections and among those of its branch.
     pub(crate) _place: Permit,
+    /// If its branch is a moment of the past: what keeps that open.
+    pub(crate) _past: Option<Box<dyn Any + Send>>,
 }
 
 #[cfg(test)]

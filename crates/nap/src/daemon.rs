@@ -19,6 +19,7 @@ mod notify;
 pub(crate) mod privileges;
 mod secrets;
 mod sessions;
+mod showing;
 mod signals;
 mod socket_lock;
 mod succession;
@@ -132,6 +133,7 @@ async fn serve(
     first_start::make_main(&store, &config, &installs, &children, &options).await?;
 
     let branches = BranchSet::open(store.clone(), config.clone(), installs.clone(), children.clone(), rules).await?;
+    branches.set_showing(showing::Showing::start(branches.clone()));
     let bounds = descriptors::follow(&config, &branches);
     let uid = rustix::process::geteuid().as_raw();
     let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };

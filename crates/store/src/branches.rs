@@ -176,6 +176,7 @@ pub(crate) fn new_record(name: &BranchName, id: BranchId, major: Major) -> Branc
         branched_at: None,
         created: jiff::Timestamp::now(),
         expires: None,
+        shows: None,
         protected: false,
         major,
         settings: BranchSettings::default(),

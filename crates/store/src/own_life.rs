@@ -41,11 +41,13 @@ pub(crate) fn give_own_life(data: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let text = format!("\n# This cluster is a branch: what it was cloned from does this, not it.\n{lines}");
-    let append = || {
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(&auto)?;
-        file.write_all(text.as_bytes())
-    };
-    append().map_err(|error| StoreError::io("write", &auto, error))
+    append(&auto, &text).map_err(|error| StoreError::io("write", &auto, error))
+}
+
+/// Settings that come last count.
+pub(crate) fn append(auto: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(auto)?;
+    file.write_all(text.as_bytes())
 }
 
 fn read(path: &Path) -> Result<String, StoreError> {

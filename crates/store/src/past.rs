@@ -11,6 +11,7 @@ use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
+use crate::own_life::append;
 use crate::snapshot::{Snapshot, control_of, files_of, snapshots};
 use crate::store::Branch;
 use crate::wal;
@@ -80,6 +81,27 @@ impl Draft {
         Ok(())
     }
 }
+
+impl Draft {
+    /// Nobody can write to it: a standby without a primary. `shown` is the moment, as somebody wrote it.
+    pub fn make_read_only(&mut self, shown: String) -> Result<(), StoreError> {
+        let (signal, auto) = (self.data().join("standby.signal"), self.data().join("postgresql.auto.conf"));
+        durable::stage_file(&signal, b"", 0o600).map_err(|e| StoreError::io("write", &signal, e))?;
+        append(&auto, AS_A_STANDBY).map_err(|e| StoreError::io("write", &auto, e))?;
+        self.record.shows = Some(shown);
+        Ok(())
+    }
+}
+
+/// What its parent's configuration may say otherwise, or of others.
+const AS_A_STANDBY: &str = "
+# This cluster shows a moment of the past and cannot be written to.
+hot_standby = on
+primary_conninfo = ''
+primary_slot_name = ''
+restore_command = ''
+recovery_target_timeline = 'current'
+";
 
 /// The last snapshot that is not behind this moment, on the timeline that the branch is on now.
 fn nearest(source: &Branch, until: Until) -> Result<Snapshot, StoreError> {

@@ -35,6 +35,9 @@ pub struct BranchRecord {
     /// When it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<jiff::Timestamp>,
+    /// It shows its parent at this moment, as somebody wrote it: it is read-only, and goes with its last session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows: Option<String>,
     /// It is not removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protected: bool,
@@ -199,6 +202,7 @@ mod tests {
                 parent,
                 branched_at: lsn.map(Lsn),
                 created: jiff::Timestamp::from_nanosecond(nanoseconds).unwrap(),
+                shows: seconds.map(|seconds| format!("-{seconds}s")),
                 expires: expires.map(|second| jiff::Timestamp::from_second(second).unwrap()),
                 protected,
                 major: Major(major),

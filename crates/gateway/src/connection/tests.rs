@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::branches::{Awake, BranchFacts, Refusal};
+use crate::branches::{Awake, BranchFacts, Opened, Refusal};
 use crate::client::Origin;
 use crate::error::ProtocolError;
 use crate::limits::{Applicant, Limits, Share};
@@ -210,6 +210,10 @@ impl Branches for Fake {
     }
 
     fn control(&self, _: &BranchName, _: crate::branches::Order) {}
+
+    async fn open_past(&self, _: &BranchName, _: &str) -> Result<Opened, Refusal> {
+        unreachable!("no test asks for it")
+    }
 
     async fn wake(&self, _: &BranchName, _: Instant) -> Result<Awake, Refusal> {
         self.wakes.fetch_add(1, Ordering::Relaxed);

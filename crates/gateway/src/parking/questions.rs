@@ -2,8 +2,9 @@
 //! nothing: they name the schema of everything. None holds a backslash, which `standard_conforming_strings` gives
 //! another meaning.
 
-/// A session whose transactions are serializable, read only and deferrable would wait here for ever.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE";
+/// A session whose transactions are serializable, read only and deferrable would wait here for ever. What is asked writes
+/// nothing, and in recovery nobody may say READ WRITE.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 pub(super) const COMMIT: &str = "COMMIT";
 /// For as long as the transaction takes.
@@ -57,7 +58,8 @@ pub(super) const PINS: &str = "SELECT \
             AND (locktype <> 'relation' OR mode <> 'AccessShareLock' OR relation >= 16384)), \
         coalesce(lower(current_setting('nap.keep_awake', true)) IN ('on', 'true', 'yes', '1'), false)";
 
-/// What only a superuser can have begun, or be told of.
-pub(super) const SUPERUSER_PINS: &str = "SELECT pg_catalog.pg_replication_origin_session_is_setup(), EXISTS ( \
+/// What only a superuser can have begun, or be told of. In recovery there are no origins, and asking for one is an error.
+pub(super) const SUPERUSER_PINS: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN false \
+        ELSE pg_catalog.pg_replication_origin_session_is_setup() END, EXISTS ( \
         SELECT FROM pg_catalog.pg_backend_memory_contexts AS c \
         WHERE c.name OPERATOR(pg_catalog.=) 'on-line backup context')";

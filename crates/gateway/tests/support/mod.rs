@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nap_gateway::{Awake, BranchFacts, Branches, Door, Gateway, Limits, Order, Peers, Refusal, bind_tcp, bind_unix};
+use nap_gateway::{
+    Awake, BranchFacts, Branches, Door, Gateway, Limits, Opened, Order, Peers, Refusal, bind_tcp, bind_unix,
+};
 use nap_model::access::{AccessFacts, AccessSnapshot, Database, Role};
 use nap_model::hba::{Files, Maps, Rules};
 use nap_model::ids::{BranchName, Major};
@@ -226,6 +228,10 @@ impl Branches for Cluster {
     }
 
     fn control(&self, _: &BranchName, _: Order) {}
+
+    async fn open_past(&self, _: &BranchName, _: &str) -> Result<Opened, Refusal> {
+        unreachable!("no test asks for it")
+    }
 
     async fn wake(&self, _: &BranchName, _: tokio::time::Instant) -> Result<Awake, Refusal> {
         self.wakes.fetch_add(1, Ordering::SeqCst);

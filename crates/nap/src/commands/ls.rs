@@ -109,6 +109,9 @@ fn sessions(branch: &BranchReport) -> String {
 
 /// How long it stays.
 fn ttl(branch: &BranchReport) -> String {
+    if branch.shows.is_some() {
+        return "read-only, until its sessions end".to_owned();
+    }
     match &branch.expires {
         Some(at) if branch.protected => format!("protected, {}", words::until_text(at)),
         None if branch.protected => "protected".to_owned(),

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use nap_control::Failure;
-use nap_gateway::{Awake, BranchFacts, Branches, Gateway, Order, Refusal};
+use nap_gateway::{Awake, BranchFacts, Branches, Gateway, Opened, Order, Refusal};
 use nap_model::access::AccessFacts;
 use nap_model::hba::{Problems, Rules};
 use nap_model::ids::BranchName;
@@ -28,6 +28,7 @@ use super::historian::Historian;
 use super::installs::Installs;
 use super::keeper::BranchKeeper;
 use super::sessions::{BranchSessions, LateGateway};
+use super::showing::Showing;
 use crate::rules::{self, RuleBook};
 
 pub(super) mod change;
@@ -75,6 +76,7 @@ pub(crate) struct BranchSet {
     fleet: Arc<Fleet>,
     entries: RwLock<BTreeMap<BranchName, Entry>>,
     doors: OnceLock<Doors>,
+    showing: OnceLock<Showing>,
     gateway: LateGateway,
     count: watch::Sender<usize>,
     rules: RwLock<RuleBook>,
@@ -123,6 +125,7 @@ impl BranchSet {
             fleet,
             entries,
             doors,
+            showing: OnceLock::new(),
             gateway,
             count,
             rules,
@@ -142,6 +145,11 @@ impl BranchSet {
     /// The servers.
     pub(super) fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// Called once, before the gateway serves.
+    pub(super) fn set_showing(&self, showing: Showing) {
+        let _ = self.showing.set(showing);
     }
 
     /// Called once, when the gateway serves.
@@ -279,6 +287,9 @@ fn hba_file(home: &Home) -> PathBuf {
 /// How far back its past is kept, and how much of its log in GB.
 fn history(settings: &Settings, record: &BranchRecord) -> (Span, u32) {
     let own = &record.settings;
+    if record.shows.is_some() {
+        return (Span::seconds(0), 0);
+    }
     (own.history.unwrap_or(settings.history), own.history_max_gb.unwrap_or(settings.history_max_gb))
 }
 
@@ -372,6 +383,13 @@ impl Branches for BranchSet {
                     }
                 });
             }
+        }
+    }
+
+    async fn open_past(&self, branch: &BranchName, at: &str) -> Result<Opened, Refusal> {
+        match self.showing.get() {
+            Some(showing) => showing.open(branch, at).await,
+            None => Err(Box::new(nap_server::error::WakeError::Removed { branch: branch.clone() })),
         }
     }
 

@@ -67,6 +67,7 @@ pub(crate) mod tests {
             branched_at: None,
             created: "2026-11-20T10:00:00Z".into(),
             expires: None,
+            shows: None,
             protected: false,
             default: name == "main",
             status: ServerStatus::asleep(0),

@@ -9,6 +9,7 @@ mod busy;
 mod inherited;
 mod killed;
 mod past;
+mod shown;
 mod tree;
 
 fn builder() -> TestHomeBuilder {

@@ -55,7 +55,9 @@ pub(super) const SUBSCRIPTIONS: &str =
 
 pub(super) const PREPARED_TRANSACTIONS: &str = "SELECT gid FROM pg_catalog.pg_prepared_xacts ORDER BY 1 LIMIT 100";
 
-pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text, \
+/// In recovery nothing is inserted.
+pub(super) const POSITION: &str = "SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() \
+         THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END)::pg_catalog.text, \
      (SELECT system_identifier FROM pg_catalog.pg_control_system())::pg_catalog.text";
 
 /// With archiving, a shutdown would switch to a new segment and so move the shutdown checkpoint; done now, there is
@@ -63,13 +65,13 @@ pub(super) const POSITION: &str = "SELECT pg_catalog.pg_current_wal_insert_lsn()
 pub(super) const SWITCH_WAL_IF_ARCHIVED: &str = "SELECT pg_catalog.pg_switch_wal() \
      WHERE pg_catalog.current_setting('archive_mode') <> 'off'";
 
-/// What was written to each database that lets somebody in, those with the most first. Nothing if autovacuum is off: then
-/// its owner wants none.
+/// What was written to each database that lets somebody in, those with the most first. Nothing if autovacuum is off (then
+/// its owner wants none), and in recovery.
 pub(super) const WRITTEN: &str = "SELECT d.datname::pg_catalog.text, \
          coalesce(s.tup_inserted + s.tup_updated + s.tup_deleted, 0) + pg_catalog.age(d.datfrozenxid) / 1000000 \
      FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_stat_database s ON s.datid = d.oid \
      WHERE d.datallowconn AND pg_catalog.current_setting('autovacuum')::pg_catalog.bool \
-         AND pg_catalog.current_setting('track_counts')::pg_catalog.bool \
+         AND pg_catalog.current_setting('track_counts')::pg_catalog.bool AND NOT pg_catalog.pg_is_in_recovery() \
      ORDER BY 2 DESC";
 
 /// The tables that autovacuum would take up (autovacuum.c, `relation_needs_vacanalyze`), those that are the oldest first;

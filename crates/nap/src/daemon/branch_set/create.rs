@@ -121,11 +121,17 @@ impl BranchSet {
             None => self.bring_files(&parent, draft).await?,
             Some(moment) => self.bring_past(&parent, draft, &own_id, moment).await?,
         };
+        let new = self.publish(draft, from).await?;
+        Ok(Made { new, parent_in_use, pause, subscriptions_disabled: subscriptions })
+    }
+
+    /// Everybody can see it from now on.
+    pub(super) async fn publish(&self, draft: Held, parent: &BranchName) -> Result<NewBranch, Failure> {
         let draft = draft.take()?;
         let new = self.in_store(|store| store.publish(draft)).await?;
-        self.change_rules(|rules| rules.inherit(&new.branch.record.name, from)).await;
+        self.change_rules(|rules| rules.inherit(&new.branch.record.name, parent)).await;
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
-        Ok(Made { new, parent_in_use, pause, subscriptions_disabled: subscriptions })
+        Ok(new)
     }
 
     /// The files of a parent for a branch of its own: its subscriptions are disabled before any server runs on it. A

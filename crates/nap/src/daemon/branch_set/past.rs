@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
 use nap_model::access::AccessSnapshot;
-use nap_model::ids::{BranchId, BranchName};
+use nap_model::ids::{BRANCH_NAME_MAX_BYTES, BranchId, BranchName};
 use nap_model::moment::Moment;
 use nap_model::snapshot_name::SnapshotName;
 use nap_model::state::State;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::create::{Brought, Held, WAKES_WITHIN};
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
+use crate::daemon::secrets;
 
 impl BranchSet {
     /// The files of a parent as they were at a moment.
@@ -64,6 +65,24 @@ impl BranchSet {
         draft.try_with(move |draft| draft.clone_snapshot(&name)).await?;
         self.disable_subscriptions(parent, &mut draft).await?;
         Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions: None, has_subscriptions: false })
+    }
+
+    /// Makes a branch that shows another one as it was at a moment, and lets nobody write to it.
+    pub(in crate::daemon) async fn show_past(
+        &self,
+        of: &BranchName,
+        moment: Moment,
+        written: String,
+    ) -> Result<BranchName, Failure> {
+        let _making = self.making.clone();
+        let parent = self.holder(self.existing(of)?, &moment)?;
+        let id = secrets::branch_id().map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
+        let (from, own_id) = (parent.record.name.clone(), id.clone());
+        let name = shown_name(&from, &id)?;
+        let draft = self.in_store(move |store| store.draft(&from, &name, id)).await?;
+        let Brought { mut draft, .. } = self.bring_past(&parent, draft, &own_id, moment).await?;
+        draft.try_with(|draft| draft.make_read_only(written)).await?;
+        Ok(self.publish(draft, &parent.record.name).await?.branch.record.name)
     }
 
     /// Takes a snapshot with a name.
@@ -126,6 +145,13 @@ impl BranchSet {
         }
         Ok(())
     }
+}
+
+/// `main-at-3f2a9c1e`
+fn shown_name(of: &BranchName, id: &BranchId) -> Result<BranchName, Failure> {
+    let suffix = format!("-at-{id}");
+    let head: String = of.as_str().chars().take(BRANCH_NAME_MAX_BYTES - suffix.len()).collect();
+    format!("{head}{suffix}").parse().map_err(|error| Failure::from_error(FailureKind::Failed, &error))
 }
 
 /// As PostgreSQL calls it, and whether what stands at it belongs to it: a place in the log is between two records.

@@ -34,6 +34,7 @@ impl ControlApi {
             branched_at: entry.record.branched_at,
             created: entry.record.created.to_string(),
             expires: entry.record.expires.map(|at| at.to_string()),
+            shows: entry.record.shows,
             protected: entry.record.protected,
             default: entry.record.name == settings.default_branch,
             status,

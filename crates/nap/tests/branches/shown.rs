@@ -1,0 +1,80 @@
+//! Moments of the past that a client opens by naming them.
+
+use nap_testkit::{TestHome, connect, eventually};
+
+use super::on_xfs;
+
+/// psql with this in `options`.
+fn at(home: &TestHome, when: &str, sql: &str) -> nap_testkit::Output {
+    let when = when.replace('/', "%2F").replace('+', "%2B");
+    let url = home.url("postgres@main");
+    let mark = if url.contains('?') { '&' } else { '?' };
+    home.psql_with(&format!("{url}{mark}options=-c%20nap.at%3D{when}"), sql)
+}
+
+fn branches(home: &TestHome) -> Vec<String> {
+    let listed = home.nap(&["ls", "--json"]).json();
+    let names = listed.as_array().unwrap().iter().map(|branch| branch["name"].as_str().unwrap().to_owned());
+    names.collect()
+}
+
+#[test]
+fn a_moment_is_read_and_goes_after_its_last_session() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
+    let moment = home.psql("postgres@main", "select pg_current_wal_lsn()").ok().to_owned();
+    home.psql("postgres@main", "insert into t values (2)").ok();
+    assert_eq!(at(home, &moment, "select sum(n), pg_is_in_recovery() from t").ok(), "1|t");
+    eventually("it is gone", || (branches(home) == ["main"]).then_some(()));
+    // Whatever a session says, it stays as it was.
+    for sql in ["insert into t values (3)", "set default_transaction_read_only = off; begin read write"] {
+        let refused = at(home, &moment, sql);
+        assert!(
+            refused.fails_with(1).contains("read-only") || refused.fails_with(1).contains("recovery"),
+            "{refused:?}"
+        );
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut config = home.config("postgres@main");
+        config.options(format!("-c nap.at={moment}"));
+        let first = connect(&config).await.unwrap();
+        let second = connect(&config).await.unwrap();
+        let name = |row: tokio_postgres::Row| row.get::<_, String>(0);
+        let shown = name(first.query_one("show nap.branch", &[]).await.unwrap());
+        assert_eq!(name(second.query_one("show nap.branch", &[]).await.unwrap()), shown, "it is shared");
+        assert_eq!(branches(home), ["main", &*shown]);
+        // It sleeps and wakes as any other, with its sessions.
+
+        home.sleep(&shown);
+        assert_eq!(first.query_one("select sum(n) from t", &[]).await.unwrap().get::<_, i64>(0), 1);
+        // What is branched from it can be written to, and is whole without it.
+        home.nap(&["branch", "fork", "--from", &shown]).ok();
+        drop(first);
+        assert_eq!(second.query_one("select sum(n) from t", &[]).await.unwrap().get::<_, i64>(0), 1);
+        drop(second);
+    });
+    eventually("it is gone", || (branches(home) == ["fork", "main"]).then_some(()));
+    assert_eq!(home.psql("postgres@fork", "insert into t values (9) returning 1; select sum(n) from t").ok(), "1\n10");
+    assert_eq!(home.psql("postgres@main", "select sum(n) from t").ok(), "3");
+    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn who_names_no_moment_or_may_not_come_in_makes_none() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    home.psql("postgres@main", "select 1").ok();
+    for (when, words) in [("+1h", "is no moment"), ("7F/0", "the history of branch"), ("nameless", "no snapshot")] {
+        let refused = at(home, when, "select 1");
+        assert!(refused.fails_with(2).contains(words), "{when}: {refused:?}");
+    }
+    let mut stranger = home.config("postgres@main");
+    stranger.password("wrong").options("-c nap.at=-0s");
+    let refused = tokio::runtime::Runtime::new().unwrap().block_on(connect(&stranger));
+    assert_eq!(refused.err().and_then(|error| error.code().cloned()).unwrap().code(), "28P01");
+    assert_eq!(branches(home), ["main"]);
+    // A daemon that dies leaves them; the next one finds that nobody has them open.
+    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+}
