@@ -92,6 +92,13 @@ pub enum Request {
         /// What it has been so far becomes another branch, of this name.
         keep_as: BranchName,
     },
+    /// Gives another name to a branch that nobody uses.
+    RenameBranch {
+        /// Which one.
+        name: BranchName,
+        /// What it is to be called.
+        to: BranchName,
+    },
     /// Changes a branch's own settings; answered by [`Answer::Config`](crate::Answer::Config).
     SetBranch {
         /// Which one.

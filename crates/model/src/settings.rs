@@ -17,7 +17,7 @@ use crate::hba::beyond_loopback;
 use crate::ids::Major;
 use crate::nearest::{in_parentheses, nearest};
 use crate::span::Span;
-pub use fate::{FATES, Fate};
+pub use fate::{FATES, Fate, on_or_off};
 pub use flash::Flash;
 pub use schedule::Schedule;
 pub use spec::{Applies, SPECS, Spec, markdown};

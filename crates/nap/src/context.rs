@@ -98,6 +98,7 @@ fn patience(request: &Request) -> Duration {
         | Request::RemoveBranch { .. }
         | Request::ResetBranch { .. }
         | Request::RestoreBranch { .. }
+        | Request::RenameBranch { .. }
         | Request::TakeSnapshot { .. }
         | Request::RemoveSnapshot { .. }
         | Request::Replace { .. }

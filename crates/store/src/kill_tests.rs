@@ -47,6 +47,16 @@ fn run(store: &Store, deed: &str) -> Result<(), StoreError> {
             draft.clone_asleep()?;
             store.replace(draft, Some((name("before"), id(7)))).map(drop)
         }
+        "rename" => store.rename(&name("main"), &name("trunk")).map(drop),
+        "snapshot" => store.draft_snapshot(&name("main"), &"kept".parse().unwrap()).and_then(|mut draft| {
+            draft.clone_asleep()?;
+            store.keep_snapshot(draft, "kept".parse().unwrap()).map(drop)
+        }),
+        "forget snapshot" => store.remove_snapshot(&name("main"), &"kept".parse().unwrap()),
+        "branch from snapshot" => store.draft(&name("main"), &name("new"), id(9)).and_then(|mut draft| {
+            draft.clone_snapshot(&"kept".parse().unwrap())?;
+            store.publish(draft).map(drop)
+        }),
         "template" => store.make_template(nap_model::ids::Major(18), fill_cluster).map(drop),
         "roles" => save_access(&store.home().branch(&name("main")), &access(2)),
         other => panic!("{other}"),
@@ -223,6 +233,52 @@ fn a_state_is_kept_only_under_a_free_name() {
     assert_eq!(count(&store.home().staging()), 0);
     let mut root_draft = store.draft_again(&name("main"));
     assert!(matches!(root_draft.as_mut().err(), Some(StoreError::NoParent(_))));
+}
+
+#[test]
+fn a_killed_renaming_is_done_or_not() {
+    for place in ["written", "to be renamed", "taken away", "followed", "kept", "published"] {
+        let root = tempfile::tempdir().unwrap();
+        drop(with_changed_child(root.path()));
+        die(root.path(), "rename", place);
+        let store = Store::open(Home::at(root.path().to_owned())).unwrap();
+        assert_eq!(count(&store.home().staging()), 0, "{place}");
+        let branches = store.branches().unwrap();
+        assert!(branches.broken.is_empty(), "{place}: {:?}", branches.broken);
+        let is_done = !matches!(place, "written" | "to be renamed");
+        let (now, never) = if is_done { ("trunk", "main") } else { ("main", "trunk") };
+        assert_whole(&store, now);
+        assert_eq!(store.branch(&name(now)).unwrap().record.id, id(1), "{place}");
+        assert!(store.branch(&name(never)).is_err(), "{place}");
+        assert_eq!(store.children(&name(now)).unwrap(), [name("old")], "{place}");
+        if !is_done {
+            run(&store, "rename").unwrap();
+            assert_eq!(store.children(&name("trunk")).unwrap(), [name("old")], "again after {place}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_snapshot_is_whole_or_not_there() {
+    let named = |store: &Store| store.history(&name("main")).unwrap().snapshots.len();
+    for place in ["staged", "cloning", "cloned", "synced", "published"] {
+        let (_root, store) = after("snapshot", place);
+        assert_eq!(named(&store), usize::from(place == "published"), "{place}");
+        if place != "published" {
+            run(&store, "snapshot").unwrap();
+        }
+        run(&store, "branch from snapshot").unwrap();
+        assert_whole(&store, "new");
+        assert!(matches!(run(&store, "snapshot"), Err(StoreError::SnapshotExists { .. })));
+        let root = store.home().root().to_owned();
+        drop(store);
+        die(&root, "forget snapshot", "thrown away");
+        let store = Store::open(Home::at(root)).unwrap();
+        assert_eq!((named(&store), store.empty_trash().unwrap()), (0, 1), "{place}");
+        let mut draft = store.draft(&name("main"), &name("newer"), id(8)).unwrap();
+        let gone = draft.clone_snapshot(&"kept".parse().unwrap());
+        assert!(matches!(gone, Err(StoreError::NoSuchSnapshot { .. })), "{place}: {gone:?}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod own_life;
 pub mod past;
 mod prepared;
 pub mod record;
+mod rename;
 pub mod replace;
 pub mod roles;
 pub mod rotate;

@@ -1,6 +1,6 @@
 //! `branch.toml`: what is known of a branch beside its data.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nap_model::ids::{BranchId, BranchName, Major};
 use nap_model::lsn::Lsn;
@@ -70,7 +70,15 @@ impl BranchRecord {
 
     /// The record under which a state is to be kept, if there is one in this directory.
     pub(crate) fn load_kept(dir: &BranchDir) -> Result<Option<Self>, StoreError> {
-        let path = dir.kept_record();
+        Self::load_if_there(dir.kept_record())
+    }
+
+    /// The record in a directory that has not its name.
+    pub(crate) fn load_staged(dir: &BranchDir) -> Result<Option<Self>, StoreError> {
+        Self::load_if_there(dir.record())
+    }
+
+    fn load_if_there(path: PathBuf) -> Result<Option<Self>, StoreError> {
         match durable::read_bounded(&path, RECORD_MAX_BYTES) {
             Ok(bytes) => Self::parse(&String::from_utf8_lossy(&bytes)).map(Some).map_err(|problem| bad(&path, problem)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

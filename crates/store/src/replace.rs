@@ -117,6 +117,11 @@ impl Store {
     pub(crate) fn finish_keeping(&self, staged: &Path) -> Result<Option<Branch>, StoreError> {
         let dir = BranchDir { root: staged.to_owned() };
         let Some(record) = BranchRecord::load_kept(&dir)? else { return Ok(None) };
+        // The same branch under another name takes its children with it, before the old name is forgotten.
+        if let Some(old) = BranchRecord::load_staged(&dir)?.filter(|old| old.id == record.id) {
+            self.follow(&old.name, &record.name);
+            fault::point("followed");
+        }
         record.save(&dir.record())?;
         fault::point("kept");
         let dir = self.home().branch(&record.name);

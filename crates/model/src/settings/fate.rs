@@ -26,13 +26,19 @@ impl Fate {
                 Ok(span) => Ok(Self::Ttl(span.0)),
                 Err(error) => Err(error.to_string()),
             }),
-            "protected" => Some(match value.to_ascii_lowercase().as_str() {
-                "on" | "true" | "yes" | "1" => Ok(Self::Protected(true)),
-                "" | "off" | "false" | "no" | "0" => Ok(Self::Protected(false)),
-                _ => Err("it is on or off".to_owned()),
-            }),
+            "protected" if value.is_empty() => Some(Ok(Self::Protected(false))),
+            "protected" => Some(on_or_off(value).map(Self::Protected)),
             _ => None,
         }
+    }
+}
+
+/// As PostgreSQL's settings take it.
+pub fn on_or_off(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => Err("it is on or off".to_owned()),
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use nap_control::{Answer, ConfigReport, Failure, FailureKind, Request};
 use nap_model::hba::beyond_loopback;
+use nap_model::ids::BranchName;
 use nap_model::nearest::did_you_mean;
 use nap_model::settings::{self, BadSettings, Settings};
 
@@ -45,6 +46,11 @@ enum Action {
     Reload,
     /// Print where nap.toml is
     Path,
+}
+
+/// Clients that name no branch are on this one from now on.
+pub(crate) fn set_default_branch(context: &Context, branch: &BranchName) -> Result<(), CommandError> {
+    change::set(context, &[Assignment { name: "default_branch".to_owned(), value: branch.to_string() }])
 }
 
 impl Config {

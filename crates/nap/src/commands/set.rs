@@ -4,12 +4,12 @@ use std::str::FromStr;
 
 use clap::Args;
 use nap_control::{Answer, Request};
-use nap_model::ids::BranchName;
+use nap_model::ids::{BadBranchName, BranchName};
 use nap_model::nearest::{did_you_mean, nearest};
-use nap_model::settings::{FATES, Fate, SPECS, Spec};
+use nap_model::settings::{FATES, Fate, SPECS, Spec, on_or_off};
 
 use crate::command_error::CommandError;
-use crate::commands::config::{say_changes, value};
+use crate::commands::config::{self, say_changes, value};
 use crate::complete;
 use crate::context::{Context, unexpected};
 
@@ -22,7 +22,7 @@ pub(crate) struct Set {
     /// The branch
     #[arg(add = complete::branch())]
     branch: BranchName,
-    /// What to change; a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, history_max_gb, and ttl (it is removed so long from now) and protected (it is not)
+    /// What to change; a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, history_max_gb, and ttl (it is removed so long from now), protected (it is not), name, and default (it is the branch of clients that name none)
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<Assignment>,
 }
@@ -44,6 +44,12 @@ impl FromStr for Assignment {
 
 impl Set {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        if let Some(Assignment { value, .. }) = self.alone(NAME)? {
+            return rename(context, &self.branch, value);
+        }
+        if let Some(Assignment { value, .. }) = self.alone(DEFAULT)? {
+            return make_default(context, &self.branch, value);
+        }
         self.settings.iter().try_for_each(check)?;
         let settings = self.settings.into_iter().map(|set| (set.name, set.value)).collect();
         match context.ask(&Request::SetBranch { name: self.branch, settings })? {
@@ -51,6 +57,42 @@ impl Set {
             Answer::Done => context.output.done("done"),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// What is no setting of the branch's own is changed by itself.
+    fn alone(&self, name: &str) -> Result<Option<&Assignment>, CommandError> {
+        match self.settings.iter().find(|set| set.name == name) {
+            Some(_) if self.settings.len() > 1 => Err(CommandError::usage(format!("{name} is set alone"))
+                .hint("the others in a command of their own")
+                .into()),
+            found => Ok(found),
+        }
+    }
+}
+
+/// The branch's name.
+const NAME: &str = "name";
+/// Whether it is the branch of clients that name none.
+const DEFAULT: &str = "default";
+
+fn rename(context: &Context, branch: &BranchName, to: &str) -> Result<(), CommandError> {
+    let to: BranchName = to.parse().map_err(|error: BadBranchName| CommandError::usage(error.to_string()))?;
+    let was_default = context.settings()?.default_branch == *branch;
+    match context.ask(&Request::RenameBranch { name: branch.clone(), to: to.clone() })? {
+        Answer::Done if was_default => config::set_default_branch(context, &to),
+        Answer::Done => context.output.done(&format!("{branch} is {to} now")),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn make_default(context: &Context, branch: &BranchName, value: &str) -> Result<(), CommandError> {
+    match on_or_off(value) {
+        Ok(true) => config::set_default_branch(context, branch),
+        Ok(false) => {
+            let failure = CommandError::usage("there is always a default branch");
+            Err(failure.hint("make another one the default: nap set NAME default=on").into())
+        }
+        Err(reason) => Err(CommandError::usage(format!("default cannot be \"{value}\"")).because(reason).into()),
     }
 }
 
@@ -70,7 +112,8 @@ fn known(name: &str) -> Result<&'static Spec, CommandError> {
     if let Some(spec) = SPECS.iter().find(|spec| spec.per_branch && spec.name == name) {
         return Ok(spec);
     }
-    let of_branches = || SPECS.iter().filter(|spec| spec.per_branch).map(|spec| spec.name).chain(FATES);
+    let of_branches =
+        || SPECS.iter().filter(|spec| spec.per_branch).map(|spec| spec.name).chain(FATES).chain([NAME, DEFAULT]);
     let failure = CommandError::usage(format!("a branch has no setting \"{name}\""));
     Err(if SPECS.iter().any(|spec| spec.name == name) {
         failure.hint(format!("it is a setting of the whole home: nap config set {name}=…"))
@@ -101,7 +144,7 @@ mod tests {
         assert_eq!(hint("max_awake"), "it is a setting of the whole home: nap config set max_awake=…");
         assert_eq!(
             hint("x"),
-            "a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, history_max_gb, ttl, protected"
+            "a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, history_max_gb, ttl, protected, name, default"
         );
     }
 

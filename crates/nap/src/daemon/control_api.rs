@@ -315,6 +315,11 @@ impl Handler for ControlApi {
             }
             Request::ResetBranch { name, keep_as } => self.reset(&name, keep_as).await,
             Request::RestoreBranch { name, at, keep_as } => self.restore(&name, &at, keep_as).await,
+            Request::RenameBranch { name, to } => {
+                self.branches.rename(&name, to).await?;
+                self.tls.take_on_branch().await;
+                Ok(Answer::Done)
+            }
             Request::SetBranch { name, settings } => self.set_branch(&name, &settings),
             Request::Connection { branch, database } => {
                 Ok(Answer::Connection(self.connection(branch, database, true).await?))

@@ -157,3 +157,40 @@ fn a_branch_is_made_anew_from_its_parent() {
     home.up();
     assert_eq!((numbers("dev"), numbers("before")), ("1,2".into(), "1,10".into()));
 }
+
+#[test]
+fn a_branch_gets_another_name_or_is_the_default() {
+    let home = tree();
+    home.psql("postgres@a", "create table own (n int)").ok();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let _session = home.connect("postgres@a").await;
+        assert!(home.nap(&["set", "a", "name=z"]).fails_with(1).contains("has 1 session"));
+    });
+    home.nap(&["set", "a", "port=0"]).fails_with(2);
+    assert!(home.nap(&["set", "a", "name=b"]).fails_with(1).contains("\"b\" exists already"));
+    assert!(home.nap(&["set", "a", "name=A"]).fails_with(2).contains("is not a branch name"));
+    assert!(home.nap(&["set", "a", "name=z", "ttl=2h"]).fails_with(2).contains("name is set alone"));
+    eventually("it has no session any more", || home.nap(&["set", "a", "name=z"]).succeeded().then_some(()));
+    assert_eq!(names(&home), ["b", "c", "d", "main", "z"]);
+    assert_eq!((parent(&home, "b").as_deref(), parent(&home, "z").as_deref()), (Some("z"), Some("main")));
+    assert_eq!(home.psql("postgres@z", "select count(*) from own").ok(), "0");
+    assert!(
+        home.psql_with(&home.url("postgres@z").replace("@z", "@a"), "select 1")
+            .fails_with(2)
+            .contains("does not exist")
+    );
+    home.nap(&["branch", "a"]).ok();
+
+    home.nap(&["set", "z", "default=on"]).ok();
+    assert!(home.nap(&["set", "z", "default=off"]).fails_with(2).contains("always a default branch"));
+    home.nap(&["sleep", "z"]);
+    // The default stays the default under another name.
+    eventually("it sleeps", || home.nap(&["set", "z", "name=prod"]).succeeded().then_some(()));
+    let default = |home: &TestHome| home.nap(&["config", "get", "default_branch", "--quiet"]).ok().to_owned();
+    assert!(default(&home).contains("prod"), "{}", default(&home));
+    home.nap(&["down"]).ok();
+    home.up();
+    assert_eq!(names(&home), ["a", "b", "c", "d", "main", "prod"]);
+    assert_eq!(parent(&home, "d").as_deref(), Some("prod"));
+}

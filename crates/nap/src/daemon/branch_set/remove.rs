@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use nap_control::{Children, Failure, FailureKind};
 use nap_model::ids::BranchName;
-use nap_store::BranchRecord;
+use nap_store::{BranchRecord, StoreError};
 use tokio::time::Instant;
 
-use super::BranchSet;
-use super::change::sleep_failure;
+use super::change::{sleep_failure, store_failure};
+use super::{BranchSet, Entry};
 
 /// A session whose client has just gone needs a moment to notice.
 const SESSION_LEAVES_WITHIN: Duration = Duration::from_millis(500);
@@ -72,7 +72,7 @@ impl BranchSet {
             return Err(Failure::new(FailureKind::Conflict, message)
                 .hint("make another one the default first: `nap config set default_branch=NAME`"));
         }
-        if force { Ok(()) } else { self.refuse_sessions(name).await }
+        if force { Ok(()) } else { self.refuse_sessions(name, "--force ends its sessions").await }
     }
 
     async fn remove_one(&self, name: &BranchName, force: bool, children_stay: bool) -> Result<(), Failure> {
@@ -109,16 +109,43 @@ impl BranchSet {
         kept.into_iter().for_each(|child| self.know(child));
         // As long as it is among the branches no new one of its name can take on rules, which these are not.
         self.change_rules(|rules| rules.forget(name)).await;
+        self.forget(name, &entry).await;
+        // Nobody waits for that.
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.discard(&thrown_away));
+        Ok(())
+    }
+
+    /// Gives another name to a branch that has no sessions.
+    pub(in crate::daemon) async fn rename(&self, name: &BranchName, to: BranchName) -> Result<(), Failure> {
+        let _making = self.making.clone();
+        let entry = self.existing(name)?;
+        if self.entry(&to).is_some() {
+            return Err(store_failure(StoreError::Exists(to)));
+        }
+        self.refuse_sessions(name, "`nap sessions` shows them, `--end` ends one").await?;
+        let hold = entry.server.hold_asleep().await.map_err(sleep_failure)?;
+        let (from, new_name) = (name.clone(), to.clone());
+        let (branch, children) = self.in_store(move |store| store.rename(&from, &new_name)).await?;
+        self.change_rules(|rules| {
+            rules.inherit(&to, name);
+            rules.forget(name);
+        })
+        .await;
+        self.forget(name, &entry).await;
+        drop(hold);
+        children.into_iter().for_each(|child| self.know(child));
+        self.take_on(branch).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))
+    }
+
+    /// It is no more.
+    async fn forget(&self, name: &BranchName, entry: &Entry) {
         self.change_entries(|entries| entries.remove(name));
         if let Some(doors) = self.doors() {
             doors.close(name);
         }
         self.fleet.remove(name);
         entry.server.remove().await;
-        // Nobody waits for that.
-        let store = self.store.clone();
-        tokio::task::spawn_blocking(move || store.discard(&thrown_away));
-        Ok(())
     }
 
     /// Some may have been given to another parent already.
@@ -130,15 +157,15 @@ impl BranchSet {
         }
     }
 
-    /// Sessions are a reason not to remove a branch, parked ones too.
-    async fn refuse_sessions(&self, name: &BranchName) -> Result<(), Failure> {
+    /// Sessions are a reason not to take a branch away, parked ones too.
+    async fn refuse_sessions(&self, name: &BranchName, hint: &str) -> Result<(), Failure> {
         let Some(gateway) = self.gateway() else { return Ok(()) };
         match gateway.emptied_of(name, Instant::now() + SESSION_LEAVES_WITHIN).await {
             0 => Ok(()),
             count => {
                 let sessions = if count == 1 { "session" } else { "sessions" };
                 let message = format!("branch \"{name}\" has {count} {sessions}");
-                Err(Failure::new(FailureKind::Conflict, message).hint("--force ends its sessions"))
+                Err(Failure::new(FailureKind::Conflict, message).hint(hint))
             }
         }
     }
