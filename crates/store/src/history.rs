@@ -25,6 +25,7 @@ use crate::home::BranchDir;
 use crate::staging::Staged;
 use crate::store::{Branch, Store, entries as names};
 use crate::wal::{self, is_segment_name};
+use crate::whole;
 
 /// What a nap without any write puts into the log: two checkpoints. A snapshot that far behind the last is none's worth.
 const NOTHING_WRITTEN_BYTES: u64 = 1_024;
@@ -99,14 +100,10 @@ impl Store {
             return Ok(None);
         }
         let snapshot = Snapshot { lsn: control.checkpoint, timeline: control.timeline, taken: Timestamp::now() };
-        let staged = Staged::new(self.home(), &format!("{name}-snapshot"))?;
-        let data = staged.path().join("data");
-        make_dir(&data)?;
-        let how = How { method: CloneMethod::Reflink, leaves_out: is_segment, ..How::default() };
-        clone_as(&branch.dir.data(), &data, how)?;
+        let staged = self.clone_without_log(&branch)?;
         fault::point("cloned");
-        let text =
-            toml::to_string(&snapshot).map_err(|error| StoreError::io("write", &data, io::Error::other(error)))?;
+        let text = toml::to_string(&snapshot)
+            .map_err(|error| StoreError::io("write", staged.path(), io::Error::other(error)))?;
         let record = staged.path().join(RECORD);
         durable::stage_file(&record, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &record, e))?;
         staged.sync()?;
@@ -120,6 +117,21 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) => Err(StoreError::io("publish", &place, error)),
         }
+    }
+
+    /// All of it but the segments, which are kept by their second links.
+    fn clone_without_log(&self, branch: &Branch) -> Result<Staged, StoreError> {
+        let staged = Staged::to_be_cloned(self.home(), &format!("{}-snapshot", branch.record.name))?;
+        if whole::is_whole(&branch.dir.root)
+            && let Some(raw) = whole::take(&branch.dir.root, &staged)?
+        {
+            return Ok(raw.strip(is_segment)?.0);
+        }
+        let data = staged.path().join("data");
+        make_dir(&data)?;
+        let how = How { method: CloneMethod::Reflink, leaves_out: is_segment, ..How::default() };
+        clone_as(&branch.dir.data(), &data, how)?;
+        Ok(staged)
     }
 
     /// What is kept of a branch's past.

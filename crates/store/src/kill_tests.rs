@@ -117,6 +117,22 @@ fn a_killed_creation_leaves_a_whole_branch_or_none() {
     }
 }
 
+/// The tests of this file, in a process of their own whose temporary files lie there.
+#[test]
+fn nothing_is_half_made_on_btrfs() {
+    let Some(disk) = nap_testkit::Disk::btrfs(512) else { return };
+    let tests = Command::new(std::env::current_exe().unwrap())
+        .args(["kill_tests::a_", "--test-threads", "1"])
+        .env("TMPDIR", disk.path())
+        .env_remove(DIE_AT)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&tests.stdout);
+    assert!(tests.status.success() && told.contains("8 passed"), "{told}");
+    let list = Command::new("btrfs").args(["subvolume", "list"]).arg(disk.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&list.stdout), "");
+}
+
 #[test]
 fn what_changed_during_a_clone_is_seen_at_its_end() {
     let root = tempfile::tempdir().unwrap();

@@ -105,6 +105,7 @@ fn cost(report: &CreatedReport) -> String {
     let (size, files) = (words::bytes(report.bytes), report.files);
     let time = format!("{} ms", report.duration_ms);
     match report.method {
+        CloneMethod::Snapshot => format!("took a snapshot of {size} in {files} files in {time}, sharing its blocks"),
         CloneMethod::Reflink => format!("cloned {size} in {files} files in {time}, sharing its blocks"),
         CloneMethod::Copy => {
             format!("copied {size} in {time} (this file system cannot clone, so every branch costs its whole size)")

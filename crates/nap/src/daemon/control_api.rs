@@ -164,6 +164,7 @@ impl ControlApi {
             lsn: record.branched_at.unwrap_or(nap_model::lsn::Lsn(0)),
             parent: record.parent.unwrap_or_else(|| record.name.clone()),
             method: match new.cloned.method {
+                nap_store::CloneMethod::Snapshot => CloneMethod::Snapshot,
                 nap_store::CloneMethod::Reflink => CloneMethod::Reflink,
                 nap_store::CloneMethod::Copy => CloneMethod::Copy,
             },
