@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::Common;
 use crate::account::Account;
-use crate::ground::Ground;
+use crate::ground::{BTRFS, Ground};
 use crate::machine;
 use crate::race::median_ms;
 use crate::report::{Figure, Results, Times, table, targets, write_section};
@@ -47,7 +47,7 @@ pub(crate) fn run_bench(common: &Common) -> Result<()> {
     let busy_rounds = if common.quick { QUICK_BUSY_ROUNDS } else { BUSY_ROUNDS };
     let account = Account::of_servers()?;
     Mitosis::program()?;
-    let ground = Ground::prepare(&common.base)?;
+    let ground = Ground::prepare(&common.base, BTRFS)?;
     let parents = PARENTS.get(..if common.quick { 2 } else { 3 }).unwrap_or(&PARENTS);
     let mut all = Vec::new();
     let mut line = String::new();

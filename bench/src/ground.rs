@@ -1,5 +1,5 @@
-//! Where a bench with many branches works: on the file system that a pool has, which clones without copying. Root makes one
-//! of its own, in a sparse image; anybody else has what there is.
+//! Where a bench with many branches works: on a file system that clones without copying. Root makes one of its own, in a
+//! sparse image; anybody else has what there is.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,11 @@ use crate::account::run;
 const IMAGE_BYTES: u64 = 40 << 30;
 const SECTOR_BYTES: u64 = 512;
 
+/// How it is made: files are cloned one by one there.
+pub(crate) const XFS: &[&str] = &["mkfs.xfs", "-q", "-m", "reflink=1"];
+/// As a pool has it: a branch is a snapshot.
+pub(crate) const BTRFS: &[&str] = &["mkfs.btrfs", "-q"];
+
 /// The directory to work in. What was mounted is unmounted and removed when this is dropped; nothing may use it then.
 pub(crate) struct Ground {
     path: PathBuf,
@@ -20,7 +25,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    pub(crate) fn prepare(base: &Path) -> Result<Self> {
+    pub(crate) fn prepare(base: &Path, made_by: &[&str]) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             println!(
                 "not root, so no file system of its own: branches cost what the one below {} does",
@@ -30,7 +35,8 @@ impl Ground {
         }
         let (path, image) = (base.join("ground"), base.join("image"));
         File::create(&image)?.set_len(IMAGE_BYTES)?;
-        run(Command::new("mkfs.btrfs").arg("-q").arg(&image)).context("btrfs-progs (on Debian) has mkfs.btrfs")?;
+        let (program, arguments) = made_by.split_first().context("a program")?;
+        run(Command::new(program).args(arguments).arg(&image))?;
         std::fs::create_dir(&path)?;
         run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&path))?;
         Ok(Self { path, image: Some(image) })

@@ -33,7 +33,7 @@ fn on_btrfs() -> Option<OnDisk> {
 fn on(disk: Disk) -> Option<OnDisk> {
     let home = builder().below(&disk.path()).build();
     home.up();
-    Some(OnDisk { home, disk: disk })
+    Some(OnDisk { home, disk })
 }
 
 /// A pgbench that runs until this is dropped.
