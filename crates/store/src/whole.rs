@@ -29,7 +29,11 @@ pub(crate) struct Raw {
 pub(crate) fn take(of: &Path, beside: &Staged) -> Result<Option<Raw>, StoreError> {
     let started = Instant::now();
     match beside.snapshot(of) {
-        Ok(staged) => Ok(Some(Raw { staged, of: of.to_owned(), took: started.elapsed() })),
+        Ok(staged) => {
+            let raw = Raw { staged, of: of.to_owned(), took: started.elapsed() };
+            fault::point("snapshot taken");
+            Ok(Some(raw))
+        }
         // Somebody else's, or a file system that allows it to nobody: its files can still be cloned.
         Err(error) if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::NotFound) => {
             tracing::info!(path = %of.display(), %error, "no snapshot of it: its files are cloned one by one");

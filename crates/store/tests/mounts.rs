@@ -177,6 +177,11 @@ fn no_snapshot_without_everything() {
     let again = store.clone_branch(&name("dev"), &name("again"), id(3)).unwrap();
     assert_eq!(again.cloned.method, CloneMethod::Snapshot);
 
+    // What is to be kept under another name is so once only.
+    fs::write(again.branch.dir.root.join("kept.toml"), "").unwrap();
+    let other = store.clone_branch(&name("again"), &name("other"), id(4)).unwrap();
+    assert_eq!(other.cloned.method, CloneMethod::Reflink);
+
     std::os::unix::fs::symlink("/etc", main.data().join("pg_tblspc/1")).unwrap();
     let outside = clone.branch.dir.data().join("pg_tblspc/1");
     std::os::unix::fs::symlink("/etc", outside).unwrap();
