@@ -42,7 +42,7 @@ impl Draft {
         shares
     }
 
-    /// Writes to disk what the parent has in memory: a snapshot and a reflink would both do that first.
+    /// Writes to disk what the parent has in memory: a snapshot would do that first.
     pub fn write_out(&self) -> Result<(), StoreError> {
         let data = self.source().dir.data();
         durable::fsync_tree(&data).map_err(|e| StoreError::io("fsync", &data, e))

@@ -15,6 +15,7 @@ fn branches_of_a_busy_parent(home: &TestHome, method: &str, count: usize) {
         let before = whole_transactions(home, "main");
         let made = home.nap(&["--json", "branch", &name, "--from", "main"]).json();
         assert_eq!((made["method"].as_str(), made["parent_in_use"].as_bool()), (Some(method), Some(true)), "{made}");
+        assert!(made["pause_us"].as_u64().unwrap() > 0, "it stood still: {made}");
         assert!(runs(home, "main"));
         let has = whole_transactions(home, &name);
         assert!(has >= before && has >= last, "{name} has {has}, and {before} were acknowledged before it was made");

@@ -196,8 +196,10 @@ impl BranchSet {
         way: Way,
     ) -> Result<(bool, Option<Duration>), Failure> {
         live.checkpoint().await.map_err(|error| cannot_be_copied(parent, &error))?;
-        // What waits to be written would be written while it stands still.
-        draft.try_with(|draft| draft.write_out()).await?;
+        if way == Way::Snapshot {
+            // What waits to be written would be written while it stands still.
+            draft.try_with(|draft| draft.write_out()).await?;
+        }
         let still = live.stand_still().await.map_err(|error| cannot_be_copied(parent, &error))?;
         let until = still.since() + STANDS_STILL_AT_MOST;
         let cloned = draft.with(move |draft| {
