@@ -1,16 +1,22 @@
-//! Where a bench with many branches works: on a file system that clones without copying. Root makes one of its own, XFS in
-//! a sparse image; anybody else has what there is.
+//! Where a bench with many branches works: on a file system that clones without copying. Root makes one of its own, in a
+//! sparse image; anybody else has what there is.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::account::run;
 
 /// Sparse: only what is written takes room.
-const IMAGE_BYTES: u64 = 24 << 30;
+const IMAGE_BYTES: u64 = 40 << 30;
+const SECTOR_BYTES: u64 = 512;
+
+/// How it is made: files are cloned one by one there.
+pub(crate) const XFS: &[&str] = &["mkfs.xfs", "-q", "-m", "reflink=1"];
+/// As a pool has it: a branch is a snapshot.
+pub(crate) const BTRFS: &[&str] = &["mkfs.btrfs", "-q"];
 
 /// The directory to work in. What was mounted is unmounted and removed when this is dropped; nothing may use it then.
 pub(crate) struct Ground {
@@ -19,7 +25,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    pub(crate) fn prepare(base: &Path) -> Result<Self> {
+    pub(crate) fn prepare(base: &Path, made_by: &[&str]) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             println!(
                 "not root, so no file system of its own: branches cost what the one below {} does",
@@ -27,9 +33,10 @@ impl Ground {
             );
             return Ok(Self { path: base.to_owned(), image: None });
         }
-        let (path, image) = (base.join("xfs"), base.join("xfs.image"));
+        let (path, image) = (base.join("ground"), base.join("image"));
         File::create(&image)?.set_len(IMAGE_BYTES)?;
-        run(Command::new("mkfs.xfs").args(["-q", "-m", "reflink=1"]).arg(&image))?;
+        let (program, arguments) = made_by.split_first().context("a program")?;
+        run(Command::new(program).args(arguments).arg(&image))?;
         std::fs::create_dir(&path)?;
         run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&path))?;
         Ok(Self { path, image: Some(image) })
@@ -37,6 +44,28 @@ impl Ground {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What is taken of it, all that waits being written.
+    pub(crate) fn used_bytes(&self) -> Result<u64> {
+        run(Command::new("sync").arg("-f").arg(&self.path))?;
+        let found = rustix::fs::statvfs(&self.path)?;
+        Ok((found.f_blocks - found.f_bfree) * found.f_frsize)
+    }
+
+    /// What has been written to its device so far, all that waits being written; none, if it is not its alone.
+    pub(crate) fn written_bytes(&self) -> Result<Option<u64>> {
+        if self.image.is_none() {
+            return Ok(None);
+        }
+        run(Command::new("sync").arg("-f").arg(&self.path))?;
+        let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+        let path = self.path.to_string_lossy();
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(&*path)).context("a mount")?;
+        let device = line.split(' ').next().and_then(|device| device.strip_prefix("/dev/")).context("a device")?;
+        let numbers = std::fs::read_to_string(format!("/sys/class/block/{device}/stat"))?;
+        let sectors: u64 = numbers.split_whitespace().nth(6).context("sectors written")?.parse()?;
+        Ok(Some(sectors * SECTOR_BYTES))
     }
 }
 

@@ -58,6 +58,11 @@ impl Home {
         self.port
     }
 
+    /// Where what is removed lies until it is deleted.
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.path.join("trash")
+    }
+
     /// The data directory of the branch `main`.
     pub(crate) fn data(&self) -> PathBuf {
         self.data_of("main")

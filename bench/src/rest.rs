@@ -8,7 +8,7 @@ use crate::Common;
 use crate::account::Account;
 use crate::cluster::Cluster;
 use crate::contestants::{Contestant, Nap};
-use crate::ground::Ground;
+use crate::ground::{Ground, XFS};
 use crate::home::Home;
 use crate::machine;
 use crate::process::Process;
@@ -32,7 +32,7 @@ pub(crate) fn run(common: &Common) -> Result<()> {
     let rounds = common.rounds.unwrap_or(if common.quick { QUICK_ROUNDS } else { ROUNDS });
     let (branches, rest) = if common.quick { (QUICK_BRANCHES, QUICK_REST) } else { (BRANCHES, REST) };
     let account = Account::of_servers()?;
-    let ground = Ground::prepare(&common.base)?;
+    let ground = Ground::prepare(&common.base, XFS)?;
     let home_in = |name: &str| -> Result<Home> {
         let directory = ground.path().join(name);
         std::fs::create_dir(&directory)?;

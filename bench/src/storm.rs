@@ -16,7 +16,7 @@ use crate::client::Target;
 use crate::cluster::Cluster;
 use crate::contestants::{Bare, Contestant};
 use crate::crowd::{self, Connected, Outcome, first_rows};
-use crate::ground::Ground;
+use crate::ground::{Ground, XFS};
 use crate::home::Home;
 use crate::machine;
 use crate::race::{median_ms, race};
@@ -39,7 +39,7 @@ const MANY_NAP: &str = "nap, one client to each of 50 branches";
 pub(crate) fn run(common: &Common) -> Result<()> {
     let rounds = common.rounds.unwrap_or(if common.quick { QUICK_ROUNDS } else { ROUNDS });
     let account = Account::of_servers()?;
-    let ground = Ground::prepare(&common.base)?;
+    let ground = Ground::prepare(&common.base, XFS)?;
     let home = Home::up(&common.nap, ground.path(), account)?;
     allow_connections(&home)?;
     let running = Cluster::running(account, &home.data(), home.wake()?)?;

@@ -174,7 +174,9 @@ pub struct SessionReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CloneMethod {
-    /// They share their blocks with the parent's.
+    /// They were had in one go, and share their blocks with the parent's.
+    Snapshot,
+    /// They were cloned one by one, and share their blocks with the parent's.
     Reflink,
     /// They were copied, byte by byte.
     Copy,

@@ -121,7 +121,7 @@ impl Store {
     }
 
     pub(crate) fn stage_files(&self, staging_name: &str) -> Result<(Staged, BranchDir), StoreError> {
-        let staged = Staged::new(self.home(), staging_name)?;
+        let staged = Staged::to_be_cloned(self.home(), staging_name)?;
         let dir = BranchDir { root: staged.path().to_owned() };
         for path in [dir.data(), dir.log_dir()] {
             DirBuilder::new().mode(0o700).create(&path).map_err(|e| StoreError::io("make", &path, e))?;

@@ -12,12 +12,15 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
 use crate::skip;
+use crate::subvolume;
 
 /// How files are cloned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CloneMethod {
-    /// The file system shares the blocks until one side writes: no bytes move.
+    /// The file system makes it in one go, however many files there are.
+    Snapshot,
+    /// The file system shares each file's blocks until one side writes: no bytes move.
     Reflink,
     /// Every byte is copied.
     Copy,
@@ -49,6 +52,23 @@ pub fn probe_reflink(dir: &Path) -> bool {
         Ok(()) => true,
         Err(error) => {
             tracing::debug!(dir = %dir.display(), %error, "no reflinks here");
+            false
+        }
+    }
+}
+
+/// Whether a branch below this directory can be cloned as a whole: tried with a real one.
+pub fn probe_snapshot(dir: &Path) -> bool {
+    let probe = || -> io::Result<()> {
+        let place = tempfile::Builder::new().prefix(durable::TEMPORARY_PREFIX).tempdir_in(dir)?;
+        let (one, other) = (place.path().join("one"), place.path().join("other"));
+        subvolume::create(&one)?;
+        subvolume::snapshot(&one, &other)
+    };
+    match probe() {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(dir = %dir.display(), %error, "no snapshots here");
             false
         }
     }
@@ -165,21 +185,29 @@ fn clone_file(source: &Path, target: &Path, method: CloneMethod) -> Result<u64, 
             let length = fs::metadata(target).map_err(|e| StoreError::io("look at", target, e))?.len();
             Ok(length)
         }
+        CloneMethod::Snapshot => Err(StoreError::io("clone a file to", target, io::ErrorKind::Unsupported)),
         CloneMethod::Copy => fs::copy(source, target).map_err(|e| StoreError::io("copy a file to", target, e)),
     }
 }
 
-/// A relative link that stays inside is made again. One to a file elsewhere (a certificate, say) is kept: PostgreSQL
-/// only reads such files. One to a directory elsewhere is refused: two servers would write there.
+/// A link is made again, if it may be.
 fn clone_link(from: &Path, relative: &Path, to: &Path) -> Result<(), StoreError> {
-    let link = from.join(relative);
+    let target = refuse_link(from, from, relative)?;
+    std::os::unix::fs::symlink(&target, to).map_err(|e| StoreError::io("make", to, e))
+}
+
+/// A relative link that stays inside may be in a clone. One to a file elsewhere (a certificate, say) too: PostgreSQL
+/// only reads such files. One to a directory elsewhere is refused: two servers would write there. Where it leads, as
+/// `has` has it and seen from `from`.
+pub(crate) fn refuse_link(from: &Path, has: &Path, relative: &Path) -> Result<PathBuf, StoreError> {
+    let link = has.join(relative);
     let target = fs::read_link(&link).map_err(|e| StoreError::io("read", &link, e))?;
     let below = relative.parent().unwrap_or(Path::new("")).join(&target);
     let leads_to_file = || fs::metadata(&link).is_ok_and(|found| found.is_file());
     let into_itself =
         || fs::canonicalize(&link).is_ok_and(|real| fs::canonicalize(from).is_ok_and(|own| real.starts_with(own)));
     if stays_inside(&below) || (target.is_absolute() && leads_to_file() && !into_itself()) {
-        return std::os::unix::fs::symlink(&target, to).map_err(|e| StoreError::io("make", to, e));
+        return Ok(target);
     }
     Err(StoreError::LeadsOutside { link: relative.to_owned(), target })
 }

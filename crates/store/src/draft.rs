@@ -22,6 +22,7 @@ use crate::snapshot::control_of;
 use crate::staging::Staged;
 use crate::store::{Branch, Store};
 use crate::wal;
+use crate::whole::Raw;
 
 /// How often a control file is read that somebody writes, until it is the same twice.
 const CONTROL_TRIES: usize = 100;
@@ -35,6 +36,8 @@ pub struct Draft {
     source: Branch,
     /// Whose rules for connections it has.
     rules_of: BranchDir,
+    /// A snapshot that is still to be made its own.
+    pub(crate) raw: Option<Raw>,
     cloned: Option<Cloned>,
     prepared: Vec<String>,
 }
@@ -46,7 +49,7 @@ impl Store {
         let (staged, dir) = self.stage(name, &id)?;
         let record = BranchRecord { parent: Some(parent.clone()), ..new_record(name, id, source.record.major) };
         let rules_of = source.dir.clone();
-        Ok(Draft { staged, dir, record, source, rules_of, cloned: None, prepared: Vec::new() })
+        Ok(Draft { staged, dir, record, source, rules_of, raw: None, cloned: None, prepared: Vec::new() })
     }
 
     /// Begins a clone of a branch's parent, which is to take the branch's place.
@@ -56,7 +59,7 @@ impl Store {
         let source = self.branch(parent)?;
         let (staged, dir) = self.stage_files(&format!("{name}-{}", own.record.id))?;
         let rules_of = own.dir;
-        Ok(Draft { staged, dir, record: own.record, source, rules_of, cloned: None, prepared: Vec::new() })
+        Ok(Draft { staged, dir, record: own.record, source, rules_of, raw: None, cloned: None, prepared: Vec::new() })
     }
 
     /// Begins a clone of a branch's own past, which is to take its place.
@@ -64,7 +67,7 @@ impl Store {
         let own = self.branch(name)?;
         let (staged, dir) = self.stage_files(&format!("{name}-{}", own.record.id))?;
         let (record, rules_of) = (own.record.clone(), own.dir.clone());
-        Ok(Draft { staged, dir, record, source: own, rules_of, cloned: None, prepared: Vec::new() })
+        Ok(Draft { staged, dir, record, source: own, rules_of, raw: None, cloned: None, prepared: Vec::new() })
     }
 
     /// Shows it.
@@ -108,20 +111,14 @@ impl Draft {
         self.source.dir.data()
     }
 
-    /// Whether a file of the parent's can be cloned to here without copying its bytes: tried with one.
-    pub fn shares_blocks(&self) -> bool {
-        let probe = self.dir.data().join("PG_VERSION");
-        let shares = reflink_copy::reflink(self.from().join("PG_VERSION"), &probe).is_ok();
-        let _ = fs::remove_file(probe);
-        shares
-    }
-
     /// From a parent whose server sleeps, and goes on sleeping until this returns. It begins where the parent's control file
     /// says that it was shut down.
     pub fn clone_asleep(&mut self) -> Result<(), StoreError> {
         self.record.branched_at = Some(shutdown_checkpoint(&self.source)?);
-        self.cloned = Some(clone_data(&self.from(), &self.dir.data())?);
-        fault::point("cloned");
+        if !self.clone_whole(&self.source.dir.root.clone())? {
+            self.cloned = Some(clone_data(&self.from(), &self.dir.data())?);
+            fault::point("cloned");
+        }
         // Roles as they were at that shutdown are those of the clone.
         copy_if_there(&self.source.dir.roles(), &self.dir.roles())?;
         self.prepared = prepared_transactions(&self.dir.data(), self.record.major);
@@ -142,6 +139,7 @@ impl Draft {
 
     /// Finds out where it begins: where its log ends. The parent needs not stand still for that.
     pub fn find_its_beginning(&mut self) -> Result<(), StoreError> {
+        self.strip()?;
         self.record.branched_at = Some(wal::end_of_wal(&self.dir.data())?);
         Ok(())
     }

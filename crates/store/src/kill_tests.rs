@@ -127,6 +127,40 @@ fn a_killed_creation_leaves_a_whole_branch_or_none() {
     }
 }
 
+/// The tests of this file, in a process of their own whose temporary files lie there.
+#[test]
+fn nothing_is_half_made_on_btrfs() {
+    let Some(disk) = nap_testkit::Disk::btrfs(512) else { return };
+    let tests = Command::new(std::env::current_exe().unwrap())
+        .args(["kill_tests::a_", "--test-threads", "1"])
+        .env("TMPDIR", disk.path())
+        .env_remove(DIE_AT)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&tests.stdout);
+    assert!(tests.status.success() && told.contains("9 passed"), "{told}");
+    let list = Command::new("btrfs").args(["subvolume", "list"]).arg(disk.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&list.stdout), "");
+}
+
+/// What is in staging then is all of its parent, even its record.
+#[test]
+fn a_raw_snapshot_is_swept() {
+    let Some(disk) = nap_testkit::Disk::btrfs(512) else { return };
+    for deed in ["clone", "reset", "reset and keep"] {
+        let root = tempfile::tempdir_in(disk.path()).unwrap();
+        drop(with_changed_child(root.path()));
+        die(root.path(), deed, "snapshot taken");
+        let store = Store::open(Home::at(root.path().to_owned())).unwrap();
+        store.empty_trash().unwrap();
+        assert_eq!((count(&store.home().staging()), count(&store.home().trash())), (0, 0), "{deed}");
+        assert_eq!(store.branches().unwrap().whole.len(), 2, "{deed}");
+        assert!(has_its_own(&store, "old"), "{deed}");
+        run(&store, deed).unwrap();
+        assert_whole(&store, "main");
+    }
+}
+
 #[test]
 fn what_changed_during_a_clone_is_seen_at_its_end() {
     let root = tempfile::tempdir().unwrap();

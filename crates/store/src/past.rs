@@ -40,9 +40,16 @@ impl Draft {
         let source = self.source();
         let (name, dir) = (source.record.name.clone(), source.dir.clone());
         let snapshot = nearest(source, until)?;
-        let how = How { method: CloneMethod::Reflink, ..How::default() };
-        self.set_cloned(clone_as(&files_of(&dir, &snapshot), &self.data(), how)?);
-        fault::point("cloned");
+        let files = files_of(&dir, &snapshot);
+        let is_cloned = match files.parent() {
+            Some(root) => self.clone_whole(root)?,
+            None => false,
+        };
+        if !is_cloned {
+            let how = How { method: CloneMethod::Reflink, ..How::default() };
+            self.set_cloned(clone_as(&files, &self.data(), how)?);
+            fault::point("cloned");
+        }
         let signal = self.data().join("recovery.signal");
         durable::stage_file(&signal, b"", 0o600).map_err(|e| StoreError::io("write", &signal, e))?;
         let end = wal::end_of_wal(&dir.data())?;

@@ -13,7 +13,7 @@ use nap_model::pg_control::PgControl;
 use nap_model::snapshot_name::SnapshotName;
 use serde::{Deserialize, Serialize};
 
-use crate::clone::{CloneMethod, Cloned, How, clone_as};
+use crate::clone::{CloneMethod, Cloned, How, clone_as, clone_data};
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
@@ -23,6 +23,7 @@ use crate::home::BranchDir;
 use crate::staging::Staged;
 use crate::store::{Branch, Store, entries as names};
 use crate::wal::{self, is_segment_name};
+use crate::whole;
 
 /// What a nap without any write puts into the log: two checkpoints. A snapshot that far behind the last is none's worth.
 const NOTHING_WRITTEN_BYTES: u64 = 1_024;
@@ -101,16 +102,11 @@ impl Store {
 
     /// Of the files as they are.
     fn snapshot_now(&self, branch: &Branch, control: &PgControl) -> Result<Option<Snapshot>, StoreError> {
-        let name = &branch.record.name;
         let (lsn, leaves_out): (_, fn(&Path) -> bool) = match control.clean {
             true => (control.checkpoint, is_segment),
             false => (wal::end_of_wal(&branch.dir.data())?, |_| false),
         };
-        let staged = Staged::new(self.home(), &format!("{name}-snapshot"))?;
-        let data = staged.path().join("data");
-        make_dir(&data)?;
-        let how = How { method: CloneMethod::Reflink, leaves_out, ..How::default() };
-        let cloned = clone_as(&branch.dir.data(), &data, how)?;
+        let (staged, cloned) = self.clone_for_snapshot(branch, leaves_out)?;
         fault::point("cloned");
         let snapshot = Snapshot { files: cloned.files, ..Snapshot::at(lsn, control.timeline) };
         record(&staged, &snapshot)?;
@@ -118,6 +114,24 @@ impl Store {
             Err(StoreError::SnapshotExists { .. }) => Ok(None),
             published => published.map(|()| Some(snapshot)),
         }
+    }
+
+    fn clone_for_snapshot(
+        &self,
+        branch: &Branch,
+        leaves_out: fn(&Path) -> bool,
+    ) -> Result<(Staged, Cloned), StoreError> {
+        let staged = Staged::to_be_cloned(self.home(), &format!("{}-snapshot", branch.record.name))?;
+        if whole::is_whole(&branch.dir.root)
+            && let Some(raw) = whole::take(&branch.dir.root, &staged)?
+        {
+            return raw.strip(leaves_out);
+        }
+        let data = staged.path().join("data");
+        make_dir(&data)?;
+        let how = How { method: CloneMethod::Reflink, leaves_out, ..How::default() };
+        let cloned = clone_as(&branch.dir.data(), &data, how)?;
+        Ok((staged, cloned))
     }
 
     /// Begins a clone of a branch that is to be a snapshot of it. Its files are brought as those of a child are.
@@ -171,9 +185,10 @@ impl Draft {
             return Err(StoreError::NoSuchSnapshot { branch, name: name.clone() });
         }
         let snapshot = read(&place)?;
-        let cloned = crate::clone::clone_data(&place.join("data"), &self.data())?;
-        fault::point("cloned");
-        self.set_cloned(cloned);
+        if !self.clone_whole(&place)? {
+            self.set_cloned(clone_data(&place.join("data"), &self.data())?);
+            fault::point("cloned");
+        }
         self.set_begins_at(snapshot.lsn);
         self.set_prepared_transactions(snapshot.prepared);
         Ok(())

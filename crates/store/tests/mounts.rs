@@ -7,7 +7,9 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nap_store::clone::clone_by;
-use nap_store::{Changes, CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink};
+use nap_store::{
+    Changes, CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink, probe_snapshot,
+};
 
 #[path = "../src/fixture.rs"]
 mod fixture;
@@ -93,6 +95,101 @@ fn xfs_shares_blocks() {
     // What cannot be reflinked is never done otherwise in silence.
     let other = tempfile::tempdir().unwrap();
     assert!(clone_by(&clone.branch.dir.data(), other.path(), CloneMethod::Reflink).is_err());
+}
+
+/// The subvolumes of a mount.
+fn subvolumes(mount: &Mount) -> usize {
+    let list = Command::new("btrfs").args(["subvolume", "list"]).arg(mount.at()).output().unwrap();
+    list.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count()
+}
+
+#[test]
+fn btrfs_takes_snapshots() {
+    let files = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::image(&files.path().join("btrfs"), 600, &["mkfs.btrfs", "-q"]) else {
+        return eprintln!("skipped: no btrfs can be mounted here");
+    };
+    assert!(probe_snapshot(&mount.at()));
+    assert_eq!((count(&mount.at()), subvolumes(&mount)), (0, 0), "the probe leaves nothing");
+    let store = home_with_template(&mount.at().join("home"));
+    let made =
+        store.create_root(&name("main"), id(1), MAJOR, |data| fs::write(data.join("big"), vec![9; 64 << 20])).unwrap();
+    assert_eq!(made.cloned.method, CloneMethod::Reflink, "a template is no branch");
+    let main = made.branch.dir;
+    for own in ["pg_hba.conf", "roles", "kept"] {
+        fs::write(main.root.join(own), "its own").unwrap();
+    }
+    fs::write(main.data().join("postmaster.pid"), "1").unwrap();
+    fs::write(main.data().join("pg_replslot/state"), "1").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(main.data().join("socket")).unwrap();
+    let free = || nap_store::space::space(&mount.at()).unwrap().free_bytes;
+    let before = free();
+    let clone = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
+    assert_eq!(clone.cloned.method, CloneMethod::Snapshot);
+    assert!(clone.cloned.bytes > 64 << 20);
+    assert!(before - free() < 8 << 20, "64 MB were copied");
+    let dev = clone.branch.dir;
+    assert_eq!(count(&dev.root), 5, "branch.toml, data, log, and from its parent: pg_hba.conf, roles");
+    for left_out in ["postmaster.pid", "pg_replslot/state", "socket"] {
+        assert!(dev.data().join(left_out).symlink_metadata().is_err(), "{left_out}");
+    }
+    for file in KEPT {
+        assert_eq!(fs::read(dev.data().join(file)).unwrap(), fs::read(main.data().join(file)).unwrap(), "{file}");
+    }
+    fs::write(dev.data().join("PG_VERSION"), "18\n").unwrap();
+    assert_eq!(fs::read(main.data().join("PG_VERSION")).unwrap(), b"17\n");
+
+    // Its past: a snapshot of its files, and its log by second links, which go to no clone.
+    store.take_snapshot(&name("dev")).unwrap().unwrap();
+    let history = store.history(&name("dev")).unwrap();
+    assert_eq!((history.snapshots.len(), history.segments), (1, 1));
+    assert_eq!(subvolumes(&mount), 3);
+    let grandchild = store.clone_branch(&name("dev"), &name("grandchild"), id(3)).unwrap();
+    assert_eq!(grandchild.cloned.method, CloneMethod::Snapshot);
+    assert_eq!(
+        store.history(&name("grandchild")).unwrap(),
+        nap_store::History { end: history.end, ..Default::default() }
+    );
+    for branch in ["grandchild", "dev", "main"] {
+        store.discard(&store.remove(&name(branch), false).unwrap().1);
+    }
+    assert_eq!(subvolumes(&mount), 0);
+    assert_eq!(count(&store.home().trash()), 0);
+}
+
+/// What lies in a subvolume of its own, or on a file system of its own, is not in a snapshot.
+#[test]
+fn no_snapshot_without_everything() {
+    let files = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::image(&files.path().join("btrfs"), 600, &["mkfs.btrfs", "-q"]) else {
+        return eprintln!("skipped: no btrfs can be mounted here");
+    };
+    let store = home_with_template(&mount.at().join("home"));
+    let main = store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap().branch.dir;
+    let (inner, before) = (main.data().join("base/5"), main.data().join("before"));
+    fs::rename(&inner, &before).unwrap();
+    assert!(run("btrfs", &["subvolume", "create", inner.to_str().unwrap()]));
+    fs::copy(before.join("16384"), inner.join("16384")).unwrap();
+    let clone = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
+    assert_eq!(clone.cloned.method, CloneMethod::Reflink);
+    assert_eq!(fs::read(clone.branch.dir.data().join("base/5/16384")).unwrap(), vec![7; 100_000]);
+    // The clone has an ordinary directory there.
+    let again = store.clone_branch(&name("dev"), &name("again"), id(3)).unwrap();
+    assert_eq!(again.cloned.method, CloneMethod::Snapshot);
+
+    // What is to be kept under another name is so once only.
+    fs::write(again.branch.dir.root.join("kept.toml"), "").unwrap();
+    let other = store.clone_branch(&name("again"), &name("other"), id(4)).unwrap();
+    assert_eq!(other.cloned.method, CloneMethod::Reflink);
+
+    std::os::unix::fs::symlink("/etc", main.data().join("pg_tblspc/1")).unwrap();
+    let outside = clone.branch.dir.data().join("pg_tblspc/1");
+    std::os::unix::fs::symlink("/etc", outside).unwrap();
+    for (parent, child) in [("main", "b1"), ("dev", "b2")] {
+        let refused = store.clone_branch(&name(parent), &name(child), id(9)).unwrap_err();
+        assert!(matches!(refused, StoreError::LeadsOutside { .. }), "{parent}: {refused:?}");
+    }
+    assert_eq!(count(&store.home().staging()), 0);
 }
 
 #[test]

@@ -28,6 +28,11 @@ impl Disk {
         Self::made_by(&["mkfs.xfs", "-q", "-m", "reflink=1"], megabytes)
     }
 
+    /// The same with btrfs, which can clone, and has snapshots; no smaller than 300 MB.
+    pub fn btrfs(megabytes: u64) -> Option<Self> {
+        Self::made_by(&["mkfs.btrfs", "-q"], megabytes)
+    }
+
     fn made_by(make: &[&str], megabytes: u64) -> Option<Self> {
         if !is_root() {
             return None;

@@ -111,6 +111,7 @@ pub(crate) fn cloned(method: CloneMethod, bytes: u64, files: u64, duration_ms: u
     let size = words::bytes(bytes);
     let time = format!("{duration_ms} ms");
     match method {
+        CloneMethod::Snapshot => format!("took a snapshot of {size} in {files} files in {time}, sharing its blocks"),
         CloneMethod::Reflink => format!("cloned {size} in {files} files in {time}, sharing its blocks"),
         CloneMethod::Copy => {
             format!("copied {size} in {time} (this file system cannot clone, so every branch costs its whole size)")

@@ -344,6 +344,7 @@ impl Handler for ControlApi {
 
 fn method(method: nap_store::CloneMethod) -> CloneMethod {
     match method {
+        nap_store::CloneMethod::Snapshot => CloneMethod::Snapshot,
         nap_store::CloneMethod::Reflink => CloneMethod::Reflink,
         nap_store::CloneMethod::Copy => CloneMethod::Copy,
     }

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use nap_testkit::{Output, TestHome, process};
+use nap_testkit::{Output, TestHome, eventually, process};
 
-use super::{Load, builder, on_xfs, runs, whole_transactions};
+use super::{Load, builder, on_btrfs, on_xfs, runs, subvolumes, whole_transactions};
 
 /// Branches of a parent under load, one after the other.
 fn branches_of_a_busy_parent(home: &TestHome, method: &str, count: usize) {
@@ -15,6 +15,7 @@ fn branches_of_a_busy_parent(home: &TestHome, method: &str, count: usize) {
         let before = whole_transactions(home, "main");
         let made = home.nap(&["--json", "branch", &name, "--from", "main"]).json();
         assert_eq!((made["method"].as_str(), made["parent_in_use"].as_bool()), (Some(method), Some(true)), "{made}");
+        assert!(made["pause_us"].as_u64().unwrap() > 0, "it stood still: {made}");
         assert!(runs(home, "main"));
         let has = whole_transactions(home, &name);
         assert!(has >= before && has >= last, "{name} has {has}, and {before} were acknowledged before it was made");
@@ -46,6 +47,14 @@ fn begins_at(home: &TestHome, branch: &str, lsn: &str) {
 fn a_clone_of_a_busy_parent_is_whole() {
     let Some(disk) = on_xfs() else { return };
     branches_of_a_busy_parent(&disk.home, "reflink", 8);
+}
+
+/// One call, and its parent has stood still for no longer than that takes.
+#[test]
+fn a_snapshot_of_a_busy_parent_is_whole() {
+    let Some(disk) = on_btrfs() else { return };
+    branches_of_a_busy_parent(&disk.home, "snapshot", 8);
+    eventually("nothing is left of them", || (subvolumes(&disk).len() == 1).then_some(()));
 }
 
 /// So many files that cloning them takes its time, and so little memory that pages are written all the time: files of different

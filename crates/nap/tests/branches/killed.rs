@@ -4,11 +4,19 @@ use std::time::Duration;
 
 use nap_testkit::{Chaos, eventually};
 
-use super::{Load, on_xfs, runs, whole_transactions};
+use super::{Load, OnDisk, on_btrfs, on_xfs, runs, tell, whole_transactions};
 
 #[test]
 fn a_killed_daemon_leaves_no_parent_standing_still() {
-    let Some(disk) = on_xfs() else { return };
+    tell(on_xfs(), no_parent_stands_still);
+}
+
+#[test]
+fn a_killed_daemon_leaves_no_parent_standing_still_on_btrfs() {
+    tell(on_btrfs(), no_parent_stands_still);
+}
+
+fn no_parent_stands_still(disk: &OnDisk) {
     let home = &disk.home;
     let mut chaos = Chaos::seed();
     println!("NAP_TEST_SEED={}", chaos.its_seed());

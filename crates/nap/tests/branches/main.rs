@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use nap_testkit::{Disk, TestHome, TestHomeBuilder, process};
+use nap_testkit::{Disk, Output, TestHome, TestHomeBuilder, process};
 
 mod busy;
 mod inherited;
@@ -19,14 +19,22 @@ fn builder() -> TestHomeBuilder {
 /// A home on a file system that can clone, where one can be had; the disk goes after it.
 struct OnDisk {
     home: TestHome,
-    _disk: Disk,
+    disk: Disk,
 }
 
 fn on_xfs() -> Option<OnDisk> {
-    let disk = Disk::xfs(2_048)?;
+    on(Disk::xfs(2_048)?)
+}
+
+/// Where a branch is a snapshot.
+fn on_btrfs() -> Option<OnDisk> {
+    on(Disk::btrfs(2_048)?)
+}
+
+fn on(disk: Disk) -> Option<OnDisk> {
     let home = builder().below(&disk.path()).build();
     home.up();
-    Some(OnDisk { home, _disk: disk })
+    Some(OnDisk { home, disk })
 }
 
 /// A pgbench that runs until this is dropped.
@@ -52,6 +60,19 @@ impl Drop for Load {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A story of a disk, where one can be had.
+fn tell(disk: Option<OnDisk>, story: fn(&OnDisk)) {
+    if let Some(disk) = disk {
+        story(&disk);
+    }
+}
+
+/// The subvolumes of a disk.
+fn subvolumes(disk: &OnDisk) -> Vec<String> {
+    let list = Output::of(Command::new("btrfs").args(["subvolume", "list", "-o"]).arg(disk.disk.path()));
+    list.ok().lines().filter_map(|line| Some(line.split_once(" path ")?.1.to_owned())).collect()
 }
 
 fn pgbench(home: &TestHome, target: &str) -> Command {

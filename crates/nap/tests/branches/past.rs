@@ -2,7 +2,7 @@
 
 use nap_testkit::{TestHome, eventually};
 
-use super::{Load, on_xfs, whole_transactions};
+use super::{Load, OnDisk, on_btrfs, on_xfs, tell, whole_transactions};
 
 fn numbers(home: &TestHome, branch: &str) -> String {
     home.psql(&format!("postgres@{branch}"), "select string_agg(n::text, ',' order by n) from t").ok().to_owned()
@@ -27,7 +27,15 @@ fn sleep_and_leave_a_snapshot(home: &TestHome, branch: &str) {
 /// Each insert is one moment: between two of them lie a place in the log and a time.
 #[test]
 fn each_moment_of_the_past_can_be_had() {
-    let Some(disk) = on_xfs() else { return };
+    tell(on_xfs(), each_moment);
+}
+
+#[test]
+fn each_moment_of_the_past_can_be_had_on_btrfs() {
+    tell(on_btrfs(), each_moment);
+}
+
+fn each_moment(disk: &OnDisk) {
     let home = &disk.home;
     eventually("its past begins with itself", || (snapshots(home) == 1).then_some(()));
     home.psql("postgres@main", "create table t (n int)").ok();
@@ -72,7 +80,15 @@ fn each_moment_of_the_past_can_be_had() {
 
 #[test]
 fn the_past_of_a_busy_parent_is_whole() {
-    let Some(disk) = on_xfs() else { return };
+    tell(on_xfs(), past_of_a_busy_parent);
+}
+
+#[test]
+fn the_past_of_a_busy_parent_is_whole_on_btrfs() {
+    tell(on_btrfs(), past_of_a_busy_parent);
+}
+
+fn past_of_a_busy_parent(disk: &OnDisk) {
     let home = &disk.home;
     drop(Load::on(home, "postgres@main"));
     sleep_and_leave_a_snapshot(home, "main");
@@ -118,7 +134,15 @@ fn the_log_does_not_fill_the_disk() {
 
 #[test]
 fn what_is_older_than_its_span_is_forgotten() {
-    let Some(disk) = on_xfs() else { return };
+    tell(on_xfs(), older_than_its_span);
+}
+
+#[test]
+fn what_is_older_than_its_span_is_forgotten_on_btrfs() {
+    tell(on_btrfs(), older_than_its_span);
+}
+
+fn older_than_its_span(disk: &OnDisk) {
     let home = &disk.home;
     home.psql("postgres@main", "create table t (n int)").ok();
     let nap = |n: u32| {
@@ -144,7 +168,15 @@ fn what_is_older_than_its_span_is_forgotten() {
 
 #[test]
 fn a_branch_is_what_it_was() {
-    let Some(disk) = on_xfs() else { return };
+    tell(on_xfs(), what_it_was);
+}
+
+#[test]
+fn a_branch_is_what_it_was_on_btrfs() {
+    tell(on_btrfs(), what_it_was);
+}
+
+fn what_it_was(disk: &OnDisk) {
     let home = &disk.home;
     home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
     sleep_and_leave_a_snapshot(home, "main");

@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nap_store::durable::TEMPORARY_PREFIX;
-use nap_store::probe_reflink;
 use nap_store::space::space as room;
+use nap_store::{probe_reflink, probe_snapshot};
 use nix::unistd::User;
 use rustix::fs::{Access, access};
 
@@ -147,6 +147,11 @@ pub(super) fn clones(patient: &Patient<'_>) -> Vec<Finding> {
     let Some(place) = place.filter(|place| access(place, Access::WRITE_OK | Access::EXEC_OK).is_ok()) else {
         return Vec::new();
     };
+    if probe_snapshot(&place) {
+        return vec![Finding::ok(
+            "by snapshot: a branch shares its blocks with its parent, however fragmented they are",
+        )];
+    }
     if probe_reflink(&place) {
         return vec![Finding::ok("by reflink: a branch shares its blocks with its parent")];
     }

@@ -12,7 +12,7 @@ use nap_server::error::SleepError;
 use nap_server::handle::Lease;
 use nap_server::initdb;
 use nap_server::live::Live;
-use nap_store::{Draft, NewBranch, Store, StoreError};
+use nap_store::{Draft, NewBranch, Store, StoreError, Way};
 use tokio::time::Instant;
 
 use super::change::{sleep_failure, store_failure, wanted};
@@ -189,8 +189,9 @@ impl BranchSet {
         let before = live.inherited().await.map_err(|error| failed(&error))?;
         let mut pause = None;
         let mut is_cloned = false;
-        if draft.with(|draft| draft.shares_blocks()).await? {
-            (is_cloned, pause) = self.clone_standing(parent, &live, &mut draft).await?;
+        let way = draft.with(|draft| draft.way()).await?;
+        if way != Way::Copy {
+            (is_cloned, pause) = self.clone_standing(parent, &live, &mut draft, way).await?;
         }
         if !is_cloned {
             self.copy_in_backup(parent, &live, &mut draft).await?;
@@ -210,11 +211,20 @@ impl BranchSet {
         parent: &Entry,
         live: &Live,
         draft: &mut Held,
+        way: Way,
     ) -> Result<(bool, Option<Duration>), Failure> {
         live.checkpoint().await.map_err(|error| cannot_be_copied(parent, &error))?;
+        if way == Way::Snapshot {
+            // What waits to be written would be written while it stands still.
+            draft.try_with(|draft| draft.write_out()).await?;
+        }
         let still = live.stand_still().await.map_err(|error| cannot_be_copied(parent, &error))?;
         let until = still.since() + STANDS_STILL_AT_MOST;
-        let cloned = draft.with(move |draft| draft.clone_standing(until)).await;
+        let cloned = draft.with(move |draft| {
+            let at_once = way == Way::Snapshot && draft.clone_at_once()?;
+            if at_once { Ok(true) } else { draft.clone_standing(until) }
+        });
+        let cloned = cloned.await;
         let pause = still.go_on().map_err(|error| cannot_be_copied(parent, &error))?;
         let is_cloned = cloned?.map_err(store_failure)?;
         if is_cloned {

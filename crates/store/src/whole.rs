@@ -1,0 +1,111 @@
+//! Clones a branch's directory as a whole, where it is a subvolume: a snapshot of all there is in it, from which what is not
+//! the clone's is removed. File by file, a clone costs by the extents of its files, and those of a parent that was written
+//! to between many clones are in thousands of pieces.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::clone::{CloneMethod, Cloned, refuse_link};
+use crate::durable;
+use crate::error::StoreError;
+use crate::fault;
+use crate::home::BranchDir;
+use crate::skip;
+use crate::staging::Staged;
+use crate::subvolume;
+
+/// A snapshot of a directory with `data` in it, in staging: with all that it must not have.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) staged: Staged,
+    of: PathBuf,
+    took: Duration,
+}
+
+/// Takes a snapshot of what lies in `of`, beside a place in staging. `None`: it is no subvolume, or would not hold everything.
+pub(crate) fn take(of: &Path, beside: &Staged) -> Result<Option<Raw>, StoreError> {
+    let started = Instant::now();
+    match beside.snapshot(of) {
+        Ok(staged) => {
+            let raw = Raw { staged, of: of.to_owned(), took: started.elapsed() };
+            fault::point("snapshot taken");
+            Ok(Some(raw))
+        }
+        // Somebody else's, or a file system that allows it to nobody: its files can still be cloned.
+        Err(error) if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::NotFound) => {
+            tracing::info!(path = %of.display(), %error, "no snapshot of it: its files are cloned one by one");
+            Ok(None)
+        }
+        Err(error) => Err(StoreError::io("take a snapshot of", of, error)),
+    }
+}
+
+/// Whether a snapshot of this directory would hold all that is below its `data`: a subvolume or a mount there is not in it.
+pub(crate) fn is_whole(root: &Path) -> bool {
+    let dir = BranchDir { root: root.to_owned() };
+    // A state that is to be kept under another name may not be there twice.
+    if !subvolume::is_subvolume(root) || dir.kept_record().exists() {
+        return false;
+    }
+    let Ok(own) = fs::metadata(root) else { return false };
+    let mut dirs = vec![dir.data()];
+    while let Some(dir) = dirs.pop() {
+        if !fs::symlink_metadata(&dir).is_ok_and(|found| found.is_dir() && found.dev() == own.dev()) {
+            return false;
+        }
+        let Ok(entries) = fs::read_dir(&dir) else { return false };
+        let entries = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        dirs.extend(entries.map(|entry| entry.path()));
+    }
+    true
+}
+
+impl Raw {
+    /// Leaves of it what a clone made file by file would have: `data`, without what is left out.
+    pub(crate) fn strip(self, leaves_out: fn(&Path) -> bool) -> Result<(Staged, Cloned), StoreError> {
+        let started = Instant::now();
+        let root = self.staged.path();
+        for entry in entries(root)? {
+            if entry.file_name() != "data" {
+                remove(&entry.path())?;
+            }
+        }
+        let (from, to) = (self.of.join("data"), root.join("data"));
+        let mut cloned = Cloned { method: CloneMethod::Snapshot, files: 0, bytes: 0, duration: Duration::ZERO };
+        let mut dirs = vec![PathBuf::new()];
+        while let Some(dir) = dirs.pop() {
+            for entry in entries(&to.join(&dir))? {
+                let (relative, path) = (dir.join(entry.file_name()), entry.path());
+                let kind = entry.file_type().map_err(|e| StoreError::io("look at", &path, e))?;
+                if skip::is_left_out(&relative) || leaves_out(&relative) {
+                    remove(&path)?;
+                } else if kind.is_dir() {
+                    dirs.push(relative);
+                } else if kind.is_file() {
+                    cloned.bytes += entry.metadata().map_err(|e| StoreError::io("look at", &path, e))?.len();
+                    cloned.files += 1;
+                } else if kind.is_symlink() {
+                    refuse_link(&from, &to, &relative)?;
+                } else {
+                    // Sockets and pipes belong to a running server.
+                    remove(&path)?;
+                }
+                fault::point("cloning");
+            }
+        }
+        cloned.duration = self.took + started.elapsed();
+        Ok((self.staged, cloned))
+    }
+}
+
+fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
+    let read = || fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>();
+    read().map_err(|e| StoreError::io("read", dir, e))
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    durable::remove_tree(path).map_err(|e| StoreError::io("remove", path, e))
+}
