@@ -138,7 +138,7 @@ fn nothing_is_half_made_on_btrfs() {
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&tests.stdout);
-    assert!(tests.status.success() && told.contains("9 passed"), "{told}");
+    assert!(tests.status.success() && !told.contains("running 0 tests"), "{told}");
     let list = Command::new("btrfs").args(["subvolume", "list"]).arg(disk.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&list.stdout), "");
 }

@@ -9,6 +9,7 @@ mod busy;
 mod inherited;
 mod killed;
 mod past;
+mod proof;
 mod shown;
 mod tree;
 
