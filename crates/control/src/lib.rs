@@ -15,7 +15,7 @@ pub use client::{CallError, call, listener_pid};
 pub use failure::{Failure, FailureKind};
 pub use line::{REPLY_MAX_BYTES, REQUEST_MAX_BYTES};
 pub use report::{
-    Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, ConnectionReport, Counts, CreatedReport,
+    Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, ConnectionReport, Counts, CreatedReport, DiskReport,
     HistoryReport, LoweredReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport, SnapshotReport,
     StatusReport, TakenReport,
 };

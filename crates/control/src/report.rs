@@ -77,6 +77,21 @@ pub struct BranchReport {
     pub sleep_after: Span,
     /// The socket directory where every client is on this branch.
     pub door: Option<PathBuf>,
+    /// When it was used last (RFC 3339); none: nobody has used it, or that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+    /// What it takes of the disk, if that was asked for and found out in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskReport>,
+}
+
+/// What a branch takes of the disk, with its log and its snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskReport {
+    /// What is freed if it goes.
+    pub own_bytes: u64,
+    /// What other branches have too, or several of its own snapshots.
+    pub shared_bytes: u64,
 }
 
 /// The daemon.

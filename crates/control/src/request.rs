@@ -13,7 +13,11 @@ pub enum Request {
     /// Answered by [`Answer::Status`](crate::Answer::Status).
     Status,
     /// Answered by [`Answer::Branches`](crate::Answer::Branches).
-    List,
+    List {
+        /// Tell what each takes of the disk, too, which may take its time.
+        #[serde(default)]
+        disk: bool,
+    },
     /// Wakes a server and answers when it takes connections.
     Wake {
         /// Which one.

@@ -85,7 +85,7 @@ async fn a_request_is_answered_and_the_socket_is_private() {
     let daemon = start(None);
     let mode = std::fs::metadata(&daemon.socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(ask(&daemon.socket, Request::List).await.unwrap(), Ok(Answer::Branches(Vec::new())));
+    assert_eq!(ask(&daemon.socket, Request::List { disk: false }).await.unwrap(), Ok(Answer::Branches(Vec::new())));
     let failure = ask(&daemon.socket, Request::Wake { branch: Some(BranchName::main()) }).await.unwrap().unwrap_err();
     assert_eq!((failure.kind, failure.hint.as_deref()), (FailureKind::NotFound, Some("try ls")));
 }
@@ -96,7 +96,7 @@ async fn silent_connections_hold_nobody_up_for_long() {
     // As many as are served at once.
     let silent: Vec<UnixStream> = (0..256).map(|_| UnixStream::connect(&daemon.socket).unwrap()).collect();
     let begun = std::time::Instant::now();
-    assert_eq!(ask(&daemon.socket, Request::List).await.unwrap(), Ok(Answer::Branches(Vec::new())));
+    assert_eq!(ask(&daemon.socket, Request::List { disk: false }).await.unwrap(), Ok(Answer::Branches(Vec::new())));
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     drop(silent);
 }
@@ -155,7 +155,7 @@ async fn another_user_is_refused_without_being_heard() {
         return;
     }
     let daemon = start(Some(own_uid + 1));
-    let failure = ask(&daemon.socket, Request::List).await.unwrap().unwrap_err();
+    let failure = ask(&daemon.socket, Request::List { disk: false }).await.unwrap().unwrap_err();
     assert_eq!(failure.kind, FailureKind::Denied);
 }
 

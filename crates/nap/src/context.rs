@@ -77,7 +77,7 @@ fn only_asks(request: &Request) -> bool {
     matches!(
         request,
         Request::Status
-            | Request::List
+            | Request::List { .. }
             | Request::Connection { .. }
             | Request::Sessions { .. }
             | Request::History { .. }
@@ -86,8 +86,8 @@ fn only_asks(request: &Request) -> bool {
 
 fn patience(request: &Request) -> Duration {
     match request {
-        Request::Status | Request::List | Request::Connection { .. } | Request::ReloadConfig => QUICK,
-        Request::History { .. } => PATIENT,
+        Request::Status | Request::List { disk: false } | Request::Connection { .. } | Request::ReloadConfig => QUICK,
+        Request::History { .. } | Request::List { disk: true } => PATIENT,
         Request::SetBranch { .. } | Request::Sessions { .. } | Request::EndSession { .. } => QUICK,
         Request::Wake { .. }
         | Request::Sleep { .. }

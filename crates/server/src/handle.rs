@@ -141,6 +141,12 @@ impl ServerHandle {
         self.status.borrow().clone()
     }
 
+    /// How long nobody has used it, if it runs; none: somebody does, or it does not run.
+    pub fn idle_for(&self) -> Option<Duration> {
+        let since = (*self.idle_since.borrow()).or_else(|| self.sessions.quiet().since)?;
+        Some(since.elapsed())
+    }
+
     /// The server, awake: woken if need be, by one start for all who ask.
     pub async fn awake(&self, deadline: Instant) -> Result<Lease, WakeError> {
         self.wake(deadline).await.map_err(|error| self.or_removed(error))

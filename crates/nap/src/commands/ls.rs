@@ -1,7 +1,7 @@
 //! `nap ls`
 
 use clap::Args;
-use nap_control::{Answer, BranchReport, Request};
+use nap_control::{Answer, BranchReport, DiskReport, Request};
 use nap_model::state::{Reason, State};
 use owo_colors::{AnsiColors, OwoColorize as _};
 
@@ -12,12 +12,18 @@ use crate::output::{table, tree, words};
 
 /// List the branches as a tree: their state, and what keeps them awake
 #[derive(Debug, Default, Args)]
-pub(crate) struct Ls {}
+pub(crate) struct Ls {
+    /// Show what each takes of the disk, too: alone, and shared with others or among its own snapshots
+    #[arg(long)]
+    disk: bool,
+}
 
 impl Ls {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
-        match context.ask(&Request::List)? {
-            Answer::Branches(branches) => context.output.result(&branches, || table(&branches, terminal_width())),
+        match context.ask(&Request::List { disk: self.disk })? {
+            Answer::Branches(branches) => {
+                context.output.result(&branches, || table(&branches, self.disk, terminal_width()))
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -33,15 +39,15 @@ fn terminal_width() -> Option<usize> {
 const BECAUSE_LEAST_CHARS: usize = 20;
 
 /// The table, its reasons cut so that it fits.
-fn table(branches: &[BranchReport], width: Option<usize>) -> String {
+fn table(branches: &[BranchReport], disk: bool, width: Option<usize>) -> String {
     let rows = tree::rows(branches);
-    let whole = lay_out(&rows, usize::MAX);
+    let whole = lay_out(&rows, disk, usize::MAX);
     let widest = whole.lines().map(|line| line.chars().count()).max().unwrap_or_default();
     let drawn = match width.filter(|width| widest > *width) {
         None => whole,
         Some(width) => {
             let longest = rows.iter().map(|row| because(row.branch).chars().count()).max().unwrap_or_default();
-            lay_out(&rows, longest.saturating_sub(widest - width).max(BECAUSE_LEAST_CHARS))
+            lay_out(&rows, disk, longest.saturating_sub(widest - width).max(BECAUSE_LEAST_CHARS))
         }
     };
     let mut lines = drawn.lines();
@@ -51,20 +57,30 @@ fn table(branches: &[BranchReport], width: Option<usize>) -> String {
     std::iter::once(format!("{header}\n")).chain(coloured).collect()
 }
 
-fn lay_out(rows: &[tree::Row<'_>], because_max: usize) -> String {
-    let mut table = table::with_header(["BRANCH", STATE, "SESSIONS", "BECAUSE", "BRANCHED AT", "AGE", "TTL", "PG"]);
+fn lay_out(rows: &[tree::Row<'_>], disk: bool, because_max: usize) -> String {
+    let columns = ["BRANCH", STATE, "SESSIONS", "BECAUSE", "BRANCHED AT", "AGE", "USED", "TTL", "PG"];
+    let of_disk: &[&str] = if disk { &["OWN", "SHARED"] } else { &[] };
+    let mut table = table::with_header(columns.iter().chain(of_disk).copied());
     for tree::Row { stem, branch } in rows {
         let default = if branch.default { " *" } else { "" };
-        table.add_row([
+        let mut row = vec![
             format!("{stem}{}{default}", branch.name),
             state(branch),
             sessions(branch),
             words::cut(&because(branch), because_max),
             branch.branched_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
             words::since_text(&branch.created),
+            branch.last_used.as_deref().map_or_else(|| "-".to_owned(), |at| format!("{} ago", words::since_text(at))),
             ttl(branch),
             branch.major.to_string(),
-        ]);
+        ];
+        if disk {
+            let bytes = |of: fn(&DiskReport) -> u64| {
+                branch.disk.as_ref().map_or_else(|| "?".into(), |disk| words::bytes(of(disk)))
+            };
+            row.extend([bytes(|disk| disk.own_bytes), bytes(|disk| disk.shared_bytes)]);
+        }
+        table.add_row(row);
     }
     table::text(table)
 }
@@ -176,7 +192,7 @@ mod tests {
         branches[2].status.failure = Some("did not start\nx [7] FATAL:  could not load file\nx [7] LOG:  down".into());
         branches[3].status.state = State::Awake;
         branches[3].status.reason = Some(Reason::Ready);
-        let drawn = anstream::adapter::strip_str(&table(&branches, None)).to_string();
+        let drawn = anstream::adapter::strip_str(&table(&branches, false, None)).to_string();
         insta::assert_snapshot!(drawn);
     }
 
@@ -186,9 +202,9 @@ mod tests {
         let failure = nap_server::error::WakeError::Foreign { branch: branches[0].name.clone(), pid: 4711 };
         branches[0].status.failure = Some(failure.to_string());
         let whole = "PID 4711, a server that Napgres did not start, has its data directory";
-        assert!(table(&branches, None).contains(whole));
-        assert!(table(&branches, Some(300)).contains(whole));
-        let cut = table(&branches, Some(80));
+        assert!(table(&branches, false, None).contains(whole));
+        assert!(table(&branches, false, Some(300)).contains(whole));
+        let cut = table(&branches, false, Some(80));
         assert!(cut.contains("PID 4711, a server"), "{cut}");
         assert!(cut.contains('…'), "{cut}");
         assert!(cut.lines().all(|line| line.chars().count() <= 80), "{cut}");
@@ -206,10 +222,10 @@ mod tests {
     #[test]
     fn a_branch_may_be_called_after_a_state() {
         let mut branches = [tree::tests::branch("main", None), tree::tests::branch("awake", Some("main"))];
-        let drawn = table(&branches, None);
+        let drawn = table(&branches, false, None);
         assert_eq!(anstream::adapter::strip_str(&drawn).to_string(), drawn, "all are asleep");
         branches[1].status.state = State::Failed;
-        let drawn = table(&branches, None);
+        let drawn = table(&branches, false, None);
         let line = drawn.lines().nth(2).unwrap();
         assert!(line.starts_with("└─ awake  \u{1b}[31mfailed\u{1b}[39m"), "{line:?}");
     }

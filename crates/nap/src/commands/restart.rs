@@ -32,7 +32,7 @@ impl Restart {
 
     /// Whether there is something to restart.
     fn any_ran(&self, context: &Context) -> Result<bool, CommandError> {
-        let branches = match context.ask(&Request::List)? {
+        let branches = match context.ask(&Request::List { disk: false })? {
             Answer::Branches(branches) => branches,
             other => return Err(unexpected(&other)),
         };

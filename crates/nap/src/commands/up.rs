@@ -164,7 +164,7 @@ impl Up {
         if self.pg.is_none() {
             return Ok(());
         }
-        match context.ask(&Request::List)? {
+        match context.ask(&Request::List { disk: false })? {
             Answer::Branches(branches) => {
                 Ok(pg_option::check(self.pg, branches.into_iter().map(|branch| (branch.name, branch.major)))?)
             }

@@ -120,9 +120,16 @@ impl ControlApi {
     }
 
     /// All branches at once: one whose server does not answer must not hold up the others.
-    async fn list(&self) -> Reply {
+    async fn list(&self, disk: bool) -> Reply {
         let reports = self.branches.all().into_iter().map(|entry| self.branch_report(entry));
-        Ok(Answer::Branches(join_all(reports).await))
+        let mut reports = join_all(reports).await;
+        if disk {
+            // One after the other: the disk is one.
+            for report in &mut reports {
+                report.disk = self.branches.disk_use(&report.name).await;
+            }
+        }
+        Ok(Answer::Branches(reports))
     }
 
     async fn create(
@@ -298,7 +305,7 @@ impl Handler for ControlApi {
     async fn handle(&self, request: Request) -> Reply {
         match request {
             Request::Status => Ok(Answer::Status(self.status())),
-            Request::List => self.list().await,
+            Request::List { disk } => self.list(disk).await,
             Request::Wake { branch } => self.wake(branch).await,
             Request::Sleep { branch } => self.sleep(branch).await,
             Request::Doze { branch } => self.doze(branch).await,

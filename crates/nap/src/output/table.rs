@@ -3,10 +3,10 @@
 use comfy_table::{Table, presets};
 
 /// A table with this heading.
-pub(crate) fn with_header<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+pub(crate) fn with_header<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(header);
+    table.set_header(header.into_iter().collect::<Vec<_>>());
     table
 }
 

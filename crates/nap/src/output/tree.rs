@@ -73,6 +73,8 @@ pub(crate) mod tests {
             status: ServerStatus::asleep(0),
             sleep_after: Span::seconds(30),
             door: None,
+            last_used: None,
+            disk: None,
         }
     }
 

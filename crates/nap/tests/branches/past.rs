@@ -266,6 +266,12 @@ fn a_snapshot_with_a_name_is_kept() {
     assert!(home.nap(&["snapshot", "2026-11-20"]).fails_with(2).contains("is not a snapshot's name"));
     home.nap(&["restore", "main", "--at", "in-use", "--keep-as", "mistake"]).ok();
     assert_eq!((numbers(home, "main"), numbers(home, "mistake")), ("1".into(), String::new()));
+    let listed = home.nap(&["ls", "--disk", "--json"]).json();
+    for branch in listed.as_array().unwrap() {
+        let (own, shared) = (&branch["disk"]["own_bytes"], &branch["disk"]["shared_bytes"]);
+        assert!(own.as_u64().unwrap() > 0 && shared.as_u64().unwrap() > 16 << 20, "{branch}");
+        assert!(branch["last_used"].is_string(), "{branch}");
+    }
     // They went with what was.
     let listed = home.nap(&["history", "mistake"]);
     assert!(listed.ok().contains("in-use"), "{listed:?}");

@@ -108,7 +108,7 @@ fn commands_ask_what_they_are_told() {
     let asked = [
         Request::Sleep { branch: Some(dev()) },
         Request::Sleep { branch: None },
-        Request::List,
+        Request::List { disk: false },
         Request::Restart { branch: None },
         Request::RemoveBranch { name: dev(), force: true, children: Children::Refuse },
         Request::SetBranch { name: dev(), settings: vec![("sleep_after".into(), "never".into())] },

@@ -88,7 +88,7 @@ impl From<Output> for Ran {
 fn answer(request: &Request, home: &Path) -> Reply {
     match request {
         Request::Status => Ok(Answer::Status(status(home))),
-        Request::List => Ok(Answer::Branches(Vec::new())),
+        Request::List { disk: false } => Ok(Answer::Branches(Vec::new())),
         Request::Connection { branch: Some(branch), .. } if branch.as_str() == "shop" => {
             Err(Failure::new(FailureKind::NotFound, "there is no branch \"shop\"").hint("`nap ls` shows all branches"))
         }

@@ -53,7 +53,7 @@ pub(super) fn failed(patient: &Patient<'_>) -> Vec<Finding> {
     if patient.status.is_none() {
         return Vec::new();
     }
-    let answer = patient.context.ask_within(&Request::List, ANSWER_DEADLINE);
+    let answer = patient.context.ask_within(&Request::List { disk: false }, ANSWER_DEADLINE);
     let Ok(Answer::Branches(branches)) = answer else { return Vec::new() };
     let failed: Vec<Finding> = branches
         .iter()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nap_control::{Failure, FailureKind};
+use nap_control::{DiskReport, Failure, FailureKind};
 use nap_model::access::AccessSnapshot;
 use nap_model::ids::{BRANCH_NAME_MAX_BYTES, BranchId, BranchName};
 use nap_model::moment::Moment;
@@ -16,6 +16,9 @@ use super::create::{Brought, Held, WAKES_WITHIN};
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
 use crate::daemon::secrets;
+
+/// How long one branch's files may be looked at.
+const LOOKED_AT_WITHIN: Duration = Duration::from_secs(10);
 
 impl BranchSet {
     /// The files of a parent as they were at a moment.
@@ -132,6 +135,14 @@ impl BranchSet {
     pub(in crate::daemon) async fn history(&self, name: &BranchName) -> Result<(History, bool), Failure> {
         let name = name.clone();
         self.in_store(move |store| Ok((store.history(&name)?, store.keeps_history()))).await
+    }
+
+    /// What a branch takes of the disk, if that can be found out in time.
+    pub(in crate::daemon) async fn disk_use(&self, name: &BranchName) -> Option<DiskReport> {
+        let dir = self.entry(name)?.dir;
+        let until = std::time::Instant::now() + LOOKED_AT_WITHIN;
+        let found = tokio::task::spawn_blocking(move || nap_store::disk_use(&dir, until)).await.ok()?.ok()??;
+        Some(DiskReport { own_bytes: found.own_bytes, shared_bytes: found.shared_bytes })
     }
 
     /// What a running server has in memory of its log belongs to its past too.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nap_control::{
     Answer, BranchReport, ConnectionReport, Counts, Failure, HistoryReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX,
     SessionReport, SnapshotReport, StatusReport,
@@ -20,6 +21,7 @@ const CHECK_WITHIN: Duration = Duration::from_secs(2);
 
 impl ControlApi {
     pub(super) async fn branch_report(&self, entry: Entry) -> BranchReport {
+        let last_used = self.last_used(&entry);
         let guards = entry.server.guards().await;
         let mut status = entry.server.status();
         if matches!(status.state, State::Awake | State::Dozing | State::Settling) {
@@ -40,8 +42,23 @@ impl ControlApi {
             status,
             sleep_after: entry.record.settings.sleep_after.unwrap_or(settings.sleep_after),
             door: self.branches.doors().and_then(|doors| doors.door_dir(&entry.record.name)),
+            last_used: last_used.map(|at| at.to_string()),
+            disk: None,
             name: entry.record.name,
         }
+    }
+
+    /// Of one that sleeps, its server's last write tells.
+    fn last_used(&self, entry: &Entry) -> Option<Timestamp> {
+        let now = Timestamp::now();
+        if entry.server.status().state.has_processes() {
+            let idle = entry.server.idle_for().unwrap_or_default();
+            return now.checked_sub(idle).ok();
+        }
+        let written = std::fs::metadata(entry.dir.data().join("global/pg_control")).and_then(|file| file.modified());
+        let written = Timestamp::try_from(written.ok()?).ok()?;
+        // Its own making is no use.
+        (written > entry.record.created).then_some(written)
     }
 
     pub(super) async fn history(&self, branch: Option<BranchName>) -> Reply {
