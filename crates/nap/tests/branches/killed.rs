@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use nap_testkit::{Chaos, eventually};
+use nap_testkit::{Chaos, Disk, eventually};
 
-use super::{Load, OnDisk, on_btrfs, on_xfs, runs, tell, whole_transactions};
+use super::{Load, OnDisk, on, on_btrfs, on_xfs, runs, tell, whole_transactions};
 
 #[test]
 fn a_killed_daemon_leaves_no_parent_standing_still() {
@@ -36,6 +36,34 @@ fn no_parent_stands_still(disk: &OnDisk) {
         if home.branch(&name).is_some() {
             whole_transactions(home, &name);
             home.nap(&["rm", &name, "--force"]).ok();
+        }
+    }
+}
+
+/// Whether files are copied or recovered: what does not fit is not begun again and again, and nothing of it stays.
+#[test]
+fn a_full_disk_is_told_and_nothing_of_it_stays() {
+    let deeds: [(Option<Disk>, &[&str]); 2] =
+        [(Disk::ext4(320), &["branch", "new"]), (Disk::xfs(400), &["branch", "new", "--at", "-0s"])];
+    for (disk, deed) in deeds {
+        let Some(OnDisk { home, disk }) = disk.and_then(on) else { continue };
+        home.psql("postgres@main", "create table t as select 1 as n").ok();
+        home.sleep("main");
+        home.psql("postgres@main", "insert into t values (2)").ok();
+        home.sleep("main");
+        disk.fill_but(8 << 10);
+        let refused = home.nap(deed);
+        let said = refused.fails_with(1).to_lowercase();
+        assert!(said.contains("no space"), "{refused:?}");
+        eventually("nothing of it stays", || {
+            let left = |place: &str| std::fs::read_dir(home.path().join(place)).unwrap().count();
+            (left("staging") == 0 && left("trash") == 0).then_some(())
+        });
+        assert!(home.branch("new").is_none());
+        disk.free();
+        home.nap(deed).ok();
+        for branch in ["main", "new"] {
+            assert_eq!(home.psql(&format!("postgres@{branch}"), "select count(*) from t").ok(), "2", "{branch}");
         }
     }
 }
