@@ -29,6 +29,8 @@ const RECORD_MAX_BYTES: usize = 1020 * 1024 * 1024;
 const RECORD_CRC_AT: usize = 20;
 /// `XLP_FIRST_IS_CONTRECORD`
 const BEGINS_INSIDE: u16 = 1;
+/// `XLP_FIRST_IS_OVERWRITE_CONTRECORD`
+const BEGINS_OVER_AN_ABORTED_ONE: u16 = 8;
 /// `XLP_LONG_HEADER`
 const HAS_LONG_HEADER: u16 = 2;
 /// `RM_TBLSPC_ID`; `XLOG_TBLSPC_CREATE` is 0.
@@ -138,7 +140,14 @@ impl Log {
         let mut last: Option<Record> = None;
         loop {
             let at = last.as_ref().map_or(start, |record| record.end);
-            match self.record_at(at, last.as_ref().map(|record| record.start))? {
+            let previous = last.as_ref().map(|record| record.start);
+            let mut found = self.record_at(at, previous)?;
+            if found.is_none()
+                && let Some(behind) = self.behind_aborted(at)?
+            {
+                found = self.record_at(behind, previous)?;
+            }
+            match found {
                 Some(record) => last = Some(record),
                 None if last.is_some() => return Ok(at),
                 None => {
@@ -147,6 +156,21 @@ impl Log {
                 }
             }
         }
+    }
+
+    /// Where the log goes on, if a crash has left at `at` the beginning of a record: its pages stay, and recovery writes on where
+    /// the first one would begin that is missing.
+    fn behind_aborted(&mut self, at: u64) -> io::Result<Option<u64>> {
+        let page_bytes = self.page_bytes as u64;
+        let mut start = (at + 1).next_multiple_of(page_bytes);
+        while start - at <= RECORD_MAX_BYTES as u64 {
+            match self.page(start)? {
+                Some(page) if page.flags() & BEGINS_OVER_AN_ABORTED_ONE != 0 => return Ok(Some(start)),
+                Some(page) if page.continued_bytes().is_some() => start += page_bytes,
+                _ => break,
+            }
+        }
+        Ok(None)
     }
 
     /// The record at `at`, if there is one that follows the one at `previous`.
@@ -387,6 +411,28 @@ mod tests {
         log.record(b"behind it", (10, 0));
         log.save(directory.path());
         assert_eq!(end(directory.path(), start).unwrap(), log.end());
+    }
+
+    /// As recovery leaves it after a crash in the middle of a record that was to cross pages.
+    #[test]
+    fn a_log_goes_on_behind_an_aborted_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Written::new(1);
+        let start = log.record(b"checkpoint", (0, 0x10));
+        let last = log.previous;
+        let aborted = log.end();
+        log.record(&[7; 40_000], (10, 0));
+        log.bytes.truncate(3 * PAGE);
+        log.save(directory.path());
+        assert_eq!(end(directory.path(), start).unwrap(), aborted);
+        log.previous = last;
+        log.header(0);
+        log.bytes[3 * PAGE + 2] |= BEGINS_OVER_AN_ABORTED_ONE as u8;
+        log.record(b"overwrites", (0, 0xd0));
+        log.record(b"and the next", (10, 0));
+        log.save(directory.path());
+        assert_eq!(end(directory.path(), start).unwrap(), log.end());
+        assert_eq!(end(directory.path(), aborted).unwrap(), log.end(), "from where it was aborted, too");
     }
 
     #[test]
