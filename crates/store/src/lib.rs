@@ -4,10 +4,12 @@
 //! renamed. All calls block; callers on an async runtime use `spawn_blocking`. This room knows `nap-model` and no
 //! other; it starts no process and opens no socket.
 
+pub mod arrival;
 pub mod branches;
 pub mod clone;
 pub mod config;
 pub mod create;
+pub mod departure;
 pub mod draft;
 pub mod durable;
 mod edit;
@@ -43,9 +45,11 @@ mod wal;
 pub mod way;
 mod whole;
 
+pub use arrival::Arrival;
 pub use branches::NewBranch;
 pub use clone::{CloneMethod, Cloned, probe_reflink, probe_snapshot};
 pub use create::{Owner, make_home};
+pub use departure::Departure;
 pub use draft::Draft;
 pub use error::StoreError;
 pub use history::History;
