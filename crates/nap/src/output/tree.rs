@@ -73,6 +73,7 @@ pub(crate) mod tests {
             status: ServerStatus::asleep(0),
             sleep_after: Span::seconds(30),
             door: None,
+            port: None,
         }
     }
 
