@@ -3,13 +3,15 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use nap_testkit::{Debian, Output, as_server_user, is_root};
+use nap_testkit::{Debian, Output, PortPair, as_server_user, is_root};
 
 use super::home;
 
 #[test]
 fn a_cluster_of_debians_is_imported_by_its_name() {
-    let Some(debian) = Debian::create(&[]) else { return };
+    // 5432 is other tests' to take.
+    let port = PortPair::free();
+    let Some(debian) = Debian::create(&["-p", &port.port.to_string()]) else { return };
     let home = home();
     if debian.major() != home.install().major.to_string() {
         return;
