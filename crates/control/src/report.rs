@@ -34,6 +34,10 @@ pub enum Answer {
     Snapshot(TakenReport),
     /// What is kept of a branch's past.
     History(HistoryReport),
+    /// A branch came from elsewhere.
+    Imported(ImportReport),
+    /// Something of a branch lies outside the home.
+    Exported(ExportReport),
     /// Branches were removed.
     Removed(Vec<BranchName>),
     /// How to connect.
@@ -77,6 +81,9 @@ pub struct BranchReport {
     pub sleep_after: Span,
     /// The socket directory where every client is on this branch.
     pub door: Option<PathBuf>,
+    /// Its own port, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// When it was used last (RFC 3339); none: nobody has used it, or that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<String>,
@@ -228,6 +235,65 @@ pub struct CreatedReport {
     pub subscriptions_disabled: Option<u32>,
     /// How to connect (without the password).
     pub connection: ConnectionReport,
+}
+
+/// A branch that came from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// Its name.
+    pub name: BranchName,
+    /// PostgreSQL's major version.
+    pub major: Major,
+    /// How its files came; none: through a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<CloneMethod>,
+    /// The length of all files.
+    pub bytes: u64,
+    /// How many files.
+    pub files: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Whether it was not shut down cleanly, and has recovered from that.
+    pub recovered: bool,
+    /// Whether it has its own rules for connections; otherwise those of the home hold.
+    pub own_rules: bool,
+    /// The settings of its configuration that were turned off.
+    #[serde(default)]
+    pub settings_turned_off: Vec<String>,
+    /// Roles whose passwords are stored as md5: they cannot log in with them.
+    #[serde(default)]
+    pub md5_roles: Vec<String>,
+    /// The prepared transactions that it has, with their locks.
+    #[serde(default)]
+    pub prepared_transactions: Vec<String>,
+    /// The subscriptions that were enabled, and are not any more.
+    #[serde(default)]
+    pub subscriptions_disabled: Vec<String>,
+    /// What else is different from the source, as sentences.
+    #[serde(default)]
+    pub remarks: Vec<String>,
+    /// How to connect (without the password).
+    pub connection: ConnectionReport,
+}
+
+/// Something of a branch that lies outside the home now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportReport {
+    /// The branch.
+    pub branch: BranchName,
+    /// The database; none: all of it.
+    pub database: Option<String>,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// PostgreSQL's major version.
+    pub major: Major,
+    /// The user that it belongs to.
+    pub owner: String,
+    /// How many subscriptions are enabled in the branch and not in it; none: that was not known.
+    #[serde(default)]
+    pub subscriptions_disabled: Option<u32>,
 }
 
 /// What is kept of a branch's past.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nap_model::ids::BranchName;
+use nap_model::ids::{BranchName, Major};
 use nap_model::snapshot_name::SnapshotName;
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +132,32 @@ pub enum Request {
         /// Its number.
         id: u64,
     },
+    /// Makes a branch of a cluster or a database that is elsewhere; answered by [`Answer::Imported`](crate::Answer::Imported).
+    /// It is given up if who asks goes away.
+    Import {
+        /// Where it is.
+        source: ImportSource,
+        /// The branch's name, as it was typed.
+        name: String,
+        /// Its rules for connections are not taken over.
+        #[serde(default)]
+        ignore_hba: bool,
+        /// The major version for a database that is copied; none: the newest one.
+        #[serde(default)]
+        pg: Option<Major>,
+    },
+    /// Writes a branch, or a database of it, to a place outside the home; answered by
+    /// [`Answer::Exported`](crate::Answer::Exported). It is given up if who asks goes away.
+    Export {
+        /// Which one.
+        branch: Option<BranchName>,
+        /// Which database, where it is a dump; none: as for `Connection`.
+        database: Option<String>,
+        /// Where to. Nothing is replaced.
+        to: PathBuf,
+        /// As what.
+        format: ExportFormat,
+    },
     /// Reads `nap.toml` again; answered by [`Answer::Config`](crate::Answer::Config).
     ReloadConfig,
     /// Goes on as another program, with all sessions. There is no answer but for a failure: the socket closes when the other
@@ -144,6 +170,64 @@ pub enum Request {
     },
     /// Shuts all servers down and ends the daemon.
     Down,
+}
+
+impl Request {
+    /// Whether it is given up when who asks goes away: it changes nothing that shows before its end.
+    pub(crate) fn ends_with_its_client(&self) -> bool {
+        matches!(self, Self::Import { .. } | Self::Export { .. })
+    }
+}
+
+/// What is imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum ImportSource {
+    /// A data directory on which no server runs.
+    Directory {
+        /// Its path, from the root.
+        path: PathBuf,
+    },
+    /// A cluster of Debian's `pg_createcluster`, of which no server runs.
+    Debian {
+        /// Its major version.
+        version: Major,
+        /// Its name.
+        cluster: String,
+    },
+    /// A server that runs.
+    Url {
+        /// A connection URI without the password.
+        url: String,
+        /// All of it. Otherwise the database that the URI names.
+        cluster: bool,
+        /// libpq's variables.
+        environment: Variables,
+    },
+}
+
+/// Variables for a program, passwords among them: they are not shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variables(pub Vec<(String, String)>);
+
+impl std::fmt::Debug for Variables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// As what something is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportFormat {
+    /// The cluster, as a data directory.
+    Directory,
+    /// One database, in pg_dump's custom format.
+    Custom,
+    /// The same as a script.
+    Plain,
+    /// The same as a tar archive.
+    Tar,
 }
 
 /// What becomes of the children of a branch that is removed.
@@ -162,6 +246,16 @@ pub enum Children {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let environment = Variables(vec![("PGPASSWORD".into(), "s3cret".into())]);
+        let source = ImportSource::Url { url: "postgresql://h/d".into(), cluster: false, environment };
+        let request = Request::Import { source, name: "n".into(), ignore_hba: false, pg: None };
+        assert!(!format!("{request:?}").contains("s3cret"));
+        let read: Request = serde_json::from_str(&serde_json::to_string(&request).unwrap()).unwrap();
+        assert_eq!(read, request);
+    }
 
     #[test]
     fn requests_read_well_on_the_wire() {

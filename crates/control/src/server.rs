@@ -34,7 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Does what is asked.
 pub trait Handler: Send + Sync + 'static {
-    /// Does it. Runs to its end even if the client goes away meanwhile.
+    /// Does it. Runs to its end even if the client goes away meanwhile, but for requests that end with their client: there it
+    /// may be dropped.
     fn handle(&self, request: Request) -> impl Future<Output = Reply> + Send;
 }
 
@@ -97,6 +98,10 @@ async fn converse<H: Handler>(mut stream: UnixStream, handler: &H, owner_uid: u3
     let peer_uid = stream.peer_cred()?.uid();
     let reply = if may_control(peer_uid, owner_uid) {
         match read_request(&mut stream).await {
+            Ok(request) if request.ends_with_its_client() => tokio::select! {
+                reply = handler.handle(request) => reply,
+                () = has_gone(&mut stream) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            },
             Ok(request) => handler.handle(request).await,
             Err(failure) => Err(failure),
         }
@@ -110,6 +115,12 @@ async fn converse<H: Handler>(mut stream: UnixStream, handler: &H, owner_uid: u3
     })
     .await
     .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Until the client closes its end. It has nothing to say any more.
+async fn has_gone(stream: &mut UnixStream) {
+    let mut byte = [0];
+    while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {}
 }
 
 async fn read_request(stream: &mut UnixStream) -> Result<Request, Failure> {

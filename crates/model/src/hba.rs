@@ -61,6 +61,18 @@ impl Rules {
         &self.maps
     }
 
+    /// The rules by maps that are not there: nobody could come in by them.
+    pub fn without_maps(&self) -> Vec<Problem> {
+        let problem = |rule: &Rule| match &rule.method {
+            Method::Peer { map: Some(map) } | Method::Cert { map: Some(map) } if !self.maps.has(map) => {
+                let message = format!("the home's pg_ident.conf has no map \"{map}\"");
+                Some(Problem { place: rule.place.clone(), message })
+            }
+            _ => None,
+        };
+        self.rules.iter().filter_map(problem).collect()
+    }
+
     /// All rules, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod lsn;
 pub mod moment;
 pub mod nearest;
+pub mod pg_conf;
 pub mod pg_control;
 pub mod pin;
 pub mod postmaster_pid;

@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Restore(commands::restore::Restore),
     Snapshot(commands::snapshot::Snapshot),
     History(commands::history::History),
+    Import(commands::import::Import),
+    Export(commands::export::Export),
     Set(commands::set::Set),
     Config(commands::config::Config),
     Pg(commands::pg::Pg),

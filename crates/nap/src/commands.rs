@@ -12,8 +12,10 @@ pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod doze;
 pub(crate) mod env;
+pub(crate) mod export;
 pub(crate) mod guardian;
 pub(crate) mod history;
+pub(crate) mod import;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -57,6 +59,8 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Restore(command) => command.run(&context),
         Command::Snapshot(command) => command.run(&context),
         Command::History(command) => command.run(&context),
+        Command::Import(command) => command.run(&context),
+        Command::Export(command) => command.run(&context),
         Command::Set(command) => command.run(&context),
         Command::Config(command) => command.run(&context),
         Command::Pg(command) => command.run(&context),

@@ -101,6 +101,8 @@ fn patience(request: &Request) -> Duration {
         | Request::RenameBranch { .. }
         | Request::TakeSnapshot { .. }
         | Request::RemoveSnapshot { .. }
+        | Request::Import { .. }
+        | Request::Export { .. }
         | Request::Replace { .. }
         | Request::Down => PATIENT,
     }

@@ -66,6 +66,14 @@ impl RuleBook {
         }
     }
 
+    /// A branch that came from elsewhere has these, or those of the home.
+    pub(crate) fn take_up(&mut self, branch: &BranchName, own: Option<Arc<Rules>>) {
+        match own {
+            Some(rules) => drop(self.own.insert(branch.clone(), rules)),
+            None => self.forget(branch),
+        }
+    }
+
     /// A branch is gone.
     pub(crate) fn forget(&mut self, branch: &BranchName) {
         self.own.remove(branch);
@@ -89,6 +97,44 @@ fn make_missing(home: &Home) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The rules of a cluster that comes from elsewhere: all of them must be ones that could stand in this home. `to` is where they
+/// will.
+pub(crate) fn arriving(
+    home: &Home,
+    text: &str,
+    (from, to): (&Path, &Path),
+    beyond_loopback: bool,
+) -> Result<Arc<Rules>, Problems> {
+    let maps = Arc::new(Maps::load(&Disk, &home.pg_ident())?);
+    let rules = Rules::load(&OneFile { path: from, text }, from, maps.clone())?;
+    let mut problems = rules.without_maps();
+    if beyond_loopback {
+        problems.extend(hba::exposed(&rules));
+    }
+    Problems::none_or(problems)?;
+    Ok(Arc::new(Rules::load(&OneFile { path: to, text }, to, maps)?))
+}
+
+/// A file that may include no other: those stay where they are.
+struct OneFile<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Files for OneFile<'_> {
+    fn read(&self, path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
+        if path != self.path {
+            return Err(io::Error::other("what it includes is not taken over"));
+        }
+        let bytes = self.text.as_bytes().to_vec();
+        if bytes.len() > max_bytes { Err(io::Error::other("it is too long")) } else { Ok(bytes) }
+    }
+
+    fn names(&self, _directory: &Path) -> io::Result<Vec<String>> {
+        Err(io::Error::other("what it includes is not taken over"))
+    }
 }
 
 /// How a command, or a start, fails by wrong rules.
@@ -117,7 +163,7 @@ fn branches_with_rules(home: &Home) -> io::Result<Vec<(BranchName, BranchDir)>> 
     Ok(found)
 }
 
-struct Disk;
+pub(crate) struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {

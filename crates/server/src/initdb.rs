@@ -48,29 +48,59 @@ pub fn initdb(children: &Children, install: &Install, data: &Path) -> Result<(),
     } else {
         command.arg("--locale=C.UTF-8");
     }
-    finish("initdb", children, &mut command)
+    finish("initdb", children, &mut command).map(drop)
 }
 
 /// Runs SQL commands, one per item, in a standalone backend on a cluster that has no server.
 pub fn single_user(children: &Children, install: &Install, data: &Path, commands: &[String]) -> Result<(), InitError> {
     // The commands hold passwords, which a failed one would write into the log.
     let settings = ["log_checkpoints=off", "log_min_error_statement=panic"];
-    standalone(children, install, (data, "postgres"), &settings, commands)
+    standalone(children, install, (data, "postgres"), &settings, commands).map(drop)
 }
+
+/// What a cluster is found to be that no server of ours has run yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Superusers that may log in, the bootstrap superuser first, whatever its name.
+    pub superusers: Vec<String>,
+    /// The subscriptions that were enabled.
+    pub subscriptions: Vec<String>,
+}
+
+/// Looks into a cluster that comes from elsewhere, which recovers from a crash by that if need be, and disables its subscriptions.
+pub fn look_into(children: &Children, install: &Install, data: &Path) -> Result<Found, InitError> {
+    let commands = [
+        "SELECT rolname AS superuser FROM pg_catalog.pg_authid WHERE rolsuper AND rolcanlogin ORDER BY oid <> 10, oid LIMIT 10",
+        "SELECT subname AS subscription FROM pg_catalog.pg_subscription WHERE subenabled",
+        DISABLE_SUBSCRIPTIONS,
+    ];
+    let printed = standalone(children, install, (data, "template0"), &ALONE, &commands.map(str::to_owned))?;
+    Ok(Found { superusers: column(&printed, "superuser"), subscriptions: column(&printed, "subscription") })
+}
+
+/// The values of a column as a standalone backend prints them: `\t 1: superuser = "postgres"\t(typeid = 19, …)`.
+fn column(printed: &str, name: &str) -> Vec<String> {
+    let begin = format!(": {name} = \"");
+    let values = printed.lines().filter_map(|line| line.split_once(&begin)?.1.rsplit_once("\"\t(typeid"));
+    values.map(|(value, _)| value.to_owned()).collect()
+}
+
+const DISABLE_SUBSCRIPTIONS: &str = "UPDATE pg_catalog.pg_subscription SET subenabled = false";
+
+/// What holds where a standalone backend works on a copy of what others run.
+const ALONE: [&str; 4] = [
+    "recovery_init_sync_method=syncfs",
+    // What its configuration may still say of others.
+    "archive_mode=off",
+    "synchronous_standby_names=",
+    "default_transaction_read_only=off",
+];
 
 /// Disables all subscriptions of a cluster that has no server, which recovers from a crash by that if need be. They are one
 /// table for all databases, and what a server would do besides is to tell its workers.
 pub fn disable_subscriptions(children: &Children, install: &Install, data: &Path) -> Result<(), InitError> {
-    let settings = [
-        "recovery_init_sync_method=syncfs",
-        // What its configuration may still say of others.
-        "archive_mode=off",
-        "synchronous_standby_names=",
-        "default_transaction_read_only=off",
-    ];
-    let commands = ["UPDATE pg_catalog.pg_subscription SET subenabled = false".to_owned()];
     // Nobody drops template0, and it takes whoever is alone.
-    standalone(children, install, (data, "template0"), &settings, &commands)
+    standalone(children, install, (data, "template0"), &ALONE, &[DISABLE_SUBSCRIPTIONS.to_owned()]).map(drop)
 }
 
 fn standalone(
@@ -79,7 +109,7 @@ fn standalone(
     (data, database): (&Path, &str),
     settings: &[&str],
     commands: &[String],
-) -> Result<(), InitError> {
+) -> Result<String, InitError> {
     let run_error = |source| InitError::Run { program: "postgres --single", source };
     let mut input = crate::children::nameless_file().map_err(run_error)?;
     for command in commands {
@@ -96,10 +126,10 @@ fn standalone(
     finish("postgres --single", children, &mut command)
 }
 
-fn finish(program: &'static str, children: &Children, command: &mut Command) -> Result<(), InitError> {
+fn finish(program: &'static str, children: &Children, command: &mut Command) -> Result<String, InitError> {
     let output = children.output(command).map_err(|source| InitError::Run { program, source })?;
     if output.status.success() {
-        return Ok(());
+        return Ok(output.text);
     }
     Err(InitError::Failed { program, printed: last_words(&output.text) })
 }
@@ -119,6 +149,14 @@ fn last_words(printed: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_standalone_backends_rows_are_read() {
+        let printed = "backend> \t 1: superuser\t(typeid = 19, len = 64)\n\t----\n\
+            \t 1: superuser = \"o\"x\"\t(typeid = 19, len = 64)\n\t----\nbackend> \t 1: subscription\t(typeid = 19)\n";
+        assert_eq!(column(printed, "superuser"), ["o\"x"]);
+        assert!(column(printed, "subscription").is_empty());
+    }
 
     #[test]
     fn what_a_failed_program_printed_is_told_without_its_statements() {

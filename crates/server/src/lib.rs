@@ -5,6 +5,7 @@
 //! or any client.
 
 pub mod admin;
+pub mod aside;
 pub mod children;
 pub mod error;
 pub mod exit_watch;
@@ -12,6 +13,7 @@ pub mod fleet;
 pub mod freeze;
 pub mod guardian;
 pub mod handle;
+pub mod in_use;
 pub mod initdb;
 pub mod install;
 pub mod keeper;
@@ -20,6 +22,7 @@ pub mod live;
 mod log_end;
 mod owner;
 pub mod procfs;
+pub mod program;
 mod ready;
 pub mod recover;
 pub mod sessions;

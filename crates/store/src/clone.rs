@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -77,12 +78,17 @@ pub fn probe_snapshot(dir: &Path) -> bool {
 /// Clones the data directory `from`, whose server does not run, to `to`, an empty directory of the caller's.
 /// By reflink if all files can be; else everything is copied, and the answer says so. Not durable yet.
 pub fn clone_data(from: &Path, to: &Path) -> Result<Cloned, StoreError> {
+    clone_or_copy(from, to, How::default())
+}
+
+/// The same with what else there is to say.
+pub(crate) fn clone_or_copy(from: &Path, to: &Path, how: How<'_>) -> Result<Cloned, StoreError> {
     // No probe first: it would cost more than the first file, and could not speak for all (a NOCOW file on btrfs).
-    match clone_by(from, to, CloneMethod::Reflink) {
+    match clone_as(from, to, How { method: CloneMethod::Reflink, ..how }) {
         Err(StoreError::Io { source, path, .. }) if cannot_reflink(&source) => {
             tracing::info!(path = %path.display(), error = %source, "no reflink here: copying everything");
             empty_dir(to)?;
-            clone_by(from, to, CloneMethod::Copy)
+            clone_as(from, to, How { method: CloneMethod::Copy, ..how })
         }
         other => other,
     }
@@ -101,24 +107,35 @@ pub fn clone_by(from: &Path, to: &Path, method: CloneMethod) -> Result<Cloned, S
 
 /// What else there is to say of a clone.
 #[derive(Clone, Copy)]
-pub(crate) struct How {
+pub(crate) struct How<'a> {
     pub(crate) method: CloneMethod,
     /// Files may go while it is made: their server runs, and its log tells of that.
     pub(crate) may_vanish: bool,
     /// Nothing is begun after this.
     pub(crate) until: Option<Instant>,
+    /// Nor once somebody has said so.
+    pub(crate) stop: Option<&'a AtomicBool>,
     /// What is left out besides that which always is.
     pub(crate) leaves_out: fn(&Path) -> bool,
+    /// What comes along though a clone of a branch of ours would leave it out.
+    pub(crate) brings: fn(&Path) -> bool,
 }
 
-impl Default for How {
+impl Default for How<'_> {
     fn default() -> Self {
-        Self { method: CloneMethod::Copy, may_vanish: false, until: None, leaves_out: |_| false }
+        Self {
+            method: CloneMethod::Copy,
+            may_vanish: false,
+            until: None,
+            stop: None,
+            leaves_out: |_| false,
+            brings: |_| false,
+        }
     }
 }
 
 /// Clones in this way and no other.
-pub(crate) fn clone_as(from: &Path, to: &Path, how: How) -> Result<Cloned, StoreError> {
+pub(crate) fn clone_as(from: &Path, to: &Path, how: How<'_>) -> Result<Cloned, StoreError> {
     let started = Instant::now();
     let method = how.method;
     let mut cloned = Cloned { method, files: 0, bytes: 0, duration: Duration::ZERO };
@@ -134,11 +151,14 @@ pub(crate) fn clone_as(from: &Path, to: &Path, how: How) -> Result<Cloned, Store
         for entry in entries {
             let entry = entry.map_err(|e| StoreError::io("read", &source, e))?;
             let relative = dir.join(entry.file_name());
-            if skip::is_left_out(&relative) || (how.leaves_out)(&relative) {
+            if (skip::is_left_out(&relative) && !(how.brings)(&relative)) || (how.leaves_out)(&relative) {
                 continue;
             }
             if how.until.is_some_and(|until| Instant::now() > until) {
                 return Err(StoreError::TooSlow { after: started.elapsed() });
+            }
+            if how.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Err(StoreError::io("go on with", to, io::Error::from(io::ErrorKind::Interrupted)));
             }
             let (source, target) = (from.join(&relative), to.join(&relative));
             let kind = entry.file_type().map_err(|e| StoreError::io("look at", &source, e))?;
@@ -166,7 +186,7 @@ pub(crate) fn clone_as(from: &Path, to: &Path, how: How) -> Result<Cloned, Store
 }
 
 /// What was done, unless its source has gone meanwhile and may.
-fn still_there<T>(done: Result<T, StoreError>, how: How, source: &Path) -> Result<Option<T>, StoreError> {
+fn still_there<T>(done: Result<T, StoreError>, how: How<'_>, source: &Path) -> Result<Option<T>, StoreError> {
     match done {
         Err(_) if how.may_vanish && source.symlink_metadata().is_err() => Ok(None),
         done => done.map(Some),

@@ -31,6 +31,11 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     fsync_dir(dir)
 }
 
+/// Makes what a file holds durable. Its name is not.
+pub fn fsync_file(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
 /// Makes a file of these bytes in a tree that is made durable as a whole (`fsync_tree`) before it shows: an fsync of its
 /// own would only make the clone beside it wait for the disk twice.
 pub fn stage_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

@@ -109,6 +109,12 @@ pub enum StoreError {
     /// The log that is to be replayed makes one that lies elsewhere: two clusters would write to the same files.
     #[error("a tablespace in {} was made in that time", .0.display())]
     MakesTablespace(PathBuf),
+    /// A server, or somebody else, has written there while it was copied.
+    #[error("{} changed while it was copied", .0.display())]
+    ChangedMeanwhile(PathBuf),
+    /// What is there already is not replaced.
+    #[error("{} exists and is no empty directory", .0.display())]
+    DestinationTaken(PathBuf),
     /// `ENOSPC` or `EDQUOT`.
     #[error("no space is left for {}", .0.display())]
     NoSpace(PathBuf),
@@ -216,6 +222,8 @@ impl StoreError {
             Self::LeadsOutside { .. } | Self::MakesTablespace(_) => {
                 "Tablespaces and a pg_wal outside the data directory cannot be cloned; move them back inside.".into()
             }
+            Self::ChangedMeanwhile(_) => "Stop the server that runs on it, or name it by its URL.".into(),
+            Self::DestinationTaken(_) => "Choose another name.".into(),
             Self::NoSpace(_) => {
                 "Free space on that file system, for instance with `nap rm` of branches no longer needed.".into()
             }

@@ -4,10 +4,12 @@
 //! renamed. All calls block; callers on an async runtime use `spawn_blocking`. This room knows `nap-model` and no
 //! other; it starts no process and opens no socket.
 
+pub mod arrival;
 pub mod branches;
 pub mod clone;
 pub mod config;
 pub mod create;
+pub mod departure;
 pub mod disk_use;
 pub mod draft;
 pub mod durable;
@@ -44,9 +46,11 @@ mod wal;
 pub mod way;
 mod whole;
 
+pub use arrival::Arrival;
 pub use branches::NewBranch;
 pub use clone::{CloneMethod, Cloned, probe_reflink, probe_snapshot};
 pub use create::{Owner, make_home};
+pub use departure::Departure;
 pub use disk_use::{DiskUse, disk_use};
 pub use draft::Draft;
 pub use error::StoreError;

@@ -19,7 +19,7 @@ pub struct Debian {
 }
 
 impl Debian {
-    fn major() -> Option<String> {
+    fn newest() -> Option<String> {
         if !is_root() || !Path::new("/usr/bin/pg_createcluster").exists() {
             return None;
         }
@@ -29,7 +29,7 @@ impl Debian {
 
     /// Made, and not started. `None`: not root, or no Debian.
     pub fn create(arguments: &[&str]) -> Option<Self> {
-        let (major, name) = (Self::major()?, format!("naptest{}", std::process::id()));
+        let (major, name) = (Self::newest()?, format!("naptest{}", std::process::id()));
         let mut command = Command::new("pg_createcluster");
         Output::of(command.args([&major, &name]).args(arguments)).ok();
         Some(Self { major, name })
@@ -55,7 +55,29 @@ impl Debian {
         Output::of(Command::new("pg_ctlcluster").args([&self.major, &self.name, "start"]))
     }
 
-    fn data(&self) -> PathBuf {
+    /// Stops it.
+    pub fn stop(&self) -> Output {
+        Output::of(Command::new("pg_ctlcluster").args([&self.major, &self.name, "stop"]))
+    }
+
+    /// Its major version.
+    pub fn major(&self) -> &str {
+        &self.major
+    }
+
+    /// `psql` as its owner, by its socket.
+    pub fn psql(&self, sql: &str) -> Output {
+        let mut psql = crate::as_server_user("/usr/bin/psql");
+        Output::of(psql.args(["--cluster", &self.cluster(), "-XqAt", "-d", "postgres", "-c", sql]))
+    }
+
+    /// Where its configuration is.
+    pub fn conf_directory(&self) -> PathBuf {
+        Path::new("/etc/postgresql").join(&self.major).join(&self.name)
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
         Path::new("/var/lib/postgresql").join(&self.major).join(&self.name)
     }
 
@@ -67,7 +89,7 @@ impl Debian {
 
     /// The configuration, and what data a server at rest does not write.
     pub fn files(&self) -> BTreeMap<PathBuf, (u64, i64, u32)> {
-        let conf = Path::new("/etc/postgresql").join(&self.major).join(&self.name);
+        let conf = self.conf_directory();
         let mut found = BTreeMap::new();
         let mut directories = vec![conf, self.data().join("global"), self.data().join("base/1")];
         while let Some(directory) = directories.pop() {

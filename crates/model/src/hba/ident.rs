@@ -58,6 +58,11 @@ pub enum MapError {
 }
 
 impl Maps {
+    /// Whether there is a line of this map.
+    pub(super) fn has(&self, map: &str) -> bool {
+        self.0.iter().any(|line| line.map == map)
+    }
+
     pub(super) fn add(&mut self, line: &Line) -> Result<(), String> {
         let [map, system_user, role, ..] = line.fields.as_slice() else {
             return Err("missing entry at end of line".into());

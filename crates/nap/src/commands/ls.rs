@@ -10,17 +10,26 @@ use crate::commands::doctor::branches::foreign;
 use crate::context::{Context, unexpected};
 use crate::output::{table, tree, words};
 
+mod debian;
+
 /// List the branches as a tree: their state, and what keeps them awake
 #[derive(Debug, Default, Args)]
 pub(crate) struct Ls {
-    /// Show what each takes of the disk, too: alone, and shared with others or among its own snapshots
+    /// As Debian's pg_lsclusters lists clusters, for scripts that read that
     #[arg(long)]
+    debian: bool,
+    /// Without the line of headings
+    #[arg(long, requires = "debian")]
+    no_header: bool,
+    /// Show what each takes of the disk, too: alone, and shared with others or among its own snapshots
+    #[arg(long, conflicts_with = "debian")]
     disk: bool,
 }
 
 impl Ls {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
         match context.ask(&Request::List { disk: self.disk })? {
+            Answer::Branches(branches) if self.debian => debian::show(&branches, !self.no_header, context),
             Answer::Branches(branches) => {
                 context.output.result(&branches, || table(&branches, self.disk, terminal_width()))
             }

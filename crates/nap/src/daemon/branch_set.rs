@@ -33,6 +33,8 @@ use crate::rules::{self, RuleBook};
 
 pub(super) mod change;
 pub(super) mod create;
+pub(super) mod export;
+pub(super) mod import;
 mod past;
 mod remove;
 mod reset;

@@ -34,6 +34,7 @@ use super::tls::ServerTls;
 use crate::branch_names::DEFAULT_BRANCH_CURE;
 use crate::commands::config::value_text;
 
+mod in_out;
 mod report;
 
 use report::session_report;
@@ -327,6 +328,8 @@ impl Handler for ControlApi {
                 self.tls.take_on_branch().await;
                 Ok(Answer::Done)
             }
+            Request::Import { source, name, ignore_hba, pg } => self.import(source, name, ignore_hba, pg).await,
+            Request::Export { branch, database, to, format } => self.export(branch, database, to, format).await,
             Request::SetBranch { name, settings } => self.set_branch(&name, &settings),
             Request::Connection { branch, database } => {
                 Ok(Answer::Connection(self.connection(branch, database, true).await?))

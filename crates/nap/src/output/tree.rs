@@ -75,6 +75,7 @@ pub(crate) mod tests {
             door: None,
             last_used: None,
             disk: None,
+            port: None,
         }
     }
 

@@ -26,6 +26,8 @@ fn the_whole_help() {
         "restore",
         "snapshot",
         "history",
+        "import",
+        "export",
         "set",
         "config",
         "config get",

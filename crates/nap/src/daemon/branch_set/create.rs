@@ -49,10 +49,10 @@ pub(super) struct Brought {
     pub(super) has_subscriptions: bool,
 }
 
-/// A draft. If nothing comes of it, its files are deleted where that holds nobody up.
-pub(super) struct Held(Option<Draft>);
+/// What is being made. If nothing comes of it, its files are deleted where that holds nobody up.
+pub(super) struct Held<T: Send + 'static = Draft>(Option<T>);
 
-impl Drop for Held {
+impl<T: Send + 'static> Drop for Held<T> {
     fn drop(&mut self) {
         if let Some(draft) = self.0.take() {
             tokio::task::spawn_blocking(move || drop(draft));
@@ -60,15 +60,15 @@ impl Drop for Held {
     }
 }
 
-impl Held {
-    pub(super) fn new(draft: Draft) -> Self {
+impl<D: Send + 'static> Held<D> {
+    pub(super) fn new(draft: D) -> Self {
         Self(Some(draft))
     }
 
     /// What takes the disk its time.
     pub(super) async fn with<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut Draft) -> T + Send + 'static,
+        work: impl FnOnce(&mut D) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let Some(mut draft) = self.0.take() else { return Err(Failure::failed("it was given up")) };
         let working = tokio::task::spawn_blocking(move || {
@@ -83,12 +83,12 @@ impl Held {
     /// The same with what can go wrong.
     pub(super) async fn try_with<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut Draft) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&mut D) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Failure> {
         self.with(work).await?.map_err(store_failure)
     }
 
-    pub(super) fn take(mut self) -> Result<Draft, Failure> {
+    pub(super) fn take(mut self) -> Result<D, Failure> {
         self.0.take().ok_or_else(|| Failure::failed("it was given up"))
     }
 }

@@ -7,6 +7,7 @@ use nap_control::{
     Answer, BranchReport, ConnectionReport, Counts, Failure, HistoryReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX,
     SessionReport, SnapshotReport, StatusReport,
 };
+use nap_model::access::AccessSnapshot;
 use nap_model::ids::BranchName;
 use nap_model::state::State;
 use nap_server::initdb::BOOTSTRAP_SUPERUSER;
@@ -44,6 +45,7 @@ impl ControlApi {
             door: self.branches.doors().and_then(|doors| doors.door_dir(&entry.record.name)),
             last_used: last_used.map(|at| at.to_string()),
             disk: None,
+            port: entry.record.settings.port.map(std::num::NonZero::get),
             name: entry.record.name,
         }
     }
@@ -120,8 +122,8 @@ impl ControlApi {
     ) -> Result<ConnectionReport, Failure> {
         let entry = self.named(branch)?;
         let settings = self.config.get();
-        let role = settings.role.unwrap_or_else(|| BOOTSTRAP_SUPERUSER.to_owned());
-        let database = database.unwrap_or_else(|| role.clone());
+        let (role, own_database) = usual_login(settings.role, nap_store::roles::load_access(&entry.dir));
+        let database = database.unwrap_or(own_database);
         let password = if with_password { self.working_password(&entry, &role).await } else { None };
         let doors = self.branches.doors();
         let default_socket_directory = doors.and_then(|doors| doors.shared_dirs().into_iter().nth(1));
@@ -149,6 +151,28 @@ impl ControlApi {
         let verifier = Verifier::parse(&facts.role?.verifier?)?;
         let checked = tokio::task::spawn_blocking(move || verifier.matches(&password).then_some(password));
         checked.await.ok()?
+    }
+}
+
+/// As whom, and to which database, when nobody says otherwise: the home's first role and its own database, where the branch
+/// has them. One that came from elsewhere may have neither.
+fn usual_login(role: Option<String>, known: Option<AccessSnapshot>) -> (String, String) {
+    let role = role.unwrap_or_else(|| BOOTSTRAP_SUPERUSER.to_owned());
+    let Some(known) = known else { return (role.clone(), role) };
+    let open = known.databases.iter().filter(|database| database.allows_connections);
+    let names: Vec<&str> = open.map(|database| database.name.as_str()).collect();
+    let or_postgres = |role: &str| match names.contains(&role) || !names.contains(&BOOTSTRAP_SUPERUSER) {
+        true => role.to_owned(),
+        false => BOOTSTRAP_SUPERUSER.to_owned(),
+    };
+    match known.superusers.first() {
+        Some(superuser) if !known.roles.iter().any(|there| there.name == role) => {
+            let is_initdbs = |name: &&str| ["postgres", "template0", "template1"].contains(name);
+            let others: Vec<&str> = names.iter().copied().filter(|name| !is_initdbs(name)).collect();
+            let only = if let [only] = others.as_slice() { Some((*only).to_owned()) } else { None };
+            (superuser.clone(), only.unwrap_or_else(|| or_postgres(superuser)))
+        }
+        _ => (role.clone(), or_postgres(&role)),
     }
 }
 
