@@ -37,7 +37,6 @@ pub(crate) struct Pool {
 enum Action {
     Create(create::Create),
     Grow(grow::Grow),
-    #[command(visible_alias = "list")]
     Status(status::Status),
     Mount(mount::Mount),
     #[command(visible_alias = "umount")]

@@ -109,8 +109,11 @@ fn stop_daemon(home: &Home) -> Result<(), CommandError> {
 }
 
 fn confirm(context: &Context) -> Result<(), Failure> {
-    let branches = directories(&context.home).len();
-    let what = format!("{} and all data of its {branches} branch(es)", context.home.root().display());
+    let root = context.home.root().display();
+    let what = match nap_store::pool::check(&context.home) {
+        Ok(()) => format!("{root} and all data of its {} branch(es)", directories(&context.home).len()),
+        Err(_) => format!("{root} and all data in its pool, which cannot be seen now"),
+    };
     if context.output.is_json() || !std::io::stdin().is_terminal() {
         return Err(CommandError::usage(format!("this deletes {what} for good")).hint("--yes confirms it"));
     }

@@ -79,6 +79,8 @@ fn a_pool_that_is_not_mounted_is_no_empty_home() {
         assert!(refused.stderr.contains("pool mount"), "{refused}");
     }
     assert_eq!(home.pool_status()["is_mounted"], false);
+    home.nap(&["pool", "grow", "--if-needed"]).ok();
+    home.nap(&["pool", "grow"]).fails_with(1);
     let doctor = home.nap(&["doctor"]);
     assert!(doctor.stdout.contains("FAIL  pool: "), "{doctor}");
     assert!(!doctor.stdout.contains("clones"), "{doctor}");
@@ -174,6 +176,8 @@ fn a_purge_takes_the_pool_along() {
     home.has_its_row();
     home.nap(&["uninstall"]).ok();
     assert!(!home.is_mounted(), "nothing of it is left in the kernel");
+    let asked = home.nap(&["uninstall", "--purge"]);
+    assert!(asked.fails_with(2).contains("all data in its pool"), "{asked}");
     assert!(home.nap(&["up"]).fails_with(1).contains("is not mounted"));
     home.nap(&["pool", "mount"]).ok();
     home.up();

@@ -148,6 +148,22 @@ fn servers_that_a_killed_daemon_left_are_not_moved() {
 }
 
 #[test]
+fn a_link_to_what_moves_is_named() {
+    let Some(home) = OnExt4::with_a_row(1_024) else { return };
+    let (elsewhere, link) = (home.path().join("branches/main/elsewhere"), home.path().join("branches/main/data/link"));
+    std::fs::create_dir(&elsewhere).unwrap();
+    symlink(&elsewhere, &link).unwrap();
+    let refused = home.nap(&["pool", "create", "--size", "1G"]);
+    assert!(refused.fails_with(1).contains(&format!("{} is a link to", link.display())), "{refused}");
+    std::fs::remove_file(&link).unwrap();
+    let branches = home.path().join("branches");
+    std::fs::rename(&branches, home.beside().join("branches")).unwrap();
+    symlink(home.beside().join("branches"), &branches).unwrap();
+    let refused = home.nap(&["pool", "create", "--size", "1G"]);
+    assert!(refused.fails_with(1).contains("branches is a link to"), "{refused}");
+}
+
+#[test]
 fn a_lock_that_is_a_link_is_not_followed() {
     let Some(home) = OnExt4::with_a_row(1_024) else { return };
     let precious = home.beside().join("precious");

@@ -67,7 +67,8 @@ impl Create {
             }
         })?;
         let home = &home.again();
-        let at_boot = units::install(home, self.units.as_deref())?;
+        let at_boot = units::install(home, self.units.as_deref())
+            .map_err(|failure| failure.because("the pool itself is made and mounted, but will not be at boot"))?;
         report(context, home, size_bytes, branches, &at_boot)
     }
 
@@ -107,11 +108,10 @@ impl Create {
         let record = PoolRecord { id: new_id()?, filesystem: kind, created: jiff::Timestamp::now() };
         pool::begin(home, &record).map_err(told)?;
         let image = Image::make(home, size_bytes)?;
-        {
-            let device = image.attach()?;
-            file_system::make(kind, device.device())?;
-        }
-        mount(home, &image, kind)?;
+        let device = image.attach()?;
+        file_system::make(kind, device.device())?;
+        mount(home, &device, kind)?;
+        drop(device);
         let dir = home.pool_dir();
         let cannot = |error: std::io::Error| Failure::failed(format!("cannot use {}", dir.display())).caused_by(&error);
         give(&dir, owner).map_err(cannot)?;

@@ -11,9 +11,7 @@ use super::program::{program, run};
 /// `--filesystem`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
-    /// Snapshots cost the same however fragmented the files are
     Btrfs,
-    /// Less overhead for random writes
     Xfs,
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use nap_control::{Failure, FailureKind};
+use nap_store::StoreError;
 use nap_store::pool::{FileSystem, Usage, check_mounted, usage};
 
 use super::image::Image;
@@ -32,7 +33,13 @@ impl Grow {
         let home = &context.home;
         let record = existing(context)?;
         let image = Image::open(home)?;
-        check_mounted(home, &record).map_err(told)?;
+        match check_mounted(home, &record) {
+            // A timer need not complain each minute of what was unmounted on purpose.
+            Err(StoreError::PoolNotMounted(_)) if self.if_needed => {
+                return context.output.done("not needed: the pool is not mounted");
+            }
+            mounted => mounted.map_err(told)?,
+        }
         let before = usage(home).map_err(told)?;
         if self.if_needed && before.full_percent() < FILLS_UP_PERCENT {
             return context.output.done(&format!("not needed: {} % are in use", before.full_percent()));

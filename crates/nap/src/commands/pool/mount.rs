@@ -7,7 +7,7 @@ use nap_control::{Failure, FailureKind};
 use nap_store::pool::{FileSystem, PoolRecord, Progress, check_mounted, progress, usage};
 use nap_store::{Home, StoreError};
 
-use super::image::{Image, Place, detach};
+use super::image::{Attached, Image, Place, detach};
 use super::program::{program, run};
 use super::{existing, file_system, needs_root, told};
 use crate::command_error::CommandError;
@@ -48,7 +48,7 @@ fn mount_whole(home: &Home, record: &PoolRecord, image: &Image) -> Result<bool, 
         Err(StoreError::PoolFailed { .. }) => unmount(home, image)?,
         Err(error) => return Err(told(error)),
     }
-    mount(home, image, record.filesystem)?;
+    mount(home, &image.attach()?, record.filesystem)?;
     let is_ours = check_mounted(home, record).map_err(told);
     if is_ours.is_err() {
         let _ = unmount(home, image);
@@ -60,8 +60,7 @@ fn mount_whole(home: &Home, record: &PoolRecord, image: &Image) -> Result<bool, 
 }
 
 /// Mounts what is in the image. Of the loop device nothing remains when it is unmounted.
-pub(super) fn mount(home: &Home, image: &Image, kind: FileSystem) -> Result<(), Failure> {
-    let device = image.attach()?;
+pub(super) fn mount(home: &Home, device: &Attached, kind: FileSystem) -> Result<(), Failure> {
     let place = Place::make(home)?;
     file_system::mount(kind, device.device(), &place.path())
 }

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nap_control::Failure;
+use nap_control::{Failure, FailureKind};
 use nap_store::{Home, Owner, durable, same_tree};
 
 use super::program::{program, run};
@@ -26,13 +26,16 @@ fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// What it takes of the disk.
+/// What it takes of the disk. A link to what moves would lead nowhere afterwards, or back.
 pub(super) fn bytes(home: &Home) -> Result<u64, Failure> {
     let mut left: Vec<PathBuf> = moves(home).into_iter().map(|(from, _)| from).collect();
     let mut sum = 0_u64;
     while let Some(path) = left.pop() {
         let cannot = |error| Failure::failed(format!("cannot look at {}", path.display())).caused_by(&error);
         let found = path.symlink_metadata().map_err(cannot)?;
+        if found.is_symlink() {
+            refuse_link_to_moved(home, &path)?;
+        }
         sum = sum.saturating_add(found.blocks().saturating_mul(BLOCK_BYTES));
         if found.is_dir() {
             for entry in std::fs::read_dir(&path).map_err(cannot)? {
@@ -41,6 +44,18 @@ pub(super) fn bytes(home: &Home) -> Result<u64, Failure> {
         }
     }
     Ok(sum)
+}
+
+fn refuse_link_to_moved(home: &Home, link: &Path) -> Result<(), Failure> {
+    let target = std::fs::read_link(link).unwrap_or_default();
+    let is_moved_itself = link.parent() == Some(home.root());
+    let leads_there = MOVED.iter().any(|name| target.starts_with(home.root().join(name)));
+    if !is_moved_itself && !leads_there {
+        return Ok(());
+    }
+    let message = format!("{} is a link to {}", link.display(), target.display());
+    let hint = "What it leads to moves: move it into its branch's data directory, or away.";
+    Err(Failure::new(FailureKind::Conflict, message).hint(hint))
 }
 
 /// Copies it. If we are killed, so is the program that copies.
