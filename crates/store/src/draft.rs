@@ -16,7 +16,6 @@ use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
 use crate::own_life::give_own_life;
-use crate::pool;
 use crate::prepared::prepared_transactions;
 use crate::record::{BranchRecord, Changes};
 use crate::snapshot::control_of;
@@ -46,7 +45,6 @@ pub struct Draft {
 impl Store {
     /// Begins a clone of a branch. Its files are still to be brought, in one of three ways.
     pub fn draft(&self, parent: &BranchName, name: &BranchName, id: BranchId) -> Result<Draft, StoreError> {
-        pool::refuse_full(self.home())?;
         let source = self.branch(parent)?;
         let (staged, dir) = self.stage(name, &id)?;
         let record = BranchRecord { parent: Some(parent.clone()), ..new_record(name, id, source.record.major) };
@@ -56,7 +54,6 @@ impl Store {
 
     /// Begins a clone of a branch's parent, which is to take the branch's place.
     pub fn draft_again(&self, name: &BranchName) -> Result<Draft, StoreError> {
-        pool::refuse_full(self.home())?;
         let own = self.branch(name)?;
         let Some(parent) = &own.record.parent else { return Err(StoreError::NoParent(name.clone())) };
         let source = self.branch(parent)?;
@@ -67,7 +64,6 @@ impl Store {
 
     /// Begins a clone of a branch's own past, which is to take its place.
     pub fn draft_of_itself(&self, name: &BranchName) -> Result<Draft, StoreError> {
-        pool::refuse_full(self.home())?;
         let own = self.branch(name)?;
         let (staged, dir) = self.stage_files(&format!("{name}-{}", own.record.id))?;
         let (record, rules_of) = (own.record.clone(), own.dir.clone());

@@ -6,8 +6,8 @@ use super::{KINDS, OnExt4};
 
 /// Its rows are kept as they are, uncompressed.
 const TABLE: &str = "create table big (number int, filler text); alter table big alter filler set storage external";
-const ROW_BYTES: i32 = 60_000 * 32;
-const ROW: &str = "insert into big values ($1, repeat(md5(random()::text), 60000))";
+const ROW_BYTES: i32 = 240_000 * 32;
+const ROW: &str = "insert into big values ($1, repeat(md5(random()::text), 240000))";
 
 /// Writes until it cannot, and says how many rows were acknowledged, and why there are no more.
 async fn write_until_it_fails(home: &OnExt4) -> (i32, String) {

@@ -65,6 +65,26 @@ fn a_program_that_fails_leaves_nothing_behind() {
     home.pool("btrfs", "1G");
 }
 
+#[test]
+fn a_copy_that_is_not_the_original_is_given_up() {
+    let Some(home) = OnExt4::with_a_row(1_024) else { return };
+    let before = home.names();
+    let place = home.beside().join("bin");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = place.join("cp");
+    let spoil = "printf x | dd of=\"$5/main/data/PG_VERSION\" conv=notrunc 2>/dev/null";
+    std::fs::write(&path, format!("#!/bin/sh\n/bin/cp \"$@\" || exit 1\n[ -d \"$5/main\" ] || exit 0\n{spoil}\n"))
+        .unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut create = home.nap_command(&["pool", "create", "--size", "1G"]);
+    let failed = Output::of(create.env("PATH", format!("{}:/usr/sbin:/usr/bin:/bin", place.display())));
+    assert!(failed.fails_with(1).contains("main/data/PG_VERSION differs from it"), "{failed}");
+    assert_eq!(home.names(), before);
+    home.up();
+    home.has_its_row();
+}
+
 /// The home belongs to a user: whatever lies there may be theirs.
 #[test]
 fn root_mounts_no_image_that_others_could_have_written_and_covers_nothing_else() {
