@@ -18,14 +18,14 @@ const KINDS: [&str; 2] = ["btrfs", "xfs"];
 /// A home on ext4, in whose place pools are mounted. They go before the disk.
 struct OnExt4 {
     home: Option<TestHome>,
-    _disk: Disk,
+    disk: Disk,
 }
 
 impl OnExt4 {
     fn new(megabytes: u64) -> Option<Self> {
         let disk = Disk::ext4(megabytes)?;
         let home = TestHome::builder(env!("CARGO_BIN_EXE_nap")).setting("sleep_after", "\"10min\"");
-        Some(Self { home: Some(home.below(&disk.path()).build()), _disk: disk })
+        Some(Self { home: Some(home.below(&disk.path()).build()), disk })
     }
 
     /// One with a table and a row in it, whose daemon is down.
