@@ -8,7 +8,7 @@ use nap_testkit::{Output, eventually, process};
 use super::OnExt4;
 
 /// Every program that it runs.
-const PROGRAMS: [&str; 6] = ["losetup", "mkfs.btrfs", "mount", "umount", "setpriv", "cp"];
+const PROGRAMS: [&str; 8] = ["losetup", "mkfs.btrfs", "mount", "umount", "setpriv", "mkdir", "btrfs", "cp"];
 /// It runs fewer.
 const CALLS_MAX: u32 = 60;
 
@@ -69,7 +69,7 @@ fn slow_killed_at_any_of_its_programs_nothing_is_lost() {
     assert!(killed > 12, "it was killed {killed} times only");
     home.up();
     home.has_its_row();
-    assert_eq!(home.nap(&["branch", "dev", "--json"]).json()["method"], "reflink");
+    assert_eq!(home.nap(&["branch", "dev", "--json"]).json()["method"], "snapshot");
     let mut expected: Vec<String> = before
         .into_iter()
         .filter(|name| !["branches", "templates", "staging", "trash", "control.sock"].contains(&name.as_str()))

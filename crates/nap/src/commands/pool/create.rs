@@ -115,7 +115,7 @@ impl Create {
         let dir = home.pool_dir();
         let cannot = |error: std::io::Error| Failure::failed(format!("cannot use {}", dir.display())).caused_by(&error);
         give(&dir, owner).map_err(cannot)?;
-        relocate::copy(home, owner)?;
+        relocate::copy(home, owner, kind)?;
         durable::fsync_tree(&dir).map_err(cannot)?;
         relocate::verify(home)?;
         pool::mark(home, &record).map_err(told)?;

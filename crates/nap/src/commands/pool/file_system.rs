@@ -28,7 +28,7 @@ impl From<Kind> for FileSystem {
 /// disk below: discard.
 pub(super) fn mount_options(kind: FileSystem) -> &'static str {
     match kind {
-        FileSystem::Btrfs => "noatime,nosuid,nodev,discard=async,user_subvol_rm_allowed",
+        FileSystem::Btrfs => "noatime,nosuid,nodev,discard=async",
         FileSystem::Xfs => "noatime,nosuid,nodev,discard",
     }
 }

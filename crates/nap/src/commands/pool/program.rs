@@ -49,7 +49,7 @@ fn missing(name: &str) -> Failure {
     let (debian, fedora) = match name {
         "mkfs.btrfs" | "btrfs" => ("btrfs-progs", "btrfs-progs"),
         "mkfs.xfs" | "xfs_growfs" => ("xfsprogs", "xfsprogs"),
-        "cp" => ("coreutils", "coreutils"),
+        "cp" | "mkdir" => ("coreutils", "coreutils"),
         "losetup" | "mount" | "umount" => ("mount", "util-linux"),
         _ => ("util-linux", "util-linux"),
     };

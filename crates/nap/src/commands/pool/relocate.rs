@@ -3,12 +3,15 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nap_control::{Failure, FailureKind};
+use nap_store::pool::FileSystem;
 use nap_store::{Home, Owner, durable, same_tree};
 
 use super::program::{program, run};
 use super::told;
+use crate::branch_names::directories;
 
 /// What lies in the pool, by its name in both places. What is in the trash is not worth its way.
 const MOVED: [&str; 3] = ["branches", "templates", "staging"];
@@ -58,13 +61,21 @@ fn refuse_link_to_moved(home: &Home, link: &Path) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::Conflict, message).hint(hint))
 }
 
-/// Copies it. If we are killed, so is the program that copies.
-pub(super) fn copy(home: &Home, owner: Owner) -> Result<(), Failure> {
+/// A program that runs as the owner of what it touches. If we are killed, so is it.
+fn as_owner(owner: Owner, words: &[&str]) -> Command {
+    let mut command = program("setpriv");
+    command.arg(format!("--reuid={}", owner.uid)).arg(format!("--regid={}", owner.gid));
+    command.args(["--clear-groups", "--pdeathsig=KILL"]).args(words);
+    command
+}
+
+/// Copies it.
+pub(super) fn copy(home: &Home, owner: Owner, kind: FileSystem) -> Result<(), Failure> {
+    if kind == FileSystem::Btrfs {
+        make_subvolumes(home, owner)?;
+    }
     for (from, to) in moves(home) {
-        let mut copy = program("setpriv");
-        copy.arg(format!("--reuid={}", owner.uid)).arg(format!("--regid={}", owner.gid));
-        copy.args(["--clear-groups", "--pdeathsig=KILL", "cp", "--archive", "--no-target-directory", "--"]);
-        run(copy.arg(from).arg(to))?;
+        run(as_owner(owner, &["cp", "--archive", "--no-target-directory", "--"]).arg(from).arg(to))?;
     }
     let trash = home.root().join(TRASH);
     if is_there(&trash) {
@@ -74,6 +85,19 @@ pub(super) fn copy(home: &Home, owner: Owner) -> Result<(), Failure> {
             made.and_then(|()| std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o700)));
         made.and_then(|()| std::os::unix::fs::lchown(&to, Some(owner.uid), Some(owner.gid)))
             .map_err(|error| Failure::failed(format!("cannot make {}", to.display())).caused_by(&error))?;
+    }
+    Ok(())
+}
+
+/// On btrfs a branch is a subvolume, of which a snapshot is one call. These are filled by the copy.
+fn make_subvolumes(home: &Home, owner: Owner) -> Result<(), Failure> {
+    let (from, to) = (home.branches_dir(), home.pool_dir().join("branches"));
+    if !is_there(&from) {
+        return Ok(());
+    }
+    run(as_owner(owner, &["mkdir", "--"]).arg(&to))?;
+    for name in directories(home).into_iter().filter(|name| from.join(name).is_dir()) {
+        run(as_owner(owner, &["btrfs", "subvolume", "create", "--"]).arg(to.join(name)))?;
     }
     Ok(())
 }
