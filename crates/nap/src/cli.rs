@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Set(commands::set::Set),
     Config(commands::config::Config),
     Pg(commands::pg::Pg),
+    Pool(commands::pool::Pool),
     Doctor(commands::doctor::Doctor),
     Service(commands::service::Service),
     Uninstall(commands::uninstall::Uninstall),
@@ -79,6 +80,25 @@ pub(crate) enum Command {
     Docs(commands::docs::Docs),
     #[command(hide = true)]
     Guardian(commands::guardian::Guardian),
+}
+
+impl Command {
+    /// Whether it does its work, or says what is wrong, while the home's pool is not there. The others would see a home
+    /// without branches.
+    pub(crate) fn works_without_pool(&self) -> bool {
+        matches!(
+            self,
+            Self::Pool(_)
+                | Self::Doctor(_)
+                | Self::Down(_)
+                | Self::Uninstall(_)
+                | Self::Service(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+                | Self::Docs(_)
+                | Self::Guardian(_)
+        )
+    }
 }
 
 /// Reads this process's arguments.

@@ -20,6 +20,7 @@ pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod pg;
+pub(crate) mod pool;
 pub(crate) mod psql;
 pub(crate) mod reset;
 pub(crate) mod restart;
@@ -39,6 +40,9 @@ pub(crate) mod wake;
 /// Runs the command.
 pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
     let context = Context::new(line.global);
+    if !line.command.works_without_pool() {
+        nap_store::pool::check(&context.home)?;
+    }
     match line.command {
         Command::Up(command) => command.run(&context),
         Command::Down(command) => command.run(&context),
@@ -64,6 +68,7 @@ pub(crate) fn run(line: CommandLine) -> Result<(), CommandError> {
         Command::Set(command) => command.run(&context),
         Command::Config(command) => command.run(&context),
         Command::Pg(command) => command.run(&context),
+        Command::Pool(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),
         Command::Service(command) => command.run(&context),
         Command::Uninstall(command) => command.run(&context),

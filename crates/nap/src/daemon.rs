@@ -16,6 +16,7 @@ mod listening;
 mod log_watch;
 mod logging;
 mod notify;
+mod pool_watch;
 pub(crate) mod privileges;
 mod secrets;
 mod sessions;
@@ -78,7 +79,7 @@ pub(crate) fn prepare_home(home: &Home, run_as: &str, program: &Path) -> anyhow:
 }
 
 /// Runs the daemon to its end.
-pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
+pub(crate) fn run(mut options: DaemonOptions) -> anyhow::Result<()> {
     privileges::keep_descriptors_from_servers();
     let inherited = inherited::take()?;
     let succession = options.takes_over.then(succession::take_over).transpose()?;
@@ -89,6 +90,7 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
     }
     // From here on nothing runs as root; nothing of a client has been read yet.
     privileges::become_user(owner, &settings.run_as)?;
+    nap_store::pool::check(&options.home)?;
     make_home(&options.home)?;
     privileges::raise_file_limit();
     let (lock, estate) = match succession {
@@ -96,6 +98,13 @@ pub(crate) fn run(options: DaemonOptions) -> anyhow::Result<()> {
         None => (home_lock::take(&options.home)?, None),
     };
     let lock = Arc::new(lock);
+    // While we waited for the lock, the branches may have been moved into a pool.
+    let now = options.home.again();
+    if now != options.home {
+        nap_store::pool::check(&now)?;
+        make_home(&now)?;
+        options.home = now;
+    }
     logging::start(&options.home, options.foreground)?;
     nap_store::migrate(&options.home, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -198,6 +207,7 @@ fn look_after(
     hangup: tokio::signal::unix::Signal,
 ) {
     tokio::spawn(keeper::rotate_logs(branches.clone()));
+    tokio::spawn(pool_watch::warn_in_time(config.home().clone()));
     tokio::spawn(expiry::remove_in_time(branches.clone()));
     tokio::spawn(tls.clone().renew_in_time());
     tokio::spawn(signals::reload_on_hangup(hangup, config.clone(), branches.clone(), tls));

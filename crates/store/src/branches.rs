@@ -14,6 +14,7 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
+use crate::pool;
 use crate::record::{self, BranchRecord};
 use crate::staging::Staged;
 use crate::store::{Branch, Store};
@@ -121,6 +122,7 @@ impl Store {
     }
 
     pub(crate) fn stage_files(&self, staging_name: &str) -> Result<(Staged, BranchDir), StoreError> {
+        pool::refuse_full(self.home())?;
         let staged = Staged::to_be_cloned(self.home(), staging_name)?;
         let dir = BranchDir { root: staged.path().to_owned() };
         for path in [dir.data(), dir.log_dir()] {

@@ -21,7 +21,18 @@ pub const FORMAT: u32 = 1;
 const FORMAT_FILE_MAX_BYTES: u64 = 100;
 
 /// What may lie in a directory that is to become a home: settings written beforehand, a mount point's own.
-const MAY_BE_THERE: [&str; 4] = ["nap.toml", "pg_hba.conf", "pg_ident.conf", "lost+found"];
+const MAY_BE_THERE: [&str; 9] = [
+    "nap.toml",
+    "pg_hba.conf",
+    "pg_ident.conf",
+    "lost+found",
+    // A pool that was made first.
+    "pool",
+    "pool.img",
+    "pool.making",
+    "pool.toml",
+    "lock",
+];
 
 /// Who owns what is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +119,11 @@ pub fn read_format(home: &Home) -> Result<Option<u32>, StoreError> {
 /// Whether a home that this version knows lies there.
 pub fn is_home(home: &Home) -> Result<bool, StoreError> {
     Ok(read_format(home)?.is_some())
+}
+
+/// Whether it is a home or may become one.
+pub fn may_be_home(home: &Home) -> Result<bool, StoreError> {
+    Ok(is_home(home)? || refuse_foreign(home).is_ok())
 }
 
 /// [`read_format`] for who knows this format and older ones.

@@ -162,6 +162,40 @@ pub enum StoreError {
     /// The `format` file holds no number.
     #[error("{} does not hold a format number", .0.display())]
     FormatUnreadable(PathBuf),
+    /// Its branches lie in a pool that is not there.
+    #[error("the pool of {} is not mounted", .0.display())]
+    PoolNotMounted(PathBuf),
+    /// What is mounted is not what the record names.
+    #[error("{} is not the pool of this home: {problem}", .dir.display())]
+    PoolIsAnother {
+        /// Where it is mounted.
+        dir: PathBuf,
+        /// What speaks against it.
+        problem: String,
+    },
+    /// It has no room for a branch.
+    #[error(
+        "no space is left for a branch: the pool has {} MB free, and the disk below it {} MB",
+        .pool_bytes >> 20,
+        .below_bytes >> 20
+    )]
+    PoolFull {
+        /// What its file system has left.
+        pool_bytes: u64,
+        /// What the disk below has left.
+        below_bytes: u64,
+    },
+    /// Its file system has failed.
+    #[error("the pool of {} cannot be read", .home.display())]
+    PoolFailed {
+        /// The home.
+        home: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is an image, and nothing says what it is.
+    #[error("{} is there, but no record of a pool: pool.toml", .0.display())]
+    PoolRecordLost(PathBuf),
     /// The place is taken by something that is not ours, and putting files there would not be safe.
     #[error("{} is not a directory that belongs to us", .0.display())]
     NotOurs(PathBuf),
@@ -237,6 +271,22 @@ impl StoreError {
             Self::FormatTooNew { .. } => "Use that version of nap or a newer one; nothing was changed here.".into(),
             Self::FormatTooOld(_) => "Start it once with an earlier version of nap, which migrates it.".into(),
             Self::FormatUnreadable(_) => "Its first line should be the number of the layout: 1.".into(),
+            Self::PoolNotMounted(home) => format!("`sudo nap --home {} pool mount` does it.", home.display()).into(),
+            Self::PoolIsAnother { .. } => {
+                "Unmount what is there, then mount the pool: `nap pool mount`, as root.".into()
+            }
+            Self::PoolFull { pool_bytes, below_bytes } if pool_bytes <= below_bytes => {
+                "`nap pool grow`, as root, makes it larger; `nap rm` of branches no longer needed helps too.".into()
+            }
+            Self::PoolFull { .. } => "Free space on the disk below the pool.".into(),
+            Self::PoolFailed { home, .. } => format!(
+                "Make room on the disk below if that is full, then `nap down` and `sudo nap --home {} pool mount`.",
+                home.display()
+            )
+            .into(),
+            Self::PoolRecordLost(_) => {
+                "Restore pool.toml from a backup; if the pool is no longer needed, move the image away.".into()
+            }
             Self::NotOurs(_) => "Move it away, or choose another home with --home.".into(),
             _ => return None,
         })

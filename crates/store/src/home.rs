@@ -10,6 +10,8 @@ use crate::run_dir;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     root: PathBuf,
+    /// Where branches lie, and what becomes one or was one: the home itself, or its pool.
+    data_root: PathBuf,
 }
 
 /// The directory of one branch.
@@ -20,9 +22,18 @@ pub struct BranchDir {
 }
 
 impl Home {
-    /// The home at this path, made absolute.
+    /// The home at this path, made absolute. Whether it has a pool is decided here, once: by its record, and not by what
+    /// is mounted, so that a pool that is not never looks like a home without branches.
     pub fn at(root: PathBuf) -> Self {
-        Self { root: std::path::absolute(&root).unwrap_or(root) }
+        let root = std::path::absolute(&root).unwrap_or(root);
+        let has_pool = root.join(POOL_RECORD).symlink_metadata().is_ok();
+        Self { data_root: if has_pool { root.join(POOL_DIR) } else { root.clone() }, root }
+    }
+
+    /// The same home as it is now: a pool may have been made meanwhile.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::at(self.root.clone())
     }
 
     /// The home that is meant: the flag, else `NAP_HOME`, else where this platform keeps such things.
@@ -143,7 +154,7 @@ impl Home {
 
     /// The parent of all templates.
     pub fn templates_dir(&self) -> PathBuf {
-        self.root.join("templates")
+        self.data_root.join("templates")
     }
 
     /// The data directory that new roots of this major are cloned from.
@@ -163,17 +174,42 @@ impl Home {
 
     /// What is half-made.
     pub fn staging(&self) -> PathBuf {
-        self.root.join("staging")
+        self.data_root.join("staging")
     }
 
     /// What is being deleted.
     pub fn trash(&self) -> PathBuf {
-        self.root.join("trash")
+        self.data_root.join("trash")
     }
 
     /// The parent of all branches.
     pub fn branches_dir(&self) -> PathBuf {
-        self.root.join("branches")
+        self.data_root.join("branches")
+    }
+
+    /// Whether branches lie in a pool.
+    pub fn has_pool(&self) -> bool {
+        self.data_root != self.root
+    }
+
+    /// What is known of the pool. It is there as soon as the pool is whole.
+    pub fn pool_record(&self) -> PathBuf {
+        self.root.join(POOL_RECORD)
+    }
+
+    /// The record of a pool that is being made.
+    pub fn pool_draft(&self) -> PathBuf {
+        self.root.join("pool.making")
+    }
+
+    /// The pool's file system.
+    pub fn pool_image(&self) -> PathBuf {
+        self.root.join("pool.img")
+    }
+
+    /// Where it is mounted.
+    pub fn pool_dir(&self) -> PathBuf {
+        self.root.join(POOL_DIR)
     }
 
     /// The directory of this branch.
@@ -233,6 +269,9 @@ impl BranchDir {
         self.root.join("roles")
     }
 }
+
+const POOL_RECORD: &str = "pool.toml";
+const POOL_DIR: &str = "pool";
 
 const SYSTEM_HOME: &str = "/var/lib/napgres";
 

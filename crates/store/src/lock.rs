@@ -54,13 +54,14 @@ impl HomeLock {
             let path = path.clone();
             move |e: io::Error| LockError::Store(StoreError::io(what, &path, e))
         };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(
-                |e| match e.kind() {
-                    io::ErrorKind::NotFound => StoreError::NoHome(home.root().to_owned()).into(),
-                    _ => failed("open")(e),
-                },
-            )?;
+        // Root takes it too, in a directory of somebody else's: no link may lead to what is then cut to nothing.
+        let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link);
+        let mut file = options.open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => StoreError::NoHome(home.root().to_owned()).into(),
+            _ => failed("open")(e),
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

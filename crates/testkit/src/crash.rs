@@ -35,7 +35,7 @@ impl TestHome {
     /// The directory of the private socket of a branch's server.
     #[track_caller]
     pub fn private_socket_directory(&self, branch: &str) -> PathBuf {
-        let record = std::fs::read_to_string(self.path().join("branches").join(branch).join("branch.toml"));
+        let record = std::fs::read_to_string(self.data(branch).with_file_name("branch.toml"));
         let record = record.expect("a record");
         let id = record.lines().find_map(|line| line.strip_prefix("id = ")).expect("an id").trim_matches('"');
         self.path().join("run/.servers").join(id)
@@ -70,7 +70,7 @@ impl TestHome {
 
     /// The whole log of a branch's server.
     pub fn server_log(&self, branch: &str) -> String {
-        let directory = self.path().join("branches").join(branch).join("log");
+        let directory = self.data(branch).with_file_name("log");
         let files = std::fs::read_dir(directory).expect("a log directory");
         files.flatten().filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect()
     }

@@ -136,9 +136,11 @@ impl TestHome {
         self.base.path()
     }
 
-    /// The data directory of a branch.
+    /// The data directory of a branch, in the home's pool if it has one.
     pub fn data(&self, branch: &str) -> PathBuf {
-        self.path().join("branches").join(branch).join("data")
+        let has_pool = self.path().join("pool.toml").exists();
+        let place = if has_pool { self.path().join("pool") } else { self.path() };
+        place.join("branches").join(branch).join("data")
     }
 
     /// Where the clients' sockets are that name no branch.

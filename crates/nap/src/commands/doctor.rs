@@ -20,6 +20,7 @@ mod faults;
 mod files;
 mod home;
 mod machine;
+mod pool;
 mod sockets;
 mod system;
 

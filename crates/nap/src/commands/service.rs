@@ -15,9 +15,10 @@ mod manager;
 mod place;
 mod systemd;
 
-use manager::Step;
-pub(crate) use manager::remove_for_uninstall;
+pub(crate) use manager::{Step, remove_for_uninstall};
+pub(crate) use place::line;
 use place::{Facts, Place};
+pub(crate) use systemd::{argument, home_line, specifiers, word};
 
 /// What every file of ours says of itself: files that do not are somebody else's.
 const MARK: &str = "Written by `nap service install`; `nap service uninstall` removes it.";
@@ -58,9 +59,9 @@ struct Uninstall {
 }
 
 /// A file to be written.
-struct File {
-    path: PathBuf,
-    text: String,
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 impl Service {
@@ -79,7 +80,7 @@ impl Install {
         let facts = Facts::gather(&context.home, settings, self.place.is_system()?)?;
         let files = manager.files(&facts, &self.place.directory()?, self.socket)?;
         for file in &files {
-            refuse_foreign(&file.path, &manager.home_line(&facts.home))?;
+            refuse_foreign(&file.path, MARK, &manager.home_line(&facts.home))?;
         }
         let starts = self.place.starts(manager);
         if starts && facts.system {
@@ -148,8 +149,8 @@ impl Uninstall {
     }
 }
 
-/// A file that is there must be ours, and for this home.
-fn refuse_foreign(path: &Path, home_line: &str) -> Result<bool, Failure> {
+/// A file that is there must be ours, which its mark says, and for this home.
+pub(crate) fn refuse_foreign(path: &Path, mark: &str, home_line: &str) -> Result<bool, Failure> {
     let bytes = match durable::read_bounded(path, FILE_MAX_BYTES) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Failure::failed(format!("cannot read {}", path.display())).caused_by(&error)),
@@ -157,7 +158,7 @@ fn refuse_foreign(path: &Path, home_line: &str) -> Result<bool, Failure> {
     };
     let text = String::from_utf8_lossy(&bytes);
     let refused = |message: String, hint: &str| Err(Failure::new(FailureKind::Conflict, message).hint(hint));
-    if !text.contains(MARK) {
+    if !text.contains(mark) {
         return refused(
             format!("{} was not written by nap", path.display()),
             "move it away first, if it is not needed",
@@ -173,7 +174,8 @@ fn refuse_foreign(path: &Path, home_line: &str) -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn write(file: &File) -> Result<(), Failure> {
+/// Writes it, and its directory if need be.
+pub(crate) fn write(file: &File) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {
         let failure = Failure::failed(format!("cannot write {}", file.path.display())).caused_by(&error);
         match error.kind() {

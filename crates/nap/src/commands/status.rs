@@ -2,12 +2,15 @@
 
 use clap::Args;
 use nap_control::{Answer, Request, StatusReport};
+use nap_store::Home;
+use nap_store::pool::usage;
 
 use super::sessions;
 use crate::command_error::CommandError;
 use crate::context::{Context, unexpected};
 use crate::neighbour;
 use crate::output::words;
+use crate::pool_health::complaints;
 
 /// Show the daemon: where it listens, what it runs, who is connected
 #[derive(Debug, Args)]
@@ -16,10 +19,20 @@ pub(crate) struct Status {}
 impl Status {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
         match context.ask(&Request::Status)? {
-            Answer::Status(report) => context.output.result(&report, || say(&report)),
+            Answer::Status(report) => context.output.result(&report, || say(&report) + &pool(&context.home)),
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// The pool is looked at by us: what the disk has left, everybody may see.
+fn pool(home: &Home) -> String {
+    let Some(usage) = home.has_pool().then(|| usage(home).ok()).flatten() else { return String::new() };
+    let size = words::bytes;
+    let mut text =
+        format!("{:<12}{} of {} free\n", "pool", size(usage.free_bytes), size(usage.used_bytes + usage.free_bytes));
+    complaints(&usage).iter().for_each(|found| text.push_str(&format!("{:<12}{}\n", "", found.what)));
+    text
 }
 
 fn say(report: &StatusReport) -> String {

@@ -7,7 +7,7 @@ use clap::Args;
 use nap_control::{Failure, FailureKind};
 use nap_store::Home;
 
-use super::{down, service};
+use super::{down, pool, service};
 use crate::branch_names::directories;
 use crate::command_error::CommandError;
 use crate::context::Context;
@@ -36,11 +36,14 @@ impl Uninstall {
         if self.purge && there && !self.yes {
             confirm(context)?;
         }
+        refuse_pool_of_root(home, self.purge)?;
         let mut removed = service::remove_for_uninstall(home)?;
         let mut remains = Vec::new();
         if there {
             stop_daemon(home)?;
             servers::stop(home)?;
+            removed.extend(pool::remove_units(home)?);
+            pool::unmount_for_uninstall(home)?;
             let purged = self.purge.then(|| purge::purge(home)).transpose()?;
             match purged {
                 Some(purged) => removed.extend(purged),
@@ -50,6 +53,18 @@ impl Uninstall {
         remains.extend(std::env::current_exe().ok());
         report(context, &removed, &remains, there && !self.purge)
     }
+}
+
+/// A pool that is mounted, and its units, are root's to remove.
+fn refuse_pool_of_root(home: &Home, purge: bool) -> Result<(), Failure> {
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root || !(nap_store::pool::is_mounted(home) || pool::has_units(home)) {
+        return Ok(());
+    }
+    let purge = if purge { " --purge" } else { "" };
+    let home = crate::output::quote::shell(&home.root().to_string_lossy());
+    Err(Failure::new(FailureKind::Denied, "the pool of this home is mounted, which only root can undo")
+        .hint(format!("sudo nap --home {home} uninstall{purge}")))
 }
 
 /// Whether there is a home: what lies there must be one, and ours.
@@ -94,8 +109,11 @@ fn stop_daemon(home: &Home) -> Result<(), CommandError> {
 }
 
 fn confirm(context: &Context) -> Result<(), Failure> {
-    let branches = directories(&context.home).len();
-    let what = format!("{} and all data of its {branches} branch(es)", context.home.root().display());
+    let root = context.home.root().display();
+    let what = match nap_store::pool::check(&context.home) {
+        Ok(()) => format!("{root} and all data of its {} branch(es)", directories(&context.home).len()),
+        Err(_) => format!("{root} and all data in its pool, which cannot be seen now"),
+    };
     if context.output.is_json() || !std::io::stdin().is_terminal() {
         return Err(CommandError::usage(format!("this deletes {what} for good")).hint("--yes confirms it"));
     }

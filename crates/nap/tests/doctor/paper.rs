@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::home;
 
-/// Faults whose stories need a script for a daemon, or a port of their own, and are told in tests/cli.
-const ELSEWHERE: &str = include_str!("../cli/offline.rs");
+/// Faults whose stories need a script for a daemon, or a port of their own, and are told in tests/cli; or a pool.
+const ELSEWHERE: [&str; 2] = [include_str!("../cli/offline.rs"), include_str!("../pool/life.rs")];
 
 const STORIES: [&str; 6] = [
     include_str!("clients.rs"),
@@ -44,7 +44,9 @@ fn every_fault_has_a_story() {
         let told = |story: &&str| {
             ["warn", "fail"].iter().any(|verdict| story.contains(&format!("(\"{name}\", \"{verdict}\"")))
         };
-        let elsewhere = ["warn", "FAIL"].iter().any(|verdict| ELSEWHERE.contains(&format!("{verdict}  {name}: ")));
+        let elsewhere = ["warn", "FAIL"]
+            .iter()
+            .any(|verdict| ELSEWHERE.iter().any(|story| story.contains(&format!("{verdict}  {name}: "))));
         assert!(STORIES.iter().any(told) || elsewhere, "no story makes the fault \"{name}\"");
     }
 }

@@ -1,6 +1,6 @@
 //! The faults that are looked for, in the order of what depends on what. docs/doctor.md is made of this table.
 
-use super::{Finding, Patient, branches, certificate, client, daemon, files, home, machine, sockets, system};
+use super::{Finding, Patient, branches, certificate, client, daemon, files, home, machine, pool, sockets, system};
 
 /// Something that can be wrong.
 pub(super) struct Fault {
@@ -29,7 +29,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault { name: "modes", what: "others can change the home or read its passwords", cure: "chmod", look: home::modes },
     Fault { name: "space", what: "the file system is full, has no inodes left, or is read-only", cure: "free space, or remount it", look: home::space },
     Fault { name: "file system", what: "the home is on memory or on a network, or may not hold programs that it holds", cure: "another place for the home", look: home::file_system },
-    Fault { name: "clones", what: "the file system cannot clone, so every branch costs its whole size", cure: "btrfs, or XFS", look: home::clones },
+    Fault { name: "clones", what: "the file system cannot clone, so every branch costs its whole size", cure: "`nap pool create`; or a home on btrfs or XFS", look: home::clones },
+    Fault { name: "pool", what: "the pool is not mounted, fills up, or the disk below it does", cure: "`nap pool mount`, `nap pool grow`, or room on the disk below", look: pool::pool },
     Fault { name: "leftovers", what: "files of a daemon or an installation that was killed", cure: "none needed: they are swept", look: home::leftovers },
     Fault { name: "daemon", what: "the daemon is not up, or does not answer", cure: "`nap up`; `nap logs --daemon`", look: daemon::up },
     Fault { name: "version", what: "the daemon is older than the command: nap was updated", cure: "`nap down`, then `nap up`", look: daemon::version },

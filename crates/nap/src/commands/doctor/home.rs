@@ -142,7 +142,12 @@ pub(super) fn file_system(patient: &Patient<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn clones(patient: &Patient<'_>) -> Vec<Finding> {
-    let staging = patient.context.home.staging();
+    let home = &patient.context.home;
+    if nap_store::pool::check(home).is_err() {
+        // That is another fault.
+        return Vec::new();
+    }
+    let staging = home.staging();
     let place = if staging.is_dir() { Some(staging) } else { nearest_directory(patient) };
     let Some(place) = place.filter(|place| access(place, Access::WRITE_OK | Access::EXEC_OK).is_ok()) else {
         return Vec::new();
@@ -155,7 +160,10 @@ pub(super) fn clones(patient: &Patient<'_>) -> Vec<Finding> {
     if probe_reflink(&place) {
         return vec![Finding::ok("by reflink: a branch shares its blocks with its parent")];
     }
-    let cure = "put the home on btrfs, or on XFS with reflink=1 (its default)";
+    let cure = format!(
+        "sudo nap --home {} pool create --size 50G (as large as you like); or put the home on btrfs or XFS",
+        shell(&home.root().to_string_lossy())
+    );
     vec![Finding::warn("by copy: the file system cannot clone, so every branch costs its whole size", cure)]
 }
 

@@ -8,7 +8,7 @@ use nap_control::Failure;
 use nap_store::{Home, durable};
 
 use super::place::{Facts, line};
-use super::{File, launchd, refuse_foreign, systemd};
+use super::{File, MARK, launchd, refuse_foreign, systemd};
 use crate::output::quote;
 
 /// What starts services here.
@@ -19,7 +19,7 @@ pub(super) enum Manager {
 }
 
 /// A command of a manager.
-pub(super) struct Step {
+pub(crate) struct Step {
     words: Vec<String>,
     /// Whether it starts the daemon, which cannot be while another one is up.
     pub(super) starts_daemon: bool,
@@ -28,7 +28,7 @@ pub(super) struct Step {
 }
 
 impl Step {
-    pub(super) fn new(words: &[&str], starts_daemon: bool, more: &str) -> Self {
+    pub(crate) fn new(words: &[&str], starts_daemon: bool, more: &str) -> Self {
         Self { words: words.iter().map(|word| (*word).to_owned()).collect(), starts_daemon, more: more.to_owned() }
     }
 
@@ -37,7 +37,8 @@ impl Step {
         self.words.iter().map(|word| quote::shell(word)).collect::<Vec<_>>().join(" ")
     }
 
-    pub(super) fn run(&self) -> Result<(), Failure> {
+    /// Runs it, and says why it failed.
+    pub(crate) fn run(&self) -> Result<(), Failure> {
         let failed = || Failure::failed(format!("`{}` failed", self.line()));
         let Some((program, arguments)) = self.words.split_first() else { return Ok(()) };
         let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
@@ -138,7 +139,7 @@ impl Manager {
         };
         let mut ours = Vec::new();
         for path in names.iter().map(|name| directory.join(name)) {
-            if refuse_foreign(&path, &home_line)? {
+            if refuse_foreign(&path, MARK, &home_line)? {
                 ours.push(path);
             }
         }

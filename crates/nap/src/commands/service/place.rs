@@ -70,6 +70,7 @@ pub(super) struct Facts {
     pub(super) home: String,
     pub(super) program: PathBuf,
     pub(super) run_dir: PathBuf,
+    pub(super) pool_dir: String,
     pub(super) settings: Settings,
     pub(super) system: bool,
 }
@@ -78,12 +79,13 @@ impl Facts {
     pub(super) fn gather(home: &Home, settings: Settings, system: bool) -> Result<Self, Failure> {
         let program = std::env::current_exe()
             .map_err(|error| Failure::failed("cannot find out which program this is").caused_by(&error))?;
-        Ok(Self { home: line(home.root())?, program, run_dir: home.run_dir(), settings, system })
+        let (run_dir, pool_dir) = (home.run_dir(), line(&home.pool_dir())?);
+        Ok(Self { home: line(home.root())?, program, run_dir, pool_dir, settings, system })
     }
 }
 
 /// A path as it can stand in a line of text.
-pub(super) fn line(path: &Path) -> Result<String, Failure> {
+pub(crate) fn line(path: &Path) -> Result<String, Failure> {
     let text = path.to_str().filter(|text| !text.contains(char::is_control));
     text.map(str::to_owned).ok_or_else(|| {
         Failure::failed(format!("{path:?} cannot stand in a unit file"))

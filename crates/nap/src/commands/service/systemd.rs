@@ -44,7 +44,8 @@ ProtectKernelTunables=yes
 ProtectSystem=strict
 ";
 
-pub(super) fn home_line(home: &str) -> String {
+/// The line by which a unit says which home it is for.
+pub(crate) fn home_line(home: &str) -> String {
     format!("# Home: {home}")
 }
 
@@ -59,6 +60,10 @@ pub(super) fn service(facts: &Facts, socket: bool) -> Result<String, Failure> {
     text.push_str("\n[Unit]\nDescription=Napgres: Postgres that naps\n");
     if facts.system {
         text.push_str("After=network.target\n");
+        text.push_str(&format!(
+            "# If the home has a pool, it is there before and until after\nRequiresMountsFor={}\n",
+            word(&facts.pool_dir)
+        ));
     }
     if socket {
         text.push_str(&format!("Requires={SOCKET}\nAfter={SOCKET}\n"));
@@ -190,17 +195,17 @@ fn addresses(listen_addresses: &[String]) -> Result<Vec<IpAddr>, Failure> {
 }
 
 /// systemd's own variables, `%h` and their like, are not meant.
-fn specifiers(text: &str) -> String {
+pub(crate) fn specifiers(text: &str) -> String {
     text.replace('%', "%%")
 }
 
 /// One word of a list.
-fn word(text: &str) -> String {
+pub(crate) fn word(text: &str) -> String {
     format!("\"{}\"", specifiers(text).replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// One word of a command behind its first: there `$` means a variable.
-fn argument(text: &str) -> String {
+pub(crate) fn argument(text: &str) -> String {
     word(&text.replace('$', "$$"))
 }
 

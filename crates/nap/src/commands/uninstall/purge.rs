@@ -8,6 +8,7 @@ use nap_control::{Failure, FailureKind};
 use nap_store::{Home, HomeLock, LockError, durable};
 
 use crate::command_error::failure_of_store;
+use crate::mounts::mounts;
 
 /// What begins the name of the short directory for sockets of a home that lies too deep for them.
 const SHORT_DIRECTORY: &str = "napgres-";
@@ -32,7 +33,11 @@ pub(super) fn purge(home: &Home) -> Result<Vec<PathBuf>, Failure> {
     let entries = std::fs::read_dir(&real).map_err(|error| cannot(&real, &error))?;
     let entries = entries.flatten().map(|entry| entry.path());
     for path in entries.filter(|path| !last.contains(path) && !path.ends_with("lost+found")) {
-        durable::remove_tree(&path).map_err(|error| cannot(&path, &error))?;
+        // Where a pool was mounted: root's, and empty, so that its name can go though it cannot be read.
+        let is_place = path.ends_with("pool") && std::fs::remove_dir(&path).is_ok();
+        if !is_place {
+            durable::remove_tree(&path).map_err(|error| cannot(&path, &error))?;
+        }
     }
     for path in &last {
         durable::remove_tree(path).map_err(|error| cannot(path, &error))?;
@@ -80,8 +85,7 @@ fn short_directory(home: &Home, real: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 /// What is mounted inside has a life of its own.
 fn refuse_mounts(real: &Path) -> Result<(), Failure> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let inside = table.lines().filter_map(mount_point).find(|mount| mount.starts_with(real) && mount != real);
+    let inside = mounts().into_iter().map(|mounted| mounted.at).find(|at| at.starts_with(real) && at != real);
     match inside {
         None => Ok(()),
         Some(mount) => {
@@ -92,11 +96,4 @@ fn refuse_mounts(real: &Path) -> Result<(), Failure> {
             )))
         }
     }
-}
-
-/// The fifth field; blanks, tabs and line breaks in it are octal numbers.
-fn mount_point(line: &str) -> Option<PathBuf> {
-    let field = line.split(' ').nth(4)?;
-    let plain = field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
-    Some(PathBuf::from(plain))
 }

@@ -1,0 +1,267 @@
+//! `nap pool create`: everything is made beside the branches, and one rename moves them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use nap_control::{Failure, FailureKind};
+use nap_server::procfs::postgres_processes_in;
+use nap_store::pool::{self, PoolRecord, Progress};
+use nap_store::{Home, HomeLock, LockError, Owner, durable, probe_reflink};
+use nix::unistd::User;
+
+use super::file_system::Kind;
+use super::image::{Image, detach};
+use super::mount::{mount, unmount};
+use super::size::{SIZE_LEAST_BYTES, Size, rounded};
+use super::{file_system, needs_root, relocate, told, units};
+use crate::branch_names::directories;
+use crate::command_error::{CommandError, failure_of};
+use crate::context::Context;
+use crate::daemon::privileges;
+use crate::output::quote::shell;
+use crate::output::words;
+
+/// What the disk below keeps beside a copy of all branches.
+const BESIDE_BYTES: u64 = 256 << 20;
+/// Programs of an earlier try that was killed may hold its mount for a moment.
+const TRIES: u32 = 50;
+const TRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Make a pool for this home and move its branches into it
+///
+/// The daemon must be down. The branches are copied, compared and then moved by one rename: whatever happens, the home is
+/// whole before or after it. It needs root.
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// How large it may become: 50G. Its image is sparse and takes of the disk below what is written to it
+    #[arg(long, value_name = "SIZE")]
+    size: Size,
+    /// What is in the image
+    #[arg(long, value_enum, default_value = "btrfs")]
+    filesystem: Kind,
+    /// The directory of the systemd units, in place of systemd's own; nothing is enabled
+    #[arg(long, hide = true, value_name = "DIRECTORY")]
+    units: Option<std::path::PathBuf>,
+}
+
+impl Create {
+    pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
+        needs_root(context, &format!("create --size {}", words::bytes(self.size.0).replace(' ', "")))?;
+        let home = &context.home;
+        let owner = owner(home)?;
+        let _lock = lock(home, owner)?;
+        refuse_servers(&home.again())?;
+        match pool::progress(home).map_err(told)? {
+            Progress::None => {}
+            Progress::HalfMade => sweep(home)?,
+            Progress::Whole(record) => return Err(finish_earlier(context, &record)?.into()),
+        }
+        let size_bytes = rounded(self.size.0);
+        self.check_room(context, size_bytes)?;
+        let branches = directories(home).len();
+        self.make(home, owner, size_bytes).inspect_err(|_| {
+            // What cannot be swept now is by the next try.
+            if matches!(pool::progress(home), Ok(Progress::HalfMade)) {
+                let _ = sweep(home);
+            }
+        })?;
+        let home = &home.again();
+        let at_boot = units::install(home, self.units.as_deref())
+            .map_err(|failure| failure.because("the pool itself is made and mounted, but will not be at boot"))?;
+        report(context, home, size_bytes, branches, &at_boot)
+    }
+
+    fn check_room(&self, context: &Context, size_bytes: u64) -> Result<(), Failure> {
+        let home = &context.home;
+        if probe_reflink(home.root()) {
+            let message = format!("the file system of {} can clone already", home.root().display());
+            return Err(Failure::new(FailureKind::Conflict, message).because("a pool would only make it slower"));
+        }
+        let moved = relocate::bytes(home)?;
+        let below = nap_store::space::space(home.root())
+            .map_err(|error| Failure::failed("cannot see how much room there is").caused_by(&error))?;
+        let with_reserve = |bytes: u64| bytes.saturating_add(bytes / 4).saturating_add(BESIDE_BYTES);
+        if size_bytes < with_reserve(moved).max(SIZE_LEAST_BYTES) {
+            let message = format!("the branches take {}, too much for a pool of this size", words::bytes(moved));
+            return Err(Failure::new(FailureKind::Usage, message)
+                .hint(format!("--size {}M at least", with_reserve(moved).div_ceil(1 << 20))));
+        }
+        if below.free_bytes < with_reserve(moved) {
+            let message = format!("{} has too little room for a copy of its branches", home.root().display());
+            let why = format!("they take {}, and {} are free", words::bytes(moved), words::bytes(below.free_bytes));
+            return Err(Failure::failed(message).because(why).hint("free space there; the copy replaces them"));
+        }
+        if below.free_bytes < size_bytes {
+            context.output.remark(&format!(
+                "note: the disk below has {} free, less than the {} of the pool. What is written counts, but when that disk is full, \
+                 writes in the pool fail: `nap pool status` shows both",
+                words::bytes(below.free_bytes),
+                words::bytes(size_bytes)
+            ));
+        }
+        Ok(())
+    }
+
+    fn make(&self, home: &Home, owner: Owner, size_bytes: u64) -> Result<(), Failure> {
+        let kind = self.filesystem.into();
+        let record = PoolRecord { id: new_id()?, filesystem: kind, created: jiff::Timestamp::now() };
+        pool::begin(home, &record).map_err(told)?;
+        let image = Image::make(home, size_bytes)?;
+        let device = image.attach()?;
+        file_system::make(kind, device.device())?;
+        mount(home, &device, kind)?;
+        drop(device);
+        let dir = home.pool_dir();
+        let cannot = |error: std::io::Error| Failure::failed(format!("cannot use {}", dir.display())).caused_by(&error);
+        give(&dir, owner).map_err(cannot)?;
+        relocate::copy(home, owner, kind)?;
+        durable::fsync_tree(&dir).map_err(cannot)?;
+        relocate::verify(home)?;
+        pool::mark(home, &record).map_err(told)?;
+        durable::fsync_tree(&dir).map_err(cannot)?;
+        pool::commit(home).map_err(told)?;
+        relocate::remove_originals(home).map(drop)
+    }
+}
+
+fn give(dir: &Path, owner: Owner) -> std::io::Result<()> {
+    std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
+    std::os::unix::fs::lchown(dir, Some(owner.uid), Some(owner.gid))
+}
+
+fn new_id() -> Result<String, Failure> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::failed("cannot draw an id").caused_by(&error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whose home it is. One that is not there yet is made for whom the daemon will run as.
+fn owner(home: &Home) -> Result<Owner, Failure> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(home.root()).ok();
+    if let Some(found) = found.filter(|found| found.uid() != 0) {
+        return Ok(Owner { uid: found.uid(), gid: found.gid() });
+    }
+    let behind_sudo = std::env::var("SUDO_USER").ok().and_then(|name| User::from_name(&name).ok().flatten());
+    let behind_sudo = behind_sudo.filter(|user| !user.uid.is_root());
+    if let Some(user) = behind_sudo {
+        if home.root().starts_with(&user.dir) {
+            return make(home, Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() });
+        }
+        let own = user.dir.join(".local/share/napgres");
+        if own.join("format").exists() {
+            let message = format!("there is no home at {}, which is root's", home.root().display());
+            return Err(CommandError::usage(message)
+                .hint(format!("name yours: sudo nap --home {} pool create", shell(&own.to_string_lossy()))));
+        }
+    }
+    let run_as = nap_store::config::load(home).map_err(told)?.run_as;
+    let owner = privileges::owner(home.root(), &run_as).map_err(|error| failure_of(&error))?;
+    make(home, owner.unwrap_or_else(Owner::current))
+}
+
+fn make(home: &Home, owner: Owner) -> Result<Owner, Failure> {
+    nap_store::create::give_home(home, owner).map_err(told)?;
+    Ok(owner)
+}
+
+/// Nobody is at work in the home, and nobody begins.
+fn lock(home: &Home, owner: Owner) -> Result<HomeLock, Failure> {
+    if !nap_store::create::may_be_home(home).map_err(told)? {
+        let message = format!("{} is not a home of Napgres: it holds no file `format`", home.root().display());
+        return Err(Failure::new(FailureKind::Conflict, message).hint("name the home that you mean: --home"));
+    }
+    let lock = HomeLock::acquire(home).map_err(|error| match error {
+        LockError::Held { .. } => Failure::from_error(FailureKind::Conflict, &error).hint(format!(
+            "the branches are moved while nobody uses them: `nap --home {} down` first",
+            shell(&home.root().to_string_lossy())
+        )),
+        LockError::Store(error) => told(error),
+    })?;
+    let path = home.lock_file();
+    std::os::unix::fs::lchown(&path, Some(owner.uid), Some(owner.gid))
+        .map_err(|error| Failure::failed(format!("cannot change the owner of {}", path.display())).caused_by(&error))?;
+    Ok(lock)
+}
+
+/// A daemon that was killed leaves its servers running.
+fn refuse_servers(home: &Home) -> Result<(), Failure> {
+    let runs = |name: &String| !postgres_processes_in(&home.branches_dir().join(name).join("data")).is_empty();
+    match directories(home).into_iter().find(runs) {
+        None => Ok(()),
+        Some(branch) => {
+            let message = format!("a server of branch \"{branch}\" still runs, without a daemon");
+            Err(Failure::new(FailureKind::Conflict, message).hint("`nap up` takes it over, and `nap down` ends it"))
+        }
+    }
+}
+
+/// Removes what a try that was interrupted has left. The branches are where they were.
+fn sweep(home: &Home) -> Result<(), Failure> {
+    if home.pool_image().symlink_metadata().is_ok() {
+        let image = Image::open(home)?;
+        let mut tries = TRIES;
+        loop {
+            match unmount(home, &image) {
+                Ok(()) => break,
+                Err(failure) if tries == 0 => return Err(failure),
+                Err(_) => tries -= 1,
+            }
+            std::thread::sleep(TRY_PAUSE);
+        }
+        for device in image.devices()? {
+            detach(&device)?;
+        }
+    }
+    for path in [home.pool_image(), home.pool_dir(), home.pool_draft()] {
+        let removed = if path == home.pool_dir() { remove_empty(&path) } else { durable::remove_tree(&path) };
+        removed.map_err(|error| Failure::failed(format!("cannot remove {}", path.display())).caused_by(&error))?;
+    }
+    Ok(())
+}
+
+/// Nothing but an empty directory: whatever is mounted there after all must not be deleted.
+fn remove_empty(dir: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// There is a pool. A try that was interrupted after the move may have left the originals.
+fn finish_earlier(context: &Context, record: &PoolRecord) -> Result<Failure, Failure> {
+    pool::check_mounted(&context.home, record).map_err(told)?;
+    if relocate::remove_originals(&context.home)? {
+        context.output.remark("removed what was left of the move into the pool");
+    }
+    let message = format!("the home {} has a pool already", context.home.root().display());
+    let hint = "`nap pool status` shows it, `nap pool grow` makes it larger";
+    Ok(Failure::new(FailureKind::Conflict, message).hint(hint))
+}
+
+fn report(
+    context: &Context,
+    home: &Home,
+    size_bytes: u64,
+    branches: usize,
+    at_boot: &units::AtBoot,
+) -> Result<(), CommandError> {
+    if context.output.is_quiet() {
+        return Ok(());
+    }
+    let json = serde_json::json!({
+        "image": home.pool_image(), "mount_point": home.pool_dir(), "size_bytes": size_bytes,
+        "branches": branches, "wrote": at_boot.wrote, "to_do": at_boot.to_do,
+    });
+    context.output.result(&json, || {
+        let moved = match branches {
+            0 => String::new(),
+            branches => format!(", with {}", words::count(branches as u64, "branch", "branches")),
+        };
+        let mut text = format!("a pool of {} at {}{moved}\n", words::bytes(size_bytes), home.pool_dir().display());
+        at_boot.wrote.iter().for_each(|path| text.push_str(&format!("wrote {}\n", path.display())));
+        at_boot.to_do.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+        text
+    })
+}

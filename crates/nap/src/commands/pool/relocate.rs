@@ -1,0 +1,128 @@
+//! Brings the branches of a home into its new pool. The copy is made by the user that owns them, so that root never
+//! follows a path of theirs, and compared with the original before that goes.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nap_control::{Failure, FailureKind};
+use nap_store::pool::FileSystem;
+use nap_store::{Home, Owner, durable, same_tree};
+
+use super::program::{program, run};
+use super::told;
+use crate::branch_names::directories;
+
+/// What lies in the pool, by its name in both places. What is in the trash is not worth its way.
+const MOVED: [&str; 3] = ["branches", "templates", "staging"];
+const TRASH: &str = "trash";
+/// How much of a disk a file takes is told in units of so much.
+const BLOCK_BYTES: u64 = 512;
+
+/// The directories that are there now, with where they are to be.
+fn moves(home: &Home) -> Vec<(PathBuf, PathBuf)> {
+    let pair = |name: &str| (home.root().join(name), home.pool_dir().join(name));
+    MOVED.into_iter().map(pair).filter(|(from, _)| is_there(from)).collect()
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// What it takes of the disk. A link to what moves would lead nowhere afterwards, or back.
+pub(super) fn bytes(home: &Home) -> Result<u64, Failure> {
+    let mut left: Vec<PathBuf> = moves(home).into_iter().map(|(from, _)| from).collect();
+    let mut sum = 0_u64;
+    while let Some(path) = left.pop() {
+        let cannot = |error| Failure::failed(format!("cannot look at {}", path.display())).caused_by(&error);
+        let found = path.symlink_metadata().map_err(cannot)?;
+        if found.is_symlink() {
+            refuse_link_to_moved(home, &path)?;
+        }
+        sum = sum.saturating_add(found.blocks().saturating_mul(BLOCK_BYTES));
+        if found.is_dir() {
+            for entry in std::fs::read_dir(&path).map_err(cannot)? {
+                left.push(entry.map_err(cannot)?.path());
+            }
+        }
+    }
+    Ok(sum)
+}
+
+fn refuse_link_to_moved(home: &Home, link: &Path) -> Result<(), Failure> {
+    let target = std::fs::read_link(link).unwrap_or_default();
+    let is_moved_itself = link.parent() == Some(home.root());
+    let leads_there = MOVED.iter().any(|name| target.starts_with(home.root().join(name)));
+    if !is_moved_itself && !leads_there {
+        return Ok(());
+    }
+    let message = format!("{} is a link to {}", link.display(), target.display());
+    let hint = "What it leads to moves: move it into its branch's data directory, or away.";
+    Err(Failure::new(FailureKind::Conflict, message).hint(hint))
+}
+
+/// A program that runs as the owner of what it touches. If we are killed, so is it.
+fn as_owner(owner: Owner, words: &[&str]) -> Command {
+    let mut command = program("setpriv");
+    command.arg(format!("--reuid={}", owner.uid)).arg(format!("--regid={}", owner.gid));
+    command.args(["--clear-groups", "--pdeathsig=KILL"]).args(words);
+    command
+}
+
+/// Copies it.
+pub(super) fn copy(home: &Home, owner: Owner, kind: FileSystem) -> Result<(), Failure> {
+    if kind == FileSystem::Btrfs {
+        make_subvolumes(home, owner)?;
+    }
+    for (from, to) in moves(home) {
+        run(as_owner(owner, &["cp", "--archive", "--no-target-directory", "--"]).arg(from).arg(to))?;
+    }
+    let trash = home.root().join(TRASH);
+    if is_there(&trash) {
+        let to = home.pool_dir().join(TRASH);
+        let made = std::fs::create_dir(&to);
+        let made =
+            made.and_then(|()| std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o700)));
+        made.and_then(|()| std::os::unix::fs::lchown(&to, Some(owner.uid), Some(owner.gid)))
+            .map_err(|error| Failure::failed(format!("cannot make {}", to.display())).caused_by(&error))?;
+    }
+    Ok(())
+}
+
+/// On btrfs a branch is a subvolume, of which a snapshot is one call. These are filled by the copy.
+fn make_subvolumes(home: &Home, owner: Owner) -> Result<(), Failure> {
+    let (from, to) = (home.branches_dir(), home.pool_dir().join("branches"));
+    if !is_there(&from) {
+        return Ok(());
+    }
+    run(as_owner(owner, &["mkdir", "--"]).arg(&to))?;
+    for name in directories(home).into_iter().filter(|name| from.join(name).is_dir()) {
+        run(as_owner(owner, &["btrfs", "subvolume", "create", "--"]).arg(to.join(name)))?;
+    }
+    Ok(())
+}
+
+/// Compares every byte.
+pub(super) fn verify(home: &Home) -> Result<(), Failure> {
+    for (from, to) in moves(home) {
+        if let Some(path) = same_tree::difference(&from, &to).map_err(told)? {
+            let message = format!("the copy of {} differs from it", from.join(path).display());
+            return Err(Failure::failed(message).hint("Nothing was changed; look whether somebody writes there."));
+        }
+    }
+    Ok(())
+}
+
+/// Removes the originals, and says whether there were any.
+pub(super) fn remove_originals(home: &Home) -> Result<bool, Failure> {
+    let mut removed = false;
+    for path in MOVED.into_iter().chain([TRASH]).map(|name| home.root().join(name)).filter(|path| is_there(path)) {
+        durable::remove_tree(&path).map_err(|error| {
+            Failure::failed(format!("cannot remove {}, which the pool holds now", path.display()))
+                .caused_by(&error)
+                .hint("`nap pool create` once more goes on where it was")
+        })?;
+        removed = true;
+    }
+    Ok(removed)
+}
