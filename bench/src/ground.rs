@@ -16,7 +16,7 @@ const SECTOR_BYTES: u64 = 512;
 /// How it is made: files are cloned one by one there.
 pub(crate) const XFS: &[&str] = &["mkfs.xfs", "-q", "-m", "reflink=1"];
 /// As a pool has it: a branch is a snapshot.
-pub(crate) const BTRFS: &[&str] = &["mkfs.btrfs", "-q"];
+pub(crate) const BTRFS: &[&str] = &["mkfs.btrfs", "-q", "-m", "single"];
 
 /// The directory to work in. What was mounted is unmounted and removed when this is dropped; nothing may use it then.
 pub(crate) struct Ground {

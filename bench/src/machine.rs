@@ -25,6 +25,6 @@ pub(crate) fn line(cluster: &Cluster) -> String {
 }
 
 fn file_system(path: &Path) -> String {
-    let said = run(std::process::Command::new("df").arg("--output=fstype").arg(path)).unwrap_or_default();
-    said.lines().last().unwrap_or_default().to_owned()
+    // Not `df`: a subvolume is no mount, and it finds none.
+    run(std::process::Command::new("findmnt").args(["-no", "FSTYPE", "--target"]).arg(path)).unwrap_or_default()
 }

@@ -18,6 +18,7 @@ use crate::pool;
 use crate::record::{self, BranchRecord};
 use crate::staging::Staged;
 use crate::store::{Branch, Store};
+use crate::whole;
 
 /// A branch that was just made.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +90,7 @@ impl Store {
 
     /// Deletes what was thrown away, which may take its time. What cannot be deleted stays for the next start.
     pub fn discard(&self, thrown_away: &Path) {
-        if let Err(error) = durable::remove_tree(thrown_away) {
+        if let Err(error) = whole::remove_all(thrown_away) {
             tracing::warn!(path = %thrown_away.display(), %error, "could not empty the trash");
         }
     }

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::fault;
+use crate::subvolume;
 
 /// Names of files that are not yet in their place begin so; whoever finds one may delete it.
 pub const TEMPORARY_PREFIX: &str = ".nap-tmp-";
@@ -128,7 +129,7 @@ pub fn fsync_tree(dir: &Path) -> io::Result<()> {
 /// Deletes a file or a tree; one that is not there is no error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let result = match path.symlink_metadata() {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(found) if found.is_dir() => remove_dir(path),
         Ok(_) => fs::remove_file(path),
         Err(e) => Err(e),
     };
@@ -136,6 +137,11 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// A subvolume goes in one call, if that is allowed; else as any directory does.
+fn remove_dir(path: &Path) -> io::Result<()> {
+    if subvolume::is_subvolume(path) && subvolume::delete(path).is_ok() { Ok(()) } else { fs::remove_dir_all(path) }
 }
 
 /// Deletes what in this directory never came to its place.

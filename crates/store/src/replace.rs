@@ -14,6 +14,7 @@ use crate::fault;
 use crate::home::BranchDir;
 use crate::record::{self, BranchRecord};
 use crate::store::{Branch, Store, TakenIds};
+use crate::whole;
 
 /// A branch with another state.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,7 +111,7 @@ impl Store {
 
     fn throw_away_all(&self, path: &Path) {
         let thrown_away = self.throw_away(path).unwrap_or_else(|_| path.to_owned());
-        durable::remove_tree(&thrown_away).unwrap_or_else(|error| warn(&thrown_away, &error));
+        whole::remove_all(&thrown_away).unwrap_or_else(|error| warn(&thrown_away, &error));
     }
 
     /// What is in this directory becomes a branch, if that was to be. May have been begun before.

@@ -14,6 +14,7 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::home::{BranchDir, Home};
 use crate::record::BranchRecord;
+use crate::whole;
 
 /// The branch tree of one home. Only the holder of its `HomeLock` opens it.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ impl Store {
         let mut gone = 0;
         for name in entries(&self.home.trash())? {
             let path = self.home.trash().join(name);
-            match durable::remove_tree(&path) {
+            match whole::remove_all(&path) {
                 Ok(()) => gone += 1,
                 Err(error) => tracing::warn!(path = %path.display(), %error, "could not empty the trash"),
             }

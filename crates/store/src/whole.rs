@@ -101,6 +101,18 @@ impl Raw {
     }
 }
 
+/// Deletes a branch that was thrown away. Its snapshots first, which may be subvolumes: one in which no other lies can go in one
+/// call.
+pub(crate) fn remove_all(root: &Path) -> io::Result<()> {
+    let snapshots = BranchDir { root: root.to_owned() }.snapshots();
+    if snapshots.is_dir() {
+        for entry in fs::read_dir(snapshots)? {
+            durable::remove_tree(&entry?.path())?;
+        }
+    }
+    durable::remove_tree(root)
+}
+
 fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
     let read = || fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>();
     read().map_err(|e| StoreError::io("read", dir, e))

@@ -192,6 +192,40 @@ fn no_snapshot_without_everything() {
     assert_eq!(count(&store.home().staging()), 0);
 }
 
+/// Made before there were subvolumes, or copied here.
+#[test]
+fn a_directory_becomes_a_subvolume_with_its_reset() {
+    let files = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::image(&files.path().join("btrfs"), 600, &["mkfs.btrfs", "-q"]) else {
+        return eprintln!("skipped: no btrfs can be mounted here");
+    };
+    let store = home_with_template(&mount.at().join("home"));
+    store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap();
+    let dev = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap().branch.dir.root;
+    let (before, plain) = (mount.at().join("before"), dev.to_str().unwrap());
+    fs::rename(&dev, &before).unwrap();
+    assert!(run("cp", &["-a", before.to_str().unwrap(), plain]));
+    fs::remove_dir_all(&before).unwrap();
+    assert_eq!(subvolumes(&mount), 1);
+    let child = store.clone_branch(&name("dev"), &name("child"), id(3)).unwrap();
+    assert_eq!(child.cloned.method, CloneMethod::Reflink);
+    let grandchild = store.clone_branch(&name("child"), &name("grandchild"), id(4)).unwrap();
+    assert_eq!(grandchild.cloned.method, CloneMethod::Snapshot, "what is made here is a subvolume");
+    store.take_snapshot(&name("dev")).unwrap().unwrap();
+
+    let mut draft = store.draft_again(&name("dev")).unwrap();
+    draft.clone_asleep().unwrap();
+    let replaced = store.replace(draft, Some((name("kept"), id(5)))).unwrap();
+    assert_eq!(replaced.cloned.method, CloneMethod::Snapshot);
+    let again = store.clone_branch(&name("dev"), &name("again"), id(6)).unwrap();
+    assert_eq!(again.cloned.method, CloneMethod::Snapshot);
+    assert_eq!(store.history(&name("kept")).unwrap().snapshots.len(), 1, "its past went with it");
+    for branch in ["again", "dev", "grandchild", "child", "kept", "main"] {
+        store.discard(&store.remove(&name(branch), true).unwrap().1);
+    }
+    assert_eq!((subvolumes(&mount), count(&store.home().trash())), (0, 0));
+}
+
 #[test]
 fn ext4_copies_and_says_so() {
     let files = tempfile::tempdir().unwrap();

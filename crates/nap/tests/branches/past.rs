@@ -209,7 +209,15 @@ fn what_it_was(disk: &OnDisk) {
 /// What was before a branch began is its parent's past; what has been since is its own, before its first sleep too.
 #[test]
 fn a_child_has_the_past_of_its_parent() {
-    let Some(disk) = on_xfs() else { return };
+    tell(on_xfs(), past_of_its_parent);
+}
+
+#[test]
+fn a_child_has_the_past_of_its_parent_on_btrfs() {
+    tell(on_btrfs(), past_of_its_parent);
+}
+
+fn past_of_its_parent(disk: &OnDisk) {
     let home = &disk.home;
     let now = |branch: &str| home.psql(&format!("postgres@{branch}"), "select pg_current_wal_lsn()").ok().to_owned();
     home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
@@ -238,7 +246,15 @@ fn a_child_has_the_past_of_its_parent() {
 /// A name leads back to what a branch was, busy or not, whatever becomes of the rest of its past.
 #[test]
 fn a_snapshot_with_a_name_is_kept() {
-    let Some(disk) = on_xfs() else { return };
+    tell(on_xfs(), snapshot_with_a_name);
+}
+
+#[test]
+fn a_snapshot_with_a_name_is_kept_on_btrfs() {
+    tell(on_btrfs(), snapshot_with_a_name);
+}
+
+fn snapshot_with_a_name(disk: &OnDisk) {
     let home = &disk.home;
     home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
     let mut load = Load::on(home, "postgres@main");

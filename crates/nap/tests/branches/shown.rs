@@ -2,7 +2,7 @@
 
 use nap_testkit::{TestHome, connect, eventually};
 
-use super::on_xfs;
+use super::{OnDisk, on_btrfs, on_xfs, tell};
 
 /// psql with this in `options`.
 fn at(home: &TestHome, when: &str, sql: &str) -> nap_testkit::Output {
@@ -20,7 +20,15 @@ fn branches(home: &TestHome) -> Vec<String> {
 
 #[test]
 fn a_moment_is_read_and_goes_after_its_last_session() {
-    let Some(disk) = on_xfs() else { return };
+    tell(on_xfs(), moment_is_read);
+}
+
+#[test]
+fn a_moment_is_read_and_goes_after_its_last_session_on_btrfs() {
+    tell(on_btrfs(), moment_is_read);
+}
+
+fn moment_is_read(disk: &OnDisk) {
     let home = &disk.home;
     home.psql("postgres@main", "create table t (n int); insert into t values (1)").ok();
     let moment = home.psql("postgres@main", "select pg_current_wal_lsn()").ok().to_owned();
