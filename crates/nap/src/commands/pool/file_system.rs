@@ -28,7 +28,7 @@ impl From<Kind> for FileSystem {
 /// disk below: discard.
 pub(super) fn mount_options(kind: FileSystem) -> &'static str {
     match kind {
-        FileSystem::Btrfs => "noatime,nosuid,nodev,discard=async",
+        FileSystem::Btrfs => "noatime,nosuid,nodev,discard=async,user_subvol_rm_allowed",
         FileSystem::Xfs => "noatime,nosuid,nodev,discard",
     }
 }
@@ -38,7 +38,8 @@ pub(super) fn make(kind: FileSystem, device: &Path) -> Result<(), Failure> {
     let mut make = match kind {
         FileSystem::Btrfs => {
             let mut make = program("mkfs.btrfs");
-            make.args(["--quiet", "--nodiscard", "--label", "napgres"]);
+            // A second copy of the metadata would lie on the same disk, and be written each time.
+            make.args(["--quiet", "--nodiscard", "--metadata", "single", "--label", "napgres"]);
             make
         }
         FileSystem::Xfs => {
