@@ -46,7 +46,8 @@ fn a_full_disk_is_told_and_nothing_of_it_stays() {
     let deeds: [(Option<Disk>, &[&str]); 2] =
         [(Disk::ext4(320), &["branch", "new"]), (Disk::xfs(400), &["branch", "new", "--at", "-0s"])];
     for (disk, deed) in deeds {
-        let Some(OnDisk { home, disk }) = disk.and_then(on) else { continue };
+        let Some(on_disk) = disk.and_then(on) else { continue };
+        let (home, disk) = (&on_disk.home, &on_disk.disk);
         home.psql("postgres@main", "create table t as select 1 as n").ok();
         home.sleep("main");
         home.psql("postgres@main", "insert into t values (2)").ok();
