@@ -257,7 +257,7 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, mut cli
     if client.tls.is_some() {
         entry.record().set_secure();
     }
-    let mut session = Session { client, identity, entry, _place: place, _past: past };
+    let mut session = Session { client, identity, entry, _place: place, past };
     let mut life = Life::new(shared, &mut session);
     let first = Box::pin(life.begin()).await;
     let over = life.live(first).await;
@@ -300,7 +300,7 @@ pub(crate) async fn take_up<B: Branches, S: ClientStream>(
     let (branch, database) = (&identity.branch, &identity.database);
     let listener = left.channels().map(|channels| shared.hubs.inherit(branch, database, channels));
     let _ = joined.send(());
-    let mut session = Session { client, identity, entry, _place: place, _past: None };
+    let mut session = Session { client, identity, entry, _place: place, past: None };
     let go = async move {
         let _ = go.wait_for(|go| *go).await;
     };

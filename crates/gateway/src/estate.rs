@@ -36,7 +36,7 @@ pub(crate) struct Moved {
     pub(crate) backend: Option<OwnedFd>,
     /// Still to be asked for what it has heard; never there once it has been in another process.
     pub(crate) listener: Option<Listener>,
-    /// Keeps its server awake until then.
+    /// Keeps its server awake, and the moment of the past open that it is in, until then.
     pub(crate) hold: Option<Box<dyn Any + Send>>,
     pub(crate) will: Will,
 }

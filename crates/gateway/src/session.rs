@@ -68,7 +68,7 @@ pub(crate) struct Session<S> {
     /// Its places among all connections and among those of its branch.
     pub(crate) _place: Permit,
     /// If its branch is a moment of the past: what keeps that open.
-    pub(crate) _past: Option<Box<dyn Any + Send>>,
+    pub(crate) past: Option<Box<dyn Any + Send>>,
 }
 
 #[cfg(test)]

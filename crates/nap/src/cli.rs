@@ -93,6 +93,8 @@ impl Command {
                 | Self::Down(_)
                 | Self::Uninstall(_)
                 | Self::Service(_)
+                | Self::Logs(_)
+                | Self::Pg(_)
                 | Self::Completions(_)
                 | Self::Man(_)
                 | Self::Docs(_)

@@ -102,7 +102,11 @@ impl Aside {
     pub async fn stop(mut self) -> Result<(), AsideError> {
         signal(self.running.0, Signal::INT);
         let status = (&mut self.exit).await.map_err(|_| AsideError::Late)?;
-        if status.success() { Ok(()) } else { Err(self.why()) }
+        if !status.success() {
+            return Err(self.why());
+        }
+        std::mem::forget(self.running);
+        Ok(())
     }
 
     /// It has ended: the number may be another process's from now on.
@@ -146,6 +150,7 @@ fn last_words(mut said: &std::fs::File) -> String {
     let mut bytes = Vec::new();
     let _ = said.rewind().and_then(|()| said.take(1 << 20).read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.trim().lines().collect();
+    // Statements may hold passwords.
+    let lines: Vec<&str> = text.trim().lines().filter(|line| !line.contains("STATEMENT:")).collect();
     lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
 }

@@ -19,6 +19,7 @@ use crate::fault;
 use crate::home::BranchDir;
 use crate::prepared::prepared_transactions;
 use crate::roles;
+use crate::skip::is_of_a_backup;
 use crate::snapshot::control_of;
 use crate::staging::Staged;
 use crate::store::Store;
@@ -74,12 +75,8 @@ impl Arrival {
 
     /// Copies a data directory on which no server runs.
     pub fn copy(&mut self, from: &Path) -> Result<(), StoreError> {
-        // With these recovery begins where it must.
-        fn of_a_backup(relative: &Path) -> bool {
-            ["backup_label", "tablespace_map"].iter().any(|name| relative == Path::new(name))
-        }
         let before = control_of(from)?;
-        let how = How { brings: of_a_backup, stop: Some(&self.stop), ..How::default() };
+        let how = How { brings: is_of_a_backup, stop: Some(&self.stop), ..How::default() };
         self.cloned = clone_or_copy(from, &self.data(), how)?;
         fault::point("cloned");
         self.refuse_far_tablespaces()?;

@@ -98,7 +98,12 @@ impl Store {
     /// The children of a branch become those of its parent, from where it was branched itself: their data is their own.
     fn give_children_away(&self, name: &BranchName) -> Result<Vec<BranchRecord>, StoreError> {
         let BranchRecord { parent, branched_at, .. } = self.branch(name)?.record;
-        let changes = [("parent", parent.map(String::from)), ("branched_at", branched_at.map(String::from))];
+        let changes = [
+            ("parent", parent.map(String::from)),
+            ("branched_at", branched_at.map(String::from)),
+            // What it was between is gone.
+            ("shared_until", None),
+        ];
         let children = self.children(name)?.into_iter();
         children
             .map(|child| {
@@ -177,6 +182,7 @@ pub(crate) fn new_record(name: &BranchName, id: BranchId, major: Major) -> Branc
         id,
         parent: None,
         branched_at: None,
+        shared_until: None,
         created: jiff::Timestamp::now(),
         expires: None,
         shows: None,

@@ -66,7 +66,8 @@ impl Store {
     pub fn draft_of_itself(&self, name: &BranchName) -> Result<Draft, StoreError> {
         let own = self.branch(name)?;
         let (staged, dir) = self.stage_files(&format!("{name}-{}", own.record.id))?;
-        let (record, rules_of) = (own.record.clone(), own.dir.clone());
+        let record = BranchRecord { shared_until: None, ..own.record.clone() };
+        let rules_of = own.dir.clone();
         Ok(Draft { staged, dir, record, source: own, rules_of, raw: None, cloned: None, prepared: Vec::new() })
     }
 
@@ -115,7 +116,8 @@ impl Draft {
     /// says that it was shut down.
     pub fn clone_asleep(&mut self) -> Result<(), StoreError> {
         self.record.branched_at = Some(shutdown_checkpoint(&self.source)?);
-        if !self.clone_whole(&self.source.dir.root.clone())? {
+        self.record.shared_until = Some(jiff::Timestamp::now());
+        if !self.clone_whole(&self.source.dir.root.clone(), |_| false)? {
             self.cloned = Some(clone_data(&self.from(), &self.dir.data())?);
             fault::point("cloned");
         }
@@ -128,6 +130,7 @@ impl Draft {
     /// From a parent whose server stands still until this returns, by reflink and no later than `until`: the files are those of
     /// a machine that lost its power at this moment. False: not all of them can be cloned.
     pub fn clone_standing(&mut self, until: Instant) -> Result<bool, StoreError> {
+        self.record.shared_until = Some(jiff::Timestamp::now());
         let how = How { method: CloneMethod::Reflink, until: Some(until), ..How::default() };
         match clone_as(&self.from(), &self.dir.data(), how) {
             Err(StoreError::Io { source, .. }) if cannot_reflink(&source) => return Ok(false),
@@ -150,6 +153,7 @@ impl Draft {
             relative == Path::new("global/pg_control")
                 || relative.parent().is_some_and(|parent| parent == Path::new("pg_wal"))
         }
+        self.record.shared_until = Some(jiff::Timestamp::now());
         // What a clone may have begun.
         empty_dir(&self.dir.data())?;
         let how = How { method: CloneMethod::Copy, may_vanish: true, leaves_out: comes_later, ..How::default() };

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use crate::error::StoreError;
@@ -62,6 +62,10 @@ impl HomeLock {
             io::ErrorKind::NotFound => StoreError::NoHome(home.root().to_owned()).into(),
             _ => failed("open")(e),
         })?;
+        // A second name of somebody else's file.
+        if file.metadata().map_err(failed("look at"))?.nlink() != 1 {
+            return Err(StoreError::NotOurs(path.clone()).into());
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

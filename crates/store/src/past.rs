@@ -1,17 +1,18 @@
 //! A branch of the past, in the making: the nearest snapshot before, and what recovery needs to come to the moment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use nap_model::ids::BranchName;
 use nap_model::lsn::Lsn;
 
-use crate::clone::{CloneMethod, How, clone_as};
+use crate::clone::{CloneMethod, How, clone_as, empty_dir};
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
 use crate::own_life::append;
+use crate::skip::is_of_a_backup;
 use crate::snapshot::{Snapshot, control_of, files_of, snapshots};
 use crate::store::Branch;
 use crate::wal;
@@ -40,27 +41,38 @@ impl Draft {
         let source = self.source();
         let (name, dir) = (source.record.name.clone(), source.dir.clone());
         let snapshot = nearest(source, until)?;
-        let files = files_of(&dir, &snapshot);
-        let is_cloned = match files.parent() {
-            Some(root) => self.clone_whole(root)?,
-            None => false,
-        };
-        if !is_cloned {
-            let how = How { method: CloneMethod::Reflink, ..How::default() };
-            self.set_cloned(clone_as(&files, &self.data(), how)?);
-            fault::point("cloned");
-        }
-        let signal = self.data().join("recovery.signal");
-        durable::stage_file(&signal, b"", 0o600).map_err(|e| StoreError::io("write", &signal, e))?;
         let end = wal::end_of_wal(&dir.data())?;
         self.whole_log(&snapshot, end)?;
         wal::refuse_tablespaces(&dir.wal(), snapshot.timeline, snapshot.lsn)?;
+        let files = files_of(&dir, &snapshot);
+        self.clone_base(&files).map_err(|error| match files.exists() {
+            true => error,
+            // It has just become too old. The next one will do.
+            false => StoreError::LogIsGone(files),
+        })?;
+        let signal = self.data().join("recovery.signal");
+        durable::stage_file(&signal, b"", 0o600).map_err(|e| StoreError::io("write", &signal, e))?;
         let until = match until {
             Until::Lsn(lsn) if lsn > end => return Err(outside(name, snapshots(&dir)?, end)),
             Until::Lsn(lsn) if lsn == end => None,
             until => Some(until),
         };
         Ok(Recovery { log: dir.wal(), until })
+    }
+
+    fn clone_base(&mut self, files: &Path) -> Result<(), StoreError> {
+        // An earlier try may have begun.
+        empty_dir(&self.data())?;
+        let is_cloned = match files.parent() {
+            Some(root) => self.clone_whole(root, is_of_a_backup)?,
+            None => false,
+        };
+        if !is_cloned {
+            let how = How { method: CloneMethod::Reflink, brings: is_of_a_backup, ..How::default() };
+            self.set_cloned(clone_as(files, &self.data(), how)?);
+            fault::point("cloned");
+        }
+        Ok(())
     }
 
     /// Nobody may have kept the log while no daemon ran.

@@ -30,6 +30,9 @@ pub struct BranchRecord {
     /// Where in its parent's log it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branched_at: Option<Lsn>,
+    /// Until then its parent's past is its own, too; none: it was made of something else than its parent as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_until: Option<jiff::Timestamp>,
     /// When it was made.
     pub created: jiff::Timestamp,
     /// When it is removed.
@@ -210,6 +213,7 @@ mod tests {
                 parent,
                 branched_at: lsn.map(Lsn),
                 created: jiff::Timestamp::from_nanosecond(nanoseconds).unwrap(),
+                shared_until: expires.map(|second| jiff::Timestamp::from_second(second).unwrap()),
                 shows: seconds.map(|seconds| format!("-{seconds}s")),
                 expires: expires.map(|second| jiff::Timestamp::from_second(second).unwrap()),
                 protected,

@@ -1,15 +1,29 @@
 //! A branch gets another name. Its name stands in its record, in that of its children, and is that of its directory: by way of
 //! `staging/` all of it is done, or nothing.
 
+use std::path::Path;
+
 use nap_model::ids::BranchName;
 
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
+use crate::home::BranchDir;
 use crate::record::BranchRecord;
 use crate::store::{Branch, Store};
 
 impl Store {
+    /// It stays what it was, if that can be.
+    fn take_back(&self, staged: &Path, branch: &Branch) {
+        let name = &branch.record.name;
+        let back = branch.record.save(&BranchDir { root: staged.to_owned() }.record());
+        if back.is_ok() && durable::rename_new(staged, &branch.dir.root).is_ok() {
+            let _ = durable::remove_tree(&branch.dir.kept_record());
+        } else {
+            tracing::error!(branch = %name, path = %staged.display(), "half renamed: the next start goes on with it");
+        }
+    }
+
     /// Gives another name to a branch whose server sleeps, and goes on sleeping until this returns. Gives back what it is now,
     /// and its children.
     pub fn rename(&self, from: &BranchName, to: &BranchName) -> Result<(Branch, Vec<BranchRecord>), StoreError> {
@@ -25,9 +39,14 @@ impl Store {
         durable::rename_new(&branch.dir.root, &staged).map_err(|e| StoreError::io("rename", &branch.dir.root, e))?;
         // From here on it is done, by the next start if not by this one.
         fault::point("taken away");
-        let renamed = self
-            .finish_keeping(&staged)?
-            .ok_or_else(|| StoreError::NoSuchBranch { name: to.clone(), nearest: Vec::new() })?;
+        let renamed = match self.finish_keeping(&staged) {
+            Ok(Some(renamed)) => renamed,
+            Ok(None) => return Err(self.no_such_branch(to)),
+            Err(error) => {
+                self.take_back(&staged, &branch);
+                return Err(error);
+            }
+        };
         if let Ok(taken) = self.taken_ids(&mut changing) {
             taken.insert(renamed.record.id.clone(), to.clone());
         }

@@ -45,10 +45,14 @@ impl Store {
         let (kept_record, place) = (branch.dir.kept_record(), branch.dir.root.clone());
         // One that was kept before has left none, but for a crash.
         durable::remove_tree(&kept_record).map_err(|e| StoreError::io("remove", &kept_record, e))?;
+        let mut forgot = Vec::new();
         if let Some((name, id)) = keep_as {
             self.refuse_taken(self.taken_ids(&mut changing)?, &name, &id)?;
             to_be_kept(&self.branch(&branch.record.name)?.record, name, id).save(&kept_record)?;
             fault::point("to be kept");
+        } else {
+            // Their past before they began is gone with what it was.
+            forgot = self.change_children(&branch.record.name, &[("shared_until", None)]);
         }
         durable::exchange(draft.staged.path(), &place)
             .map_err(|e| StoreError::io("put another state in the place of", &place, e))?;
@@ -70,7 +74,10 @@ impl Store {
             // The next start tries again.
             None => {}
         }
-        let children = kept.as_ref().map_or_else(Vec::new, |kept| self.follow(&branch.record.name, &kept.record.name));
+        let children = match &kept {
+            Some(kept) => self.follow(&branch.record.name, &kept.record.name),
+            None => forgot,
+        };
         Ok(Replaced { branch, kept, children, cloned, prepared })
     }
 
@@ -83,20 +90,24 @@ impl Store {
         }
         self.is_still_there(draft.source())?;
         let created = Timestamp::now();
-        let record = BranchRecord { branched_at: draft.record.branched_at, created, ..own.record };
+        let BranchRecord { branched_at, shared_until, .. } = draft.record;
+        let record = BranchRecord { branched_at, shared_until, created, ..own.record };
         record.save(&draft.dir.record())?;
         Ok(Branch { record, dir: own.dir })
     }
 
     /// What was branched from a state goes with it.
     fn follow(&self, from: &BranchName, to: &BranchName) -> Vec<BranchRecord> {
-        let children = self.children(from).unwrap_or_default().into_iter().filter(|child| child != to);
-        let changes = [("parent", Some(to.to_string()))];
-        let moved = children.filter_map(|child| {
+        self.change_children(from, &[("parent", Some(to.to_string()))])
+    }
+
+    fn change_children(&self, of: &BranchName, changes: &[(&str, Option<String>)]) -> Vec<BranchRecord> {
+        let children = self.children(of).unwrap_or_default().into_iter();
+        let changed = children.filter_map(|child| {
             let dir = self.home().branch(&child);
-            record::rewrite(&dir, &[], &changes).inspect_err(|error| warn(&dir.root, error)).ok()
+            record::rewrite(&dir, &[], changes).inspect_err(|error| warn(&dir.root, error)).ok()
         });
-        moved.collect()
+        changed.collect()
     }
 
     fn refuse_taken(&self, taken: &TakenIds, name: &BranchName, id: &BranchId) -> Result<(), StoreError> {

@@ -66,8 +66,13 @@ fn same_bytes(one: &Path, other: &Path) -> Result<bool, StoreError> {
 }
 
 fn open(path: &Path) -> Result<File, StoreError> {
-    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    File::options().read(true).custom_flags(no_link).open(path).map_err(|e| StoreError::io("open", path, e))
+    // Nor may it wait for the other end of a pipe that has come into a file's place.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|e| StoreError::io("open", path, e))
 }
 
 fn fill(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> {

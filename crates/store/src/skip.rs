@@ -33,6 +33,11 @@ const LEFT_OUT: [&str; 9] = [
 /// Files and directories left out whose names begin so: the cache of system catalogs, and files of running queries.
 const LEFT_OUT_PREFIXES: [&str; 2] = ["pg_internal.init", "pgsql_tmp"];
 
+/// What a backup has besides: with these, recovery begins where it must.
+pub(crate) fn is_of_a_backup(relative: &Path) -> bool {
+    ["backup_label", "tablespace_map"].iter().any(|name| relative == Path::new(name))
+}
+
 /// Whether the entry at this path, relative to the data directory, is left out of a clone.
 pub(crate) fn is_left_out(relative: &Path) -> bool {
     let Some(name) = relative.file_name().map(|name| name.to_string_lossy()) else { return false };

@@ -13,13 +13,14 @@ use nap_model::pg_control::PgControl;
 use nap_model::snapshot_name::SnapshotName;
 use serde::{Deserialize, Serialize};
 
-use crate::clone::{CloneMethod, Cloned, How, clone_as, clone_data};
+use crate::clone::{CloneMethod, Cloned, How, clone_as, clone_or_copy};
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
 use crate::history::make_dir;
 use crate::home::BranchDir;
+use crate::skip::is_of_a_backup;
 use crate::staging::Staged;
 use crate::store::{Branch, Store, entries as names};
 use crate::wal::{self, is_segment_name};
@@ -30,6 +31,8 @@ const NOTHING_WRITTEN_BYTES: u64 = 1_024;
 /// A snapshot's own record.
 pub(crate) const RECORD: &str = "snapshot.toml";
 const RECORD_MAX_BYTES: u64 = 1 << 20;
+/// What the directory of one that has a name begins with.
+const NAMED: char = '@';
 /// How many of one branch may have a name.
 const NAMED_MAX: usize = 1_000;
 
@@ -69,12 +72,16 @@ pub struct NewSnapshot {
     pub cloned: Cloned,
 }
 
+/// What is left out of a clone, and what is not although it mostly is.
+type Parts = (fn(&Path) -> bool, fn(&Path) -> bool);
+
 impl Store {
     /// Sees to it that there is a snapshot to begin with, before a server starts. Of files that no server has run on since they
     /// were cloned it is the state after a crash.
     pub fn begin_history(&self, name: &BranchName) -> Result<(), StoreError> {
         let branch = self.branch(name)?;
-        if snapshots(&branch.dir)?.iter().any(|snapshot| snapshot.name.is_none()) {
+        // One that is to go soon is most often gone before anybody asks for its past, which begins with its first sleep.
+        if branch.record.expires.is_some() || has_unnamed(&branch.dir)? {
             return Ok(());
         }
         self.keep_log(name)?;
@@ -102,34 +109,32 @@ impl Store {
 
     /// Of the files as they are.
     fn snapshot_now(&self, branch: &Branch, control: &PgControl) -> Result<Option<Snapshot>, StoreError> {
-        let (lsn, leaves_out): (_, fn(&Path) -> bool) = match control.clean {
-            true => (control.checkpoint, is_segment),
-            false => (wal::end_of_wal(&branch.dir.data())?, |_| false),
+        let (lsn, what): (_, Parts) = match control.clean {
+            true => (control.checkpoint, (is_segment, |_| false)),
+            false => (wal::end_of_wal(&branch.dir.data())?, (|_| false, is_of_a_backup)),
         };
-        let (staged, cloned) = self.clone_for_snapshot(branch, leaves_out)?;
+        let (staged, cloned) = self.clone_for_snapshot(branch, what)?;
         fault::point("cloned");
         let snapshot = Snapshot { files: cloned.files, ..Snapshot::at(lsn, control.timeline) };
         record(&staged, &snapshot)?;
+        let _one = self.lock_changes();
+        self.is_still_there(branch)?;
         match publish(&staged, branch, &snapshot) {
             Err(StoreError::SnapshotExists { .. }) => Ok(None),
             published => published.map(|()| Some(snapshot)),
         }
     }
 
-    fn clone_for_snapshot(
-        &self,
-        branch: &Branch,
-        leaves_out: fn(&Path) -> bool,
-    ) -> Result<(Staged, Cloned), StoreError> {
+    fn clone_for_snapshot(&self, branch: &Branch, (leaves_out, brings): Parts) -> Result<(Staged, Cloned), StoreError> {
         let staged = Staged::to_be_cloned(self.home(), &format!("{}-snapshot", branch.record.name))?;
         if whole::is_whole(&branch.dir.root)
             && let Some(raw) = whole::take(&branch.dir.root, &staged)?
         {
-            return raw.strip(leaves_out);
+            return raw.strip(leaves_out, brings);
         }
         let data = staged.path().join("data");
         make_dir(&data)?;
-        let how = How { method: CloneMethod::Reflink, leaves_out, ..How::default() };
+        let how = How { method: CloneMethod::Reflink, leaves_out, brings, ..How::default() };
         let cloned = clone_as(&branch.dir.data(), &data, how)?;
         Ok((staged, cloned))
     }
@@ -185,8 +190,9 @@ impl Draft {
             return Err(StoreError::NoSuchSnapshot { branch, name: name.clone() });
         }
         let snapshot = read(&place)?;
-        if !self.clone_whole(&place)? {
-            self.set_cloned(clone_data(&place.join("data"), &self.data())?);
+        if !self.clone_whole(&place, is_of_a_backup)? {
+            let how = How { brings: is_of_a_backup, ..How::default() };
+            self.set_cloned(clone_or_copy(&place.join("data"), &self.data(), how)?);
             fault::point("cloned");
         }
         self.set_begins_at(snapshot.lsn);
@@ -213,7 +219,8 @@ fn publish(staged: &Staged, branch: &Branch, snapshot: &Snapshot) -> Result<(), 
     let place = place.join(&directory);
     match staged.publish(&place) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(StoreError::SnapshotExists { branch: branch.record.name.clone(), name: directory })
+            let name = snapshot.name.as_ref().map_or(directory, ToString::to_string);
+            Err(StoreError::SnapshotExists { branch: branch.record.name.clone(), name })
         }
         published => published.map_err(|error| StoreError::io("publish", &place, error)),
     }
@@ -229,6 +236,12 @@ pub(crate) fn snapshots(dir: &BranchDir) -> Result<Vec<Snapshot>, StoreError> {
     let mut snapshots = all?;
     snapshots.sort_by_key(|snapshot| (snapshot.timeline, snapshot.lsn));
     Ok(snapshots)
+}
+
+/// Whether its past has begun: told by names alone, for this is asked at each start.
+fn has_unnamed(dir: &BranchDir) -> Result<bool, StoreError> {
+    let place = dir.snapshots();
+    Ok(place.is_dir() && names(&place)?.iter().any(|name| !name.starts_with(NAMED)))
 }
 
 fn read(place: &Path) -> Result<Snapshot, StoreError> {
@@ -252,7 +265,7 @@ pub(crate) fn directory_name(snapshot: &Snapshot) -> String {
 
 /// No place in a log looks like it.
 fn named_directory(name: &SnapshotName) -> String {
-    format!("@{name}")
+    format!("{NAMED}{name}")
 }
 
 pub(crate) fn control_of(data: &Path) -> Result<PgControl, StoreError> {

@@ -195,6 +195,11 @@ impl Store {
         if lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok()) {
             dirs.push(home.postgres_dir());
         }
+        for name in entries(&home.branches_dir()).unwrap_or_default() {
+            // Of a deed that was never begun, or is done.
+            let left = BranchDir { root: home.branches_dir().join(name) }.kept_record();
+            let _ = durable::remove_tree(&left);
+        }
         for dir in dirs.iter().filter(|dir| dir.is_dir()) {
             if let Err(error) = durable::sweep(dir) {
                 tracing::warn!(dir = %dir.display(), %error, "could not remove what was left over");

@@ -52,23 +52,28 @@ impl Draft {
     /// power at this moment. `find_its_beginning` must follow, and may take its time. False: no snapshot can be taken after all.
     pub fn clone_at_once(&mut self) -> Result<bool, StoreError> {
         let root = self.source().dir.root.clone();
+        self.record.shared_until = Some(jiff::Timestamp::now());
         self.raw = whole::take(&root, &self.staged)?;
         Ok(self.raw.is_some())
     }
 
     /// The files in `root`, if that can be had as a whole.
-    pub(crate) fn clone_whole(&mut self, root: &Path) -> Result<bool, StoreError> {
+    pub(crate) fn clone_whole(&mut self, root: &Path, brings: fn(&Path) -> bool) -> Result<bool, StoreError> {
         if !whole::is_whole(root) {
             return Ok(false);
         }
         self.raw = whole::take(root, &self.staged)?;
-        self.strip()
+        self.strip_but(brings)
     }
 
     /// Makes a snapshot that was taken the draft's own. False: there is none.
     pub(crate) fn strip(&mut self) -> Result<bool, StoreError> {
+        self.strip_but(|_| false)
+    }
+
+    fn strip_but(&mut self, brings: fn(&Path) -> bool) -> Result<bool, StoreError> {
         let Some(raw) = self.raw.take() else { return Ok(false) };
-        let (staged, cloned) = raw.strip(|_| false)?;
+        let (staged, cloned) = raw.strip(|_| false, brings)?;
         self.dir = BranchDir { root: staged.path().to_owned() };
         // What was there for files that come one by one goes.
         self.staged = staged;

@@ -65,7 +65,11 @@ pub(crate) fn is_whole(root: &Path) -> bool {
 
 impl Raw {
     /// Leaves of it what a clone made file by file would have: `data`, without what is left out.
-    pub(crate) fn strip(self, leaves_out: fn(&Path) -> bool) -> Result<(Staged, Cloned), StoreError> {
+    pub(crate) fn strip(
+        self,
+        leaves_out: fn(&Path) -> bool,
+        brings: fn(&Path) -> bool,
+    ) -> Result<(Staged, Cloned), StoreError> {
         let started = Instant::now();
         let root = self.staged.path();
         for entry in entries(root)? {
@@ -80,7 +84,7 @@ impl Raw {
             for entry in entries(&to.join(&dir))? {
                 let (relative, path) = (dir.join(entry.file_name()), entry.path());
                 let kind = entry.file_type().map_err(|e| StoreError::io("look at", &path, e))?;
-                if skip::is_left_out(&relative) || leaves_out(&relative) {
+                if (skip::is_left_out(&relative) && !brings(&relative)) || leaves_out(&relative) {
                     remove(&path)?;
                 } else if kind.is_dir() {
                     dirs.push(relative);

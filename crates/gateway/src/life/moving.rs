@@ -38,7 +38,8 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         let key = key.as_ref().map(Key::from);
         let status = self.session.entry.record().ready_status();
         let will = self.will(With::Backend { socket, superuser, key, reported, status, to_client, to_backend });
-        let moved = Moved { client, backend: Some(backend), listener: None, hold: Some(_hold), will };
+        let hold: Box<dyn Any + Send> = Box::new((_hold, self.session.past.take()));
+        let moved = Moved { client, backend: Some(backend), listener: None, hold: Some(hold), will };
         // Who does not wait any more has seen to its end.
         let _ = reply.send(moved);
         None
@@ -53,7 +54,8 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         let state = Box::new(state);
         let with = With::State { state, reported, idle_timeout, channels, listens, deaf: false, for_client, begun };
         let will = self.will(with);
-        let _ = reply.send(Moved { client, backend: None, listener, hold: None, will });
+        let hold = self.session.past.take();
+        let _ = reply.send(Moved { client, backend: None, listener, hold, will });
     }
 
     fn client(&self) -> Option<OwnedFd> {

@@ -77,10 +77,8 @@ const DEFAULT: &str = "default";
 
 fn rename(context: &Context, branch: &BranchName, to: &str) -> Result<(), CommandError> {
     let to: BranchName = to.parse().map_err(|error: BadBranchName| CommandError::usage(error.to_string()))?;
-    let was_default = context.settings()?.default_branch == *branch;
     match context.ask(&Request::RenameBranch { name: branch.clone(), to: to.clone() })? {
-        Answer::Done if was_default => config::set_default_branch(context, &to),
-        Answer::Done => context.output.done(&format!("{branch} is {to} now")),
+        Answer::Done | Answer::Config(_) => context.output.done(&format!("{branch} is {to} now")),
         other => Err(unexpected(&other)),
     }
 }

@@ -265,7 +265,6 @@ impl BranchSet {
                 branch: record.name.clone(),
                 dir: dir.clone(),
                 log_is_kept: historian.log_is_kept.clone(),
-                is_temporary: record.expires.is_some(),
             }),
             sessions: Arc::new(BranchSessions { branch: record.name.clone(), gateway: self.gateway.clone() }),
             policy: watched,
@@ -340,11 +339,14 @@ impl Branches for BranchSet {
 
     fn find(&self, name: &BranchName) -> Option<BranchFacts> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.get(name).map(|entry| BranchFacts { major: entry.record.major })
+        // A moment that somebody looks at is reached by who names the branch and the moment, by that branch's rules.
+        let entry = entries.get(name).filter(|entry| entry.record.shows.is_none())?;
+        Some(BranchFacts { major: entry.record.major })
     }
 
     fn names(&self) -> Vec<BranchName> {
-        self.names_now()
+        let all = self.all().into_iter().filter(|entry| entry.record.shows.is_none());
+        all.map(|entry| entry.record.name).collect()
     }
 
     fn rules(&self, branch: &BranchName) -> Arc<Rules> {

@@ -43,6 +43,9 @@ use report::session_report;
 /// and those sessions may take so long to end their transactions.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the files of all branches may be looked at.
+const LOOKED_AT_WITHIN: Duration = Duration::from_secs(30);
+
 /// Answers requests.
 pub(super) struct ControlApi {
     pub(super) branches: Arc<BranchSet>,
@@ -126,8 +129,9 @@ impl ControlApi {
         let mut reports = join_all(reports).await;
         if disk {
             // One after the other: the disk is one.
+            let until = std::time::Instant::now() + LOOKED_AT_WITHIN;
             for report in &mut reports {
-                report.disk = self.branches.disk_use(&report.name).await;
+                report.disk = self.branches.disk_use(&report.name, until).await;
             }
         }
         Ok(Answer::Branches(reports))
@@ -199,6 +203,18 @@ impl ControlApi {
             duration_ms: milliseconds(begun.elapsed()),
             pause_us: pause.map(microseconds),
         }))
+    }
+
+    /// The default branch stays the default under its new name.
+    async fn rename(&self, name: &BranchName, to: BranchName) -> Reply {
+        let is_default = self.config.get().default_branch == *name;
+        self.branches.rename(name, to.clone()).await?;
+        self.tls.take_on_branch().await;
+        if is_default {
+            nap_store::config::set(self.config.home(), "default_branch", Some(to.as_str())).map_err(store_failure)?;
+            return self.reload().await;
+        }
+        Ok(Answer::Done)
     }
 
     fn set_branch(&self, branch: &BranchName, settings: &[(String, String)]) -> Reply {
@@ -323,11 +339,7 @@ impl Handler for ControlApi {
             }
             Request::ResetBranch { name, keep_as } => self.reset(&name, keep_as).await,
             Request::RestoreBranch { name, at, keep_as } => self.restore(&name, &at, keep_as).await,
-            Request::RenameBranch { name, to } => {
-                self.branches.rename(&name, to).await?;
-                self.tls.take_on_branch().await;
-                Ok(Answer::Done)
-            }
+            Request::RenameBranch { name, to } => self.rename(&name, to).await,
             Request::Import { source, name, ignore_hba, pg } => self.import(source, name, ignore_hba, pg).await,
             Request::Export { branch, database, to, format } => self.export(branch, database, to, format).await,
             Request::SetBranch { name, settings } => self.set_branch(&name, &settings),

@@ -23,8 +23,6 @@ pub(super) struct BranchKeeper {
     pub(super) dir: BranchDir,
     /// Whether its past is kept, as of now.
     pub(super) log_is_kept: Arc<AtomicBool>,
-    /// It is to go soon: most of those never need a past, so its begins with its first sleep.
-    pub(super) is_temporary: bool,
 }
 
 impl Keeper for BranchKeeper {
@@ -37,7 +35,7 @@ impl Keeper for BranchKeeper {
     }
 
     fn before_start(&self) {
-        if self.log_is_kept.load(Ordering::Relaxed) && !self.is_temporary {
+        if self.log_is_kept.load(Ordering::Relaxed) {
             self.store.begin_history(&self.branch).unwrap_or_else(|error| {
                 tracing::warn!(branch = %self.branch, %error, "history: it begins with the next sleep");
             });

@@ -23,6 +23,8 @@ const OPEN_MAX: usize = 64;
 const INBOX: usize = 64;
 /// Somebody may have found one by its name, or come with the sessions of another daemon: it is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Those that a daemon before has left, if no session comes with them.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// Why a moment was not opened, for the client.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -57,7 +59,8 @@ impl NotOpened {
 impl From<Failure> for NotOpened {
     fn from(failure: Failure) -> Self {
         let sqlstate = match failure.kind {
-            FailureKind::Usage | FailureKind::NotFound | FailureKind::Conflict => sqlstate::INVALID_PARAMETER_VALUE,
+            FailureKind::Usage | FailureKind::NotFound => sqlstate::INVALID_PARAMETER_VALUE,
+            FailureKind::Conflict => sqlstate::OBJECT_IN_USE,
             _ => sqlstate::SYSTEM_ERROR,
         };
         let detail = Some(failure.cause.join(": ")).filter(|detail| !detail.is_empty());
@@ -79,11 +82,11 @@ impl Drop for Lease {
     }
 }
 
-/// Which moment of which branch.
+/// Which moment of which branch, as it was written: `-1h` of a pool's connections is one moment, for as long as one is open.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     branch: BranchName,
-    moment: String,
+    written: String,
 }
 
 type Answer = Result<Arc<Lease>, NotOpened>;
@@ -117,7 +120,7 @@ impl Showing {
         let closing = || refused(NotOpened::new(sqlstate::ADMIN_SHUTDOWN, "Napgres is shutting down"));
         let moment = Moment::parse(at, Timestamp::now(), &TimeZone::system())
             .map_err(|error| refused(NotOpened::new(sqlstate::INVALID_PARAMETER_VALUE, format!("nap.at: {error}"))))?;
-        let key = Key { branch: branch.clone(), moment: moment.to_string() };
+        let key = Key { branch: branch.clone(), written: at.trim().to_owned() };
         let (answer, answered) = oneshot::channel();
         self.inbox.send(Ask { key, moment, answer }).await.map_err(|_| closing())?;
         let lease = answered.await.map_err(|_| closing())?.map_err(refused)?;
@@ -146,7 +149,7 @@ impl Shown {
         mut gone: mpsc::UnboundedReceiver<BranchName>,
         mut done: mpsc::UnboundedReceiver<(Key, Result<BranchName, Failure>)>,
     ) {
-        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_LOOK, LOOK_EVERY);
         loop {
             tokio::select! {
                 ask = asked.recv() => match ask {
@@ -161,7 +164,9 @@ impl Shown {
     }
 
     fn ask(&mut self, Ask { key, moment, answer }: Ask) {
-        let is_full = self.open.len() >= OPEN_MAX;
+        let shown = self.branches.all().into_iter().filter(|entry| entry.record.shows.is_some()).count();
+        let making = self.open.values().filter(|moment| matches!(moment, Moments::Making(_))).count();
+        let is_full = shown + making >= OPEN_MAX;
         match self.open.get_mut(&key) {
             Some(Moments::Making(waiting)) => return waiting.push(answer),
             Some(Moments::Open(name, lease)) => {
@@ -172,12 +177,13 @@ impl Shown {
             }
             None if is_full => {
                 let message = format!("{OPEN_MAX} moments of the past are open already");
-                let _ = answer.send(Err(NotOpened::new(sqlstate::TOO_MANY_CONNECTIONS, message)));
+                let hint = Some("Each goes with its last session: `nap sessions` shows them.".to_owned());
+                let _ = answer.send(Err(NotOpened { hint, ..NotOpened::new(sqlstate::TOO_MANY_CONNECTIONS, message) }));
                 return;
             }
             None => {}
         }
-        let (branches, made, written) = (self.branches.clone(), self.made.clone(), key.moment.clone());
+        let (branches, made, written) = (self.branches.clone(), self.made.clone(), moment.to_string());
         self.open.insert(key.clone(), Moments::Making(vec![answer]));
         tokio::spawn(async move {
             let shown = branches.show_past(&key.branch, moment, written).await;
@@ -215,6 +221,10 @@ impl Shown {
         let is_open = |name: &BranchName| {
             self.open.values().any(|moment| matches!(moment, Moments::Open(open, _) if open == name))
         };
+        // What has just been made has no holder yet.
+        if self.open.values().any(|moment| matches!(moment, Moments::Making(_))) {
+            return;
+        }
         let left: Vec<BranchName> = shown.map(|entry| entry.record.name).filter(|name| !is_open(name)).collect();
         left.into_iter().for_each(|branch| self.close(branch));
     }

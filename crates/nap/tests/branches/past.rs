@@ -1,8 +1,8 @@
 //! Branches of the past: exactly as the parent was then.
 
-use nap_testkit::{TestHome, eventually};
+use nap_testkit::{Disk, TestHome, eventually};
 
-use super::{Load, OnDisk, on_btrfs, on_xfs, tell, whole_transactions};
+use super::{Load, OnDisk, on, on_btrfs, on_xfs, tell, whole_transactions};
 
 fn numbers(home: &TestHome, branch: &str) -> String {
     home.psql(&format!("postgres@{branch}"), "select string_agg(n::text, ',' order by n) from t").ok().to_owned()
@@ -241,6 +241,21 @@ fn past_of_its_parent(disk: &OnDisk) {
             home.nap(&["rm", "then", "--force"]).ok();
         }
     }
+    // What was let in to a child is not let in to its parent.
+    let mut url = home.url("postgres@busy");
+    url.push(if url.contains('?') { '&' } else { '?' });
+    let refused = home.psql_with(&format!("{url}options=-c%20nap.at%3D{}", before.replace('/', "%2F")), "select 1");
+    assert!(refused.fails_with(2).contains("began after that"), "{refused:?}");
+    // A child that was restored, or whose parent was made anew, has no past but its own.
+    let at = now("busy");
+    home.nap(&["restore", "busy", "--at", &at, "--keep-as", "was-busy"]).ok();
+    home.psql("postgres@busy", "select 1").ok();
+    let refused = home.nap(&["branch", "never", "--from", "busy", "--at", &before]);
+    assert!(refused.fails_with(1).contains("history of branch \"busy\""), "{refused:?}");
+    home.nap(&["branch", "grandchild", "--from", "asleep"]).ok();
+    home.nap(&["reset", "asleep"]).ok();
+    let refused = home.nap(&["branch", "never", "--from", "grandchild", "--at", &time]);
+    assert!(refused.fails_with(1).contains("branch \"grandchild\""), "{refused:?}");
 }
 
 /// A name leads back to what a branch was, busy or not, whatever becomes of the rest of its past.
@@ -270,13 +285,14 @@ fn snapshot_with_a_name(disk: &OnDisk) {
     home.psql("postgres@main", "delete from t").ok();
     home.sleep("main");
     for name in ["in-use", "asleep"] {
-        home.nap(&["branch", name, "--at", name]).ok();
-        assert_eq!(numbers(home, name), "1", "{name}");
-        let then = whole_transactions(home, name);
+        let branch = format!("from-{name}");
+        home.nap(&["branch", &branch, "--at", name]).ok();
+        assert_eq!(numbers(home, &branch), "1", "{name}");
+        let then = whole_transactions(home, &branch);
         assert!(then <= has, "{name} has {then} of {has}");
-        // The name is the snapshot's alone.
-        home.psql(&format!("postgres@{name}"), "insert into t values (9)").ok();
+        home.psql(&format!("postgres@{branch}"), "insert into t values (9)").ok();
     }
+    assert!(home.nap(&["snapshot", "from-asleep"]).fails_with(1).contains("as the branch"));
     let refused = home.nap(&["snapshot", "asleep"]);
     assert!(refused.fails_with(1).contains("has a snapshot \"asleep\" already"), "{refused:?}");
     assert!(home.nap(&["snapshot", "2026-11-20"]).fails_with(2).contains("is not a snapshot's name"));
@@ -297,4 +313,19 @@ fn snapshot_with_a_name(disk: &OnDisk) {
     home.nap(&["branch", "again", "--from", "mistake", "--at", "asleep"]).ok();
     assert_eq!(numbers(home, "again"), "1");
     assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+}
+
+/// Where files are copied, what begins a backup's recovery where it must comes along into the snapshot and out of it.
+#[test]
+fn a_copied_snapshot_recovers_from_where_its_copy_began() {
+    let Some(disk) = Disk::ext4(1_024).and_then(on) else { return };
+    let home = &disk.home;
+    let mut load = Load::on(home, "postgres@main");
+    let said = home.nap(&["snapshot", "in-use"]);
+    assert!(said.ok().contains("copied "), "its cost is said: {said:?}");
+    assert!(load.goes_on());
+    drop(load);
+    home.nap(&["branch", "then", "--at", "in-use"]).ok();
+    whole_transactions(home, "then");
+    assert!(home.data("then").join("backup_label.old").exists());
 }

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use nap_model::lsn::Lsn;
-use nap_testkit::{Output, TestHome, as_server_user, eventually, give_to_server_user, process};
+use nap_testkit::{Output, TestHome, as_server_user, eventually, eventually_within, give_to_server_user, process};
 
 use super::{Load, on_btrfs, tell, whole_transactions};
 
@@ -112,7 +113,7 @@ impl Witness {
             let place = format!("host={} port=5432 user=postgres dbname=postgres", self.directory.display());
             home.psql_with(&place, sql)
         };
-        eventually("it is recovered", || {
+        eventually_within(Duration::from_secs(120), "it is recovered", || {
             let said = || std::fs::read_to_string(self.directory.join("said"));
             assert!(server.try_wait().unwrap().is_none(), "{target}: {:?}", said());
             (ask("select pg_is_in_recovery()").stdout.trim() == "f").then_some(())
@@ -145,7 +146,7 @@ fn branches_of_a_busy_parent_are_sound() {
         let (home, drawn) = (&disk.home, &mut Drawn::new());
         let mut load = Load::on(home, "postgres@main");
         for number in 0..how_many().0 {
-            std::thread::sleep(std::time::Duration::from_millis(drawn.between(0, 200)));
+            std::thread::sleep(Duration::from_millis(drawn.between(0, 200)));
             let before = whole_transactions(home, "main");
             let name = format!("b{number}");
             home.nap(&["branch", &name]).ok();
@@ -167,7 +168,7 @@ fn the_past_is_what_postgres_recovers() {
         let witness = Witness::begin(home, &disk.disk.path());
         let (begun, first) = (Timestamp::now(), lsn());
         let count = how_many().1;
-        std::thread::sleep(std::time::Duration::from_millis(1_500 + 200 * count as u64));
+        std::thread::sleep(Duration::from_millis(1_500 + 200 * count as u64));
         let (ended, last) = (Timestamp::now(), lsn());
         drop(load);
         let segment = "select pg_walfile_name(pg_switch_wal()), pg_switch_wal() is null";

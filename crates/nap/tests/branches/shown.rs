@@ -1,6 +1,8 @@
 //! Moments of the past that a client opens by naming them.
 
-use nap_testkit::{TestHome, connect, eventually};
+use std::time::Duration;
+
+use nap_testkit::{TestHome, connect, eventually, eventually_within};
 
 use super::{OnDisk, on_btrfs, on_xfs, tell};
 
@@ -83,6 +85,33 @@ fn who_names_no_moment_or_may_not_come_in_makes_none() {
     let refused = tokio::runtime::Runtime::new().unwrap().block_on(connect(&stranger));
     assert_eq!(refused.err().and_then(|error| error.code().cloned()).unwrap().code(), "28P01");
     assert_eq!(branches(home), ["main"]);
-    // A daemon that dies leaves them; the next one finds that nobody has them open.
     assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+}
+
+/// It goes on under another daemon with its session; what a daemon that died has left goes when nobody comes back to it.
+#[test]
+fn a_moment_outlives_its_daemon_only_with_a_session() {
+    let Some(disk) = on_xfs() else { return };
+    let home = &disk.home;
+    home.psql("postgres@main", "create table t as select 1 as n; select pg_switch_wal()").ok();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut config = home.config("postgres@main");
+        config.options("-c nap.at=-0s");
+        let session = connect(&config).await.unwrap();
+        let shown: String = session.query_one("show nap.branch", &[]).await.unwrap().get(0);
+        home.nap(&["up", "--replace"]).ok();
+        assert_eq!(session.query_one("select n from t", &[]).await.unwrap().get::<_, i32>(0), 1);
+        home.sleep(&shown);
+        home.nap(&["up", "--replace"]).ok();
+        assert_eq!(session.query_one("select n from t", &[]).await.unwrap().get::<_, i32>(0), 1, "parked, too");
+        // Nobody gets there by its name.
+        let url = home.url("postgres@main").replace("@main", &format!("@{shown}"));
+        assert!(home.psql_with(&url, "select 1").fails_with(2).contains("does not exist"));
+        home.kill_daemon();
+        drop(session);
+        home.up();
+        assert_eq!(branches(home).len(), 2);
+    });
+    eventually_within(Duration::from_secs(60), "it is gone", || (branches(home) == ["main"]).then_some(()));
 }

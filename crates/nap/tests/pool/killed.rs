@@ -112,7 +112,7 @@ fn killed_while_it_copies_or_removes_the_originals_nothing_is_lost() {
     assert!(home.nap(&["doctor"]).stdout.contains("left of the move"));
     home.nap(&["down"]).ok();
     let again = home.nap(&["pool", "create", "--size", "1G"]);
-    assert!(again.fails_with(1).contains("has a pool already"), "{again}");
+    again.ok();
     assert!(again.stderr.contains("removed what was left"), "{again}");
     assert!(!home.path().join("branches").exists());
     home.up();

@@ -7,6 +7,9 @@ use crate::command_error::CommandError;
 /// Variables of libpq's that do not say how to connect.
 const OTHERS: [&str; 4] = ["PGDATA", "PGLOCALEDIR", "PGSYSCONFDIR", "PGTZ"];
 
+/// Parameters that everybody could read on a command line.
+const SECRETS: [&str; 4] = ["sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"];
+
 /// What is behind a URI. libpq's variables of this process hold, as for every program of PostgreSQL's.
 pub(super) fn source(uri: &str, cluster: bool) -> Result<ImportSource, CommandError> {
     let Split { url, password, names_database } = split(uri).ok_or_else(|| {
@@ -51,8 +54,8 @@ fn split(uri: &str) -> Option<Split> {
         let (name, value) = parameter.split_once('=')?;
         match decoded(name)?.as_str() {
             "password" => password = Some(decoded(value)?),
-            // There is no variable for it.
-            "sslpassword" => return None,
+            // There are no variables for these.
+            name if SECRETS.contains(&name) => return None,
             name => {
                 names_database |= name == "dbname" && !value.is_empty();
                 kept.push(parameter);

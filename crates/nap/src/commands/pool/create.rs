@@ -9,10 +9,11 @@ use nap_server::procfs::postgres_processes_in;
 use nap_store::pool::{self, PoolRecord, Progress};
 use nap_store::{Home, HomeLock, LockError, Owner, durable, probe_reflink};
 use nix::unistd::User;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::file_system::Kind;
 use super::image::{Image, detach};
-use super::mount::{mount, unmount};
+use super::mount::{mount, real_place, unmount};
 use super::size::{SIZE_LEAST_BYTES, Size, rounded};
 use super::{file_system, needs_root, relocate, told, units};
 use crate::branch_names::directories;
@@ -55,7 +56,7 @@ impl Create {
         match pool::progress(home).map_err(told)? {
             Progress::None => {}
             Progress::HalfMade => sweep(home)?,
-            Progress::Whole(record) => return Err(finish_earlier(context, &record)?.into()),
+            Progress::Whole(record) => return self.finish_earlier(context, owner, &record),
         }
         let size_bytes = rounded(self.size.0);
         self.check_room(context, size_bytes)?;
@@ -103,6 +104,24 @@ impl Create {
         Ok(())
     }
 
+    /// There is a pool. A try that was interrupted after the move may have left the originals, or no units.
+    fn finish_earlier(&self, context: &Context, owner: Owner, record: &PoolRecord) -> Result<(), CommandError> {
+        let home = &context.home;
+        pool::check_mounted(home, record).map_err(told)?;
+        let removed = relocate::remove_originals(home, owner)?;
+        if removed {
+            context.output.remark("removed what was left of the move into the pool");
+        }
+        if removed || units::are_missing(home) {
+            let at_boot = units::install(home, self.units.as_deref())?;
+            let size_bytes = pool::usage(home).map_err(told)?.size_bytes;
+            return report(context, home, size_bytes, directories(home).len(), &at_boot);
+        }
+        let message = format!("the home {} has a pool already", home.root().display());
+        let hint = "`nap pool status` shows it, `nap pool grow` makes it larger";
+        Err(Failure::new(FailureKind::Conflict, message).hint(hint).into())
+    }
+
     fn make(&self, home: &Home, owner: Owner, size_bytes: u64) -> Result<(), Failure> {
         let kind = self.filesystem.into();
         let record = PoolRecord { id: new_id()?, filesystem: kind, created: jiff::Timestamp::now() };
@@ -114,20 +133,28 @@ impl Create {
         drop(device);
         let dir = home.pool_dir();
         let cannot = |error: std::io::Error| Failure::failed(format!("cannot use {}", dir.display())).caused_by(&error);
-        give(&dir, owner).map_err(cannot)?;
+        give(home, owner).map_err(cannot)?;
         relocate::copy(home, owner, kind)?;
         durable::fsync_tree(&dir).map_err(cannot)?;
         relocate::verify(home)?;
         pool::mark(home, &record).map_err(told)?;
         durable::fsync_tree(&dir).map_err(cannot)?;
         pool::commit(home).map_err(told)?;
-        relocate::remove_originals(home).map(drop)
+        relocate::remove_originals(home, owner).map(drop)
     }
 }
 
-fn give(dir: &Path, owner: Owner) -> std::io::Result<()> {
-    std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
-    std::os::unix::fs::lchown(dir, Some(owner.uid), Some(owner.gid))
+/// What is mounted becomes the owner's.
+fn give(home: &Home, owner: Owner) -> std::io::Result<()> {
+    let dir = open_without_links(&real_place(home), OFlags::DIRECTORY)?;
+    rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o711))?;
+    std::os::unix::fs::fchown(&dir, Some(owner.uid), Some(owner.gid))
+}
+
+/// Whoever owns the home could put a link in the place of any part of a path in it.
+fn open_without_links(path: &Path, flags: OFlags) -> std::io::Result<std::os::fd::OwnedFd> {
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    Ok(rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?)
 }
 
 fn new_id() -> Result<String, Failure> {
@@ -172,17 +199,23 @@ fn lock(home: &Home, owner: Owner) -> Result<HomeLock, Failure> {
         let message = format!("{} is not a home of Napgres: it holds no file `format`", home.root().display());
         return Err(Failure::new(FailureKind::Conflict, message).hint("name the home that you mean: --home"));
     }
-    let lock = HomeLock::acquire(home).map_err(|error| match error {
+    let lock = held(home)?;
+    let given = lock.duplicate().and_then(|file| std::os::unix::fs::fchown(file, Some(owner.uid), Some(owner.gid)));
+    given.map_err(|error| {
+        Failure::failed(format!("cannot change the owner of {}", home.lock_file().display())).caused_by(&error)
+    })?;
+    Ok(lock)
+}
+
+/// The home's lock, which no daemon may have.
+pub(super) fn held(home: &Home) -> Result<HomeLock, Failure> {
+    HomeLock::acquire(home).map_err(|error| match error {
         LockError::Held { .. } => Failure::from_error(FailureKind::Conflict, &error).hint(format!(
-            "the branches are moved while nobody uses them: `nap --home {} down` first",
+            "the pool must be in nobody's use: `nap --home {} down` first",
             shell(&home.root().to_string_lossy())
         )),
         LockError::Store(error) => told(error),
-    })?;
-    let path = home.lock_file();
-    std::os::unix::fs::lchown(&path, Some(owner.uid), Some(owner.gid))
-        .map_err(|error| Failure::failed(format!("cannot change the owner of {}", path.display())).caused_by(&error))?;
-    Ok(lock)
+    })
 }
 
 /// A daemon that was killed leaves its servers running.
@@ -227,17 +260,6 @@ fn remove_empty(dir: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
-}
-
-/// There is a pool. A try that was interrupted after the move may have left the originals.
-fn finish_earlier(context: &Context, record: &PoolRecord) -> Result<Failure, Failure> {
-    pool::check_mounted(&context.home, record).map_err(told)?;
-    if relocate::remove_originals(&context.home)? {
-        context.output.remark("removed what was left of the move into the pool");
-    }
-    let message = format!("the home {} has a pool already", context.home.root().display());
-    let hint = "`nap pool status` shows it, `nap pool grow` makes it larger";
-    Ok(Failure::new(FailureKind::Conflict, message).hint(hint))
 }
 
 fn report(

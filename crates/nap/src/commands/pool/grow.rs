@@ -46,6 +46,10 @@ impl Grow {
         }
         let size_bytes = match self.size {
             Some(size) => asked_for(context, &before, rounded(size.0))?,
+            // Its owner is told by the daemon and by `nap doctor`, and not by a timer each minute.
+            None if self.if_needed && half_as_much_again(&before).is_err() => {
+                return context.output.done("the disk below the pool cannot hold a larger one");
+            }
             None => half_as_much_again(&before)?,
         };
         grow(context, &image, record.filesystem, size_bytes)?;

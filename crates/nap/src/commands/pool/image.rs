@@ -45,7 +45,7 @@ impl Image {
             let message = format!("{} could have been changed by others than root", path.display());
             return Err(Failure::new(FailureKind::Denied, message)
                 .because("the kernel must not be given a file system that anybody could have forged")
-                .hint(format!("if you know that it is yours: chown root {0}; chmod 600 {0}", path.display())));
+                .hint("if you know that it is yours, have root put a copy in its place: cp --sparse=always"));
         }
         Self::locked(file, path)
     }
@@ -83,7 +83,13 @@ impl Image {
         let attach =
             |direct: &[&str]| run(program("losetup").args(["--find", "--show", "--nooverlap"]).args(direct).arg(&path));
         let device = attach(&["--direct-io=on"]).or_else(|_| attach(&[]))?;
-        Ok(Attached { device: PathBuf::from(device) })
+        let attached = Attached { device: PathBuf::from(device) };
+        // losetup makes a path of the descriptor again, and somebody else's file may lie there by then.
+        if !self.devices()?.contains(&attached.device) {
+            let message = format!("{} was exchanged meanwhile", self.path.display());
+            return Err(Failure::new(FailureKind::Denied, message));
+        }
+        Ok(attached)
     }
 
     /// The loop devices in front of it.

@@ -84,7 +84,7 @@ pub(super) fn unmount(home: &Home, image: &Image) -> Result<(), Failure> {
 }
 
 /// As the kernel names it.
-fn real_place(home: &Home) -> PathBuf {
+pub(super) fn real_place(home: &Home) -> PathBuf {
     let root = home.root().canonicalize().unwrap_or_else(|_| home.root().to_owned());
     Home::at(root).pool_dir()
 }
@@ -93,6 +93,9 @@ impl Unmount {
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
         needs_root(context, "unmount")?;
         existing(context)?;
+        // A daemon whose servers sleep would hold nothing in it.
+        let is_begun = context.home.lock_file().exists();
+        let _lock = if is_begun { Some(super::create::held(&context.home)?) } else { None };
         let image = Image::open(&context.home)?;
         unmount(&context.home, &image)?;
         context.output.done("unmounted")

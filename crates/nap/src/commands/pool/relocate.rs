@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nap_control::{Failure, FailureKind};
 use nap_store::pool::FileSystem;
-use nap_store::{Home, Owner, durable, same_tree};
+use nap_store::{Home, Owner, same_tree};
 
 use super::program::{program, run};
 use super::told;
@@ -79,12 +79,7 @@ pub(super) fn copy(home: &Home, owner: Owner, kind: FileSystem) -> Result<(), Fa
     }
     let trash = home.root().join(TRASH);
     if is_there(&trash) {
-        let to = home.pool_dir().join(TRASH);
-        let made = std::fs::create_dir(&to);
-        let made =
-            made.and_then(|()| std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o700)));
-        made.and_then(|()| std::os::unix::fs::lchown(&to, Some(owner.uid), Some(owner.gid)))
-            .map_err(|error| Failure::failed(format!("cannot make {}", to.display())).caused_by(&error))?;
+        run(as_owner(owner, &["mkdir", "--mode=700", "--"]).arg(home.pool_dir().join(TRASH)))?;
     }
     Ok(())
 }
@@ -96,8 +91,16 @@ fn make_subvolumes(home: &Home, owner: Owner) -> Result<(), Failure> {
         return Ok(());
     }
     run(as_owner(owner, &["mkdir", "--"]).arg(&to))?;
+    let make = |path: PathBuf| run(as_owner(owner, &["btrfs", "subvolume", "create", "--"]).arg(path)).map(drop);
     for name in directories(home).into_iter().filter(|name| from.join(name).is_dir()) {
-        run(as_owner(owner, &["btrfs", "subvolume", "create", "--"]).arg(to.join(name)))?;
+        make(to.join(&name))?;
+        // A snapshot of its past is one too: it could not be moved to the trash out of its branch.
+        let snapshots = Path::new(&name).join("snapshots");
+        let Ok(found) = std::fs::read_dir(from.join(&snapshots)) else { continue };
+        run(as_owner(owner, &["mkdir", "--mode=700", "--"]).arg(to.join(&snapshots)))?;
+        for snapshot in found.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            make(to.join(&snapshots).join(snapshot.file_name()))?;
+        }
     }
     Ok(())
 }
@@ -114,12 +117,12 @@ pub(super) fn verify(home: &Home) -> Result<(), Failure> {
 }
 
 /// Removes the originals, and says whether there were any.
-pub(super) fn remove_originals(home: &Home) -> Result<bool, Failure> {
+pub(super) fn remove_originals(home: &Home, owner: Owner) -> Result<bool, Failure> {
     let mut removed = false;
     for path in MOVED.into_iter().chain([TRASH]).map(|name| home.root().join(name)).filter(|path| is_there(path)) {
-        durable::remove_tree(&path).map_err(|error| {
-            Failure::failed(format!("cannot remove {}, which the pool holds now", path.display()))
-                .caused_by(&error)
+        run(as_owner(owner, &["rm", "--recursive", "--force", "--"]).arg(&path)).map_err(|failure| {
+            failure
+                .because(format!("the pool holds {} now, and it could not be removed", path.display()))
                 .hint("`nap pool create` once more goes on where it was")
         })?;
         removed = true;

@@ -7,10 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use nap_control::{Failure, FailureKind};
-use nap_store::pool::{FileSystem, PoolRecord, Progress, progress};
+use nap_store::pool::{Progress, progress};
 use nap_store::{Home, durable};
 
-use super::file_system::mount_options;
 use super::told;
 use crate::commands::service::{File, Step, argument, home_line, line, refuse_foreign, specifiers, word, write};
 use crate::trust::may_run;
@@ -33,16 +32,22 @@ pub(super) struct AtBoot {
 
 /// Writes them and enables them; where that cannot be, says what to do instead.
 pub(super) fn install(home: &Home, directory: Option<&Path>) -> Result<AtBoot, Failure> {
-    let Progress::Whole(record) = progress(home).map_err(told)? else { return Ok(AtBoot::default()) };
+    if !matches!(progress(home).map_err(told)?, Progress::Whole(_)) {
+        return Ok(AtBoot::default());
+    }
     let is_running = sd_notify::booted().unwrap_or(false);
     if directory.is_none() && !is_running {
-        return Ok(AtBoot { wrote: Vec::new(), to_do: by_hand(home, &record, "there is no systemd here") });
+        return Ok(AtBoot { wrote: Vec::new(), to_do: by_hand(home) });
     }
     let cannot = |error| Failure::failed("cannot find out which program this is").caused_by(&error);
     let program = std::env::current_exe().map_err(cannot)?;
     if directory.is_none() && !may_run(&program) {
-        let why = format!("{} could be changed by others than root, so root runs it at no boot", program.display());
-        return Ok(AtBoot { wrote: Vec::new(), to_do: by_hand(home, &record, &why) });
+        let why = format!(
+            "it is not mounted at boot: {} could be changed by others than root, who would run as root then",
+            program.display()
+        );
+        let cure = "install nap where only root can write, and have that one do `nap pool create` once more".to_owned();
+        return Ok(AtBoot { wrote: Vec::new(), to_do: vec![why, cure] });
     }
     let files = files(home, &program, directory.unwrap_or(Path::new(DIRECTORY)))?;
     for file in &files {
@@ -60,26 +65,16 @@ pub(super) fn install(home: &Home, directory: Option<&Path>) -> Result<AtBoot, F
     Ok(AtBoot { wrote: files.into_iter().map(|file| file.path).collect(), to_do: Vec::new() })
 }
 
-fn by_hand(home: &Home, record: &PoolRecord, why: &str) -> Vec<String> {
+/// Where there is no systemd.
+fn by_hand(home: &Home) -> Vec<String> {
     let nap = std::env::current_exe().map_or_else(|_| "nap".to_owned(), |path| path.display().to_string());
     let call = format!("{nap} --home {}", crate::output::quote::shell(&home.root().to_string_lossy()));
     vec![
-        format!("{why}: to have it mounted at boot, run this as root before the daemon starts:"),
+        "there is no systemd here: to have it mounted at boot, run this as root before the daemon starts:".to_owned(),
         format!("    {call} pool mount"),
-        "or add this line to /etc/fstab:".to_owned(),
-        format!("    {}", fstab(home, record.filesystem)),
-        "and to have it grow before it is full, this line to root's crontab:".to_owned(),
+        "and to have it grow before it is full, add this line to root's crontab:".to_owned(),
         format!("    * * * * *  {} --quiet pool grow --if-needed", call.replace('%', "\\%")),
     ]
-}
-
-fn fstab(home: &Home, kind: FileSystem) -> String {
-    let field = |path: &Path| {
-        let text = path.to_string_lossy().replace('\\', "\\134");
-        text.replace(' ', "\\040").replace('\t', "\\011").replace('\n', "\\012")
-    };
-    let (image, place) = (field(&home.pool_image()), field(&home.pool_dir()));
-    format!("{image}  {place}  {}  loop,{}  0  0", kind.name(), mount_options(kind))
 }
 
 /// Where the units of this home lie, whether they are there or not.
@@ -136,6 +131,11 @@ pub(crate) fn are_there(home: &Home) -> bool {
     paths(home, Path::new(DIRECTORY)).is_ok_and(|paths| paths.iter().any(|path| path.symlink_metadata().is_ok()))
 }
 
+/// Whether there should be some, and are none.
+pub(super) fn are_missing(home: &Home) -> bool {
+    sd_notify::booted().unwrap_or(false) && !are_there(home)
+}
+
 /// Stops and removes them.
 pub(crate) fn remove(home: &Home) -> Result<Vec<PathBuf>, Failure> {
     let directory = Path::new(DIRECTORY);
@@ -185,12 +185,5 @@ mod tests {
                 assert_eq!(String::from_utf8_lossy(&said.stdout).trim_end(), name);
             }
         }
-    }
-
-    #[test]
-    fn a_line_for_fstab() {
-        let home = Home::at("/a b/h".into());
-        let line = fstab(&home, FileSystem::Xfs);
-        assert_eq!(line, "/a\\040b/h/pool.img  /a\\040b/h/pool  xfs  loop,noatime,nosuid,nodev,discard  0  0");
     }
 }

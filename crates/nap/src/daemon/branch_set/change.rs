@@ -108,7 +108,10 @@ pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
         | StoreError::HasChildren { .. }
         | StoreError::NoParent(_)
         | StoreError::NotAsleep(_) => FailureKind::Conflict,
-        StoreError::NoSuchBranch { .. } | StoreError::NoSuchSnapshot { .. } => FailureKind::NotFound,
+        StoreError::NoSuchBranch { .. }
+        | StoreError::NoSuchSnapshot { .. }
+        | StoreError::OutsideHistory { .. }
+        | StoreError::NoHistory(_) => FailureKind::NotFound,
         StoreError::BadSetting(_) | StoreError::NotPerBranch(_) => FailureKind::Usage,
         _ => FailureKind::Failed,
     };

@@ -23,7 +23,7 @@ use crate::daemon::secrets;
 /// How long a parent may stand still before no file more is cloned. Mostly it is milliseconds.
 const STANDS_STILL_AT_MOST: Duration = Duration::from_secs(5);
 /// A parent may fall asleep, or wake, just when it was found to be otherwise.
-const TRIES: usize = 5;
+pub(super) const TRIES: usize = 5;
 /// How long a parent that is about to be copied may take to wake, or to thaw.
 pub(super) const WAKES_WITHIN: Duration = Duration::from_secs(60);
 

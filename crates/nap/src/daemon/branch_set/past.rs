@@ -9,16 +9,14 @@ use nap_model::moment::Moment;
 use nap_model::snapshot_name::SnapshotName;
 use nap_model::state::State;
 use nap_server::recover::{NotRecovered, Past, recover};
-use nap_store::{BranchRecord, Draft, History, NewSnapshot, Recovery, Until};
+use nap_store::{BranchRecord, Draft, History, NewSnapshot, Recovery, StoreError, Until};
 use tokio::time::Instant;
 
-use super::create::{Brought, Held, WAKES_WITHIN};
+use super::change::store_failure;
+use super::create::{Brought, Held, TRIES, WAKES_WITHIN};
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
 use crate::daemon::secrets;
-
-/// How long one branch's files may be looked at.
-const LOOKED_AT_WITHIN: Duration = Duration::from_secs(10);
 
 impl BranchSet {
     /// The files of a parent as they were at a moment.
@@ -36,9 +34,7 @@ impl BranchSet {
             Moment::Time(time) => Until::Time(time),
         };
         self.write_out(parent).await?;
-        let name = parent.record.name.clone();
-        self.in_store(move |store| store.keep_log(&name)).await?;
-        let Recovery { log, until } = draft.try_with(move |draft| draft.clone_past(until)).await?;
+        let Recovery { log, until } = self.clone_past(parent, &mut draft, until).await?;
         let install = self.installs.of(parent.record.major).map_err(Failure::failed)?;
         let home = self.store.home();
         nap_store::create::make_server_socket_dir(home, id)
@@ -46,21 +42,35 @@ impl BranchSet {
         let data = draft.with(|draft| draft.data()).await?;
         let (target, inclusive) = target(until);
         let past = Past { data, socket_dir: home.server_socket_dir(id), log, target, inclusive };
-        match recover(&self.children, &install, &past).await {
-            Ok(()) => {}
+        let sockets = past.socket_dir.clone();
+        let recovered = match recover(&self.children, &install, &past).await {
             // Nothing was committed after this time: all there is, is as it was then.
             Err(NotRecovered::EndsBefore) if matches!(until, Some(Until::Time(_))) => {
-                let past = Past { target: None, ..past };
-                recover(&self.children, &install, &past).await.map_err(|error| not_recovered(&error))?;
+                recover(&self.children, &install, &Past { target: None, ..past }).await
             }
-            Err(error) => return Err(not_recovered(&error)),
-        }
+            recovered => recovered,
+        };
+        let _ = nap_store::durable::remove_tree(&sockets);
+        recovered.map_err(|error| not_recovered(&error))?;
         draft.try_with(Draft::find_where_it_left).await?;
         self.disable_subscriptions(parent, &mut draft).await?;
         // What it has now tells whether there is something to say.
         let has_none = |access: AccessSnapshot| (access.enabled_subscriptions == 0).then_some(0);
         let subscriptions = nap_store::roles::load_access(&parent.dir).and_then(has_none);
         Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false })
+    }
+
+    /// The nearest snapshot. A busy server may have begun a segment since its log was looked at.
+    async fn clone_past(&self, parent: &Entry, draft: &mut Held, until: Until) -> Result<Recovery, Failure> {
+        for _ in 1..TRIES {
+            let name = parent.record.name.clone();
+            self.in_store(move |store| store.keep_log(&name)).await?;
+            match draft.with(move |draft| draft.clone_past(until)).await? {
+                Err(StoreError::LogIsGone(_)) => {}
+                recovery => return recovery.map_err(store_failure),
+            }
+        }
+        draft.try_with(move |draft| draft.clone_past(until)).await
     }
 
     /// The files of a snapshot that has a name.
@@ -78,7 +88,15 @@ impl BranchSet {
         written: String,
     ) -> Result<BranchName, Failure> {
         let _making = self.making.clone();
-        let parent = self.holder(self.existing(of)?, &moment)?;
+        let parent = self.existing(of)?;
+        let holder = self.holder(parent.clone(), &moment)?.record.name;
+        if holder != *of {
+            // Who was let in to a branch was asked nothing by its parent.
+            let message = format!("branch \"{of}\" began after that: what it was then is the past of \"{holder}\"");
+            return Err(
+                Failure::new(FailureKind::Usage, message).hint(format!("Connect to \"{holder}\" with this nap.at."))
+            );
+        }
         let id = secrets::branch_id().map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
         let (from, own_id) = (parent.record.name.clone(), id.clone());
         let name = shown_name(&from, &id)?;
@@ -96,6 +114,12 @@ impl BranchSet {
     ) -> Result<(NewSnapshot, Option<Duration>), Failure> {
         let _making = self.making.clone();
         let entry = self.existing(branch)?;
+        if self.names_now().iter().any(|other| other.as_str() == name.as_str()) {
+            // A bare word is a branch in other commands: it may have been meant so here.
+            let message = format!("the snapshot would be called as the branch \"{name}\" is");
+            let hint = format!("give it another name; a snapshot of that branch is `nap snapshot NAME --from {name}`");
+            return Err(Failure::new(FailureKind::Conflict, message).hint(hint));
+        }
         let (of, called) = (branch.clone(), name.clone());
         let draft = self.in_store(move |store| store.draft_snapshot(&of, &called)).await?;
         let Brought { draft, pause, .. } = self.bring(&entry, draft).await?;
@@ -117,16 +141,17 @@ impl BranchSet {
     /// Whose past a moment belongs to: what was before a branch began was its parent's.
     pub(super) fn holder(&self, mut entry: Entry, moment: &Moment) -> Result<Entry, Failure> {
         for _ in 0..self.names_now().len() {
-            let BranchRecord { parent, branched_at, created, .. } = &entry.record;
+            let BranchRecord { parent, branched_at, shared_until, .. } = &entry.record;
+            let (Some(parent), Some(until)) = (parent, shared_until) else { break };
             let is_before = match moment {
                 Moment::Lsn(lsn) => branched_at.is_some_and(|begins| *lsn < begins),
-                Moment::Time(time) => time < created,
+                Moment::Time(time) => time < until,
                 Moment::Snapshot(_) => false,
             };
-            match parent {
-                Some(parent) if is_before => entry = self.existing(parent)?,
-                _ => break,
+            if !is_before {
+                break;
             }
+            entry = self.existing(parent)?;
         }
         Ok(entry)
     }
@@ -138,9 +163,8 @@ impl BranchSet {
     }
 
     /// What a branch takes of the disk, if that can be found out in time.
-    pub(in crate::daemon) async fn disk_use(&self, name: &BranchName) -> Option<DiskReport> {
+    pub(in crate::daemon) async fn disk_use(&self, name: &BranchName, until: std::time::Instant) -> Option<DiskReport> {
         let dir = self.entry(name)?.dir;
-        let until = std::time::Instant::now() + LOOKED_AT_WITHIN;
         let found = tokio::task::spawn_blocking(move || nap_store::disk_use(&dir, until)).await.ok()?.ok()??;
         Some(DiskReport { own_bytes: found.own_bytes, shared_bytes: found.shared_bytes })
     }

@@ -30,6 +30,12 @@ impl BranchSet {
         for name in &going {
             self.refuse_removal(name, force).await?;
         }
+        for looks in self.all().into_iter().filter(|entry| entry.record.shows.is_some()) {
+            // Who looks at its past does not keep it.
+            if looks.record.parent.as_ref().is_some_and(|parent| going.contains(parent)) {
+                self.remove_one(&looks.record.name, true, true).await?;
+            }
+        }
         if children == Children::Refuse {
             let parent = name.clone();
             self.in_store(move |store| store.refuse_parent(&parent)).await?;
