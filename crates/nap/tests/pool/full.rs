@@ -69,9 +69,12 @@ async fn a_full_pool(kind: &str) {
 }
 
 async fn a_full_disk_below(kind: &str) {
-    let Some(home) = OnExt4::with_a_row(1_536) else { return };
+    let Some(home) = OnExt4::with_a_row(3_072) else { return };
+    // More than what the file system in the pool may still have to write then: all that had been written to it.
     let ballast = home.beside().join("ballast");
-    std::fs::write(&ballast, vec![7; 600 << 20]).unwrap();
+    let file = std::fs::File::create(&ballast).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 2_136 << 20).unwrap();
+    drop(file);
     let made = home.pool(kind, "4G");
     assert!(made.stderr.contains("less than the 4096 MB of the pool"), "{made}");
     home.up();
@@ -88,6 +91,9 @@ async fn a_full_disk_below(kind: &str) {
     home.nap(&["down"]).ok();
     home.nap(&["pool", "mount"]).ok();
     home.nap(&["up"]).ok();
+    // XFS takes its time after that.
+    let answers = || home.psql("postgres@main", "select 1").succeeded().then_some(());
+    nap_testkit::eventually_within(std::time::Duration::from_secs(180), "it has recovered", answers);
     has_all(&home, acknowledged);
 }
 
