@@ -188,7 +188,7 @@ pub enum ImportSource {
         /// Its path, from the root.
         path: PathBuf,
     },
-    /// A cluster of Debian's `pg_createcluster`, of which no server runs.
+    /// A cluster of Debian's `pg_createcluster`, whether its server runs or not.
     Debian {
         /// Its major version.
         version: Major,

@@ -19,7 +19,7 @@ use crate::branches::{Branches, Opened};
 use crate::cancel::Cancels;
 use crate::client::{Client, ClientStream};
 use crate::control::Controls;
-use crate::error::{Ended, dismiss, linger, refuse};
+use crate::error::{Ended, dismiss, linger, refuse, tell};
 use crate::first_packet::{Opening, read_opening};
 use crate::hub::Hubs;
 use crate::life::{LeftBehind, Life, Over};
@@ -249,7 +249,10 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, mut cli
     let mut past = None;
     if let Some(at) = at {
         match Box::pin(open_past(shared, &mut client, &identity.branch, &at)).await {
-            Ok(Opened { branch, hold }) => (identity.branch, past) = (branch, Some(hold)),
+            Ok(Opened { branch, hold }) => {
+                identity.goes_to(branch, &at);
+                past = Some(hold);
+            }
             Err(ended) => return end(&mut client, ended, &Claim::of(&identity)).await,
         }
     }
@@ -320,17 +323,20 @@ fn register<B, S>(shared: &Shared<B>, identity: &Identity, client: &Client<S>) -
 async fn finish<S: ClientStream>(session: Session<S>, over: Over) {
     let Session { mut client, entry, identity, .. } = session;
     let claim = Claim::of(&identity);
-    // The session is over and the server may sleep; the client only has its last words to read.
-    drop(entry);
-    match over {
-        Over::Gone => {}
-        Over::Listens => linger(&mut client.stream).await,
-        Over::Refused(ended) => end(&mut client, ended, &claim).await,
-        Over::Words(words) => {
-            if client.send(&words).await.is_ok() {
-                linger(&mut client.stream).await;
-            }
+    let has_heard = match over {
+        Over::Gone | Over::Refused(Ended::Gone) => false,
+        Over::Listens => true,
+        Over::Refused(Ended::Refused(refusal)) => {
+            log_refusal(&client.address, &*refusal, &claim);
+            tell(&mut client.stream, &*refusal).await
         }
+        Over::Words(words) => client.send(&words).await.is_ok(),
+    };
+    // The session is over and the server may sleep, and the daemon may go on as another program; the client only has its last
+    // words to read.
+    drop(entry);
+    if has_heard {
+        linger(&mut client.stream).await;
     }
 }
 

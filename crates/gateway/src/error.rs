@@ -107,10 +107,19 @@ fn fatal(error: &dyn ClientError) -> Vec<u8> {
 
 /// Tells the client, and ends the connection.
 pub(crate) async fn refuse<S: ClientStream>(stream: &mut S, error: &dyn ClientError) {
-    let message = fatal(error);
-    if matches!(timeout(LINGER_TIMEOUT, stream.write_all(&message)).await, Ok(Ok(()))) {
+    if tell(stream, error).await {
         linger(stream).await;
     }
+}
+
+/// Tells the client, and says whether its socket has taken it all.
+pub(crate) async fn tell<S: ClientStream>(stream: &mut S, error: &dyn ClientError) -> bool {
+    let message = fatal(error);
+    let said = async {
+        stream.write_all(&message).await?;
+        stream.flush().await
+    };
+    matches!(timeout(LINGER_TIMEOUT, said).await, Ok(Ok(())))
 }
 
 /// Tells the client, if its socket takes the words at once: somebody waits for its place.

@@ -154,6 +154,11 @@ pub fn with_branch(rest: &str, branch: &BranchName) -> String {
     if rest.is_empty() { format!("-c nap.branch={branch}") } else { format!("-c nap.branch={branch} {rest}") }
 }
 
+/// The same with `nap.at`.
+pub fn with_moment(rest: &str, at: &str) -> String {
+    format!("-c nap.at={} {rest}", escaped(at)).trim_end_matches(' ').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,6 +44,12 @@ impl Identity {
         }
     }
 
+    /// It goes to a moment of its branch's past, which is a branch of its own. `SHOW nap.at` tells.
+    pub(crate) fn goes_to(&mut self, branch: BranchName, at: &str) {
+        self.branch = branch;
+        self.options = options::with_moment(&self.options, at);
+    }
+
     /// The database, if it will be in one.
     pub(crate) fn entered_database(&self) -> Option<&str> {
         (self.replication != Replication::Physical).then_some(self.database.as_str())

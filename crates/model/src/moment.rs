@@ -49,6 +49,11 @@ impl Moment {
         trimmed.parse().map(Self::Snapshot).map_err(|_| bad())
     }
 
+    /// Whether it is still to come. Clocks may differ by a second.
+    pub fn is_to_come(&self, now: Timestamp) -> bool {
+        matches!(self, Self::Time(time) if time.as_second() > now.as_second() + 1)
+    }
+
     /// How long before `now` it is, if it is a time.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         let Self::Time(time) = self else { return None };

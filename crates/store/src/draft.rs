@@ -43,7 +43,7 @@ pub struct Draft {
 }
 
 impl Store {
-    /// Begins a clone of a branch. Its files are still to be brought, in one of three ways.
+    /// Begins a clone of a branch. Its files are still to be brought, in one of several ways.
     pub fn draft(&self, parent: &BranchName, name: &BranchName, id: BranchId) -> Result<Draft, StoreError> {
         let source = self.branch(parent)?;
         let (staged, dir) = self.stage(name, &id)?;

@@ -58,7 +58,7 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => {}
-        // Some file systems do not know the flag. All who rename hold the store's lock, so looking first will do.
+        // Some file systems do not know the flag. Who renames there holds the lock of the store, or made the place itself: looking first will do.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             if to.symlink_metadata().is_ok() {
                 return Err(io::ErrorKind::AlreadyExists.into());

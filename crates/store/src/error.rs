@@ -245,8 +245,11 @@ impl StoreError {
             Self::SnapshotExists { branch, name } => {
                 format!("Choose another name; `nap snapshot --remove {name} --from {branch}` removes it.").into()
             }
-            Self::NoSuchSnapshot { branch, .. } | Self::TooManySnapshots { branch, .. } => {
+            Self::NoSuchSnapshot { branch, .. } => {
                 format!("`nap history {branch}` shows those that there are.").into()
+            }
+            Self::TooManySnapshots { branch, .. } => {
+                format!("`nap snapshot --remove NAME --from {branch}` removes one.").into()
             }
             Self::OutsideHistory { name, .. } => format!("`nap history {name}` shows its snapshots.").into(),
             Self::NoHistory(_) => {

@@ -59,6 +59,7 @@ impl Store {
         // From here on it is done, and what lies in staging is what the branch was.
         let staged = draft.staged.leave();
         fault::point("exchanged");
+        self.leave_named_snapshots(&staged);
         durable::fsync_dir(&self.home().branches_dir()).unwrap_or_else(|error| warn(&place, &error));
         let kept = self.finish_keeping(&staged).unwrap_or_else(|error| {
             warn(&staged, &error);

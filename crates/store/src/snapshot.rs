@@ -20,6 +20,7 @@ use crate::error::StoreError;
 use crate::fault;
 use crate::history::make_dir;
 use crate::home::BranchDir;
+use crate::record::BranchRecord;
 use crate::skip::is_of_a_backup;
 use crate::staging::Staged;
 use crate::store::{Branch, Store, entries as names};
@@ -165,6 +166,29 @@ impl Store {
         self.is_still_there(draft.source())?;
         publish(&draft.staged, draft.source(), &snapshot)?;
         Ok(NewSnapshot { snapshot, cloned })
+    }
+
+    /// Snapshots with a name stay with the branch of that name when another state has taken the place of the one in this
+    /// directory. May have been begun before; what cannot be moved goes with what it was.
+    pub(crate) fn leave_named_snapshots(&self, staged: &Path) {
+        let old = BranchDir { root: staged.to_owned() };
+        let Ok(Some(record)) = BranchRecord::load_staged(&old) else { return };
+        let Some(now) = self.branch(&record.name).ok().filter(|now| now.record.id == record.id) else { return };
+        let (from, to) = (old.snapshots(), now.dir.snapshots());
+        for name in names(&from).unwrap_or_default().into_iter().filter(|name| name.starts_with(NAMED)) {
+            // In a snapshot of a whole branch, those of it are empty directories.
+            if !from.join(&name).join(RECORD).exists() {
+                continue;
+            }
+            let moved = make_dir(&to).and_then(|()| {
+                let target = to.join(&name);
+                durable::rename_new(&from.join(&name), &target).map_err(|e| StoreError::io("move", &target, e))
+            });
+            if let Err(error) = moved {
+                tracing::warn!(branch = %record.name, snapshot = name, %error, "it goes with what the branch was");
+            }
+        }
+        let _ = durable::fsync_dir(&now.dir.root);
     }
 
     /// Removes a snapshot that has a name.

@@ -168,6 +168,7 @@ impl Store {
     /// By way of the trash, because an initdb that outlived its daemon may still be writing there.
     fn sweep_staging(&self) -> Result<(), StoreError> {
         for name in entries(&self.home.staging())? {
+            self.leave_named_snapshots(&self.home.staging().join(&name));
             match self.finish_keeping(&self.home.staging().join(&name)) {
                 Ok(None) => {}
                 Ok(Some(_)) => continue,

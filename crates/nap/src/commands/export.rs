@@ -13,8 +13,9 @@ use crate::target::Target;
 
 /// Write a branch to a data directory, or a database of it to a dump
 ///
-/// A destination that ends in .dump, .sql or .tar is a dump of one database, for pg_restore or psql; any other is a data
-/// directory, shut down cleanly, that a stock `pg_ctl -D DEST start` starts. The branch stays as it is, and goes on if it is
+/// A destination that ends in .dump, .sql or .tar is a dump of one database, for pg_restore or psql; so is any other if a
+/// database is named (in pg_dump's custom format), and else it is a data directory, shut down cleanly, that a stock
+/// `pg_ctl -D DEST start` starts. The branch stays as it is, and goes on if it is
 /// in use. The daemon writes it, as the user that it runs as; what is there already is never replaced.
 #[derive(Debug, Args)]
 pub(crate) struct Export {

@@ -30,6 +30,7 @@ fn say(report: &HistoryReport) -> String {
     let HistoryReport { branch, span, snapshots, end, segments, .. } = report;
     let head = match (snapshots.iter().find(|snapshot| snapshot.name.is_none()), end) {
         (Some(SnapshotReport { lsn, taken, .. }), Some(end)) => {
+            let taken = words::here(taken);
             let kept = words::count(*segments, "segment", "segments");
             format!("{branch}: from {lsn} ({taken}) to {end}, now; kept for {span}, with {kept} of its log")
         }
@@ -42,7 +43,7 @@ fn say(report: &HistoryReport) -> String {
     let mut rows = table::with_header(["SNAPSHOT", "NAME", "TAKEN", "AGE", "FILES"]);
     for SnapshotReport { name, lsn, taken, files } in snapshots {
         let name = name.as_ref().map(ToString::to_string).unwrap_or_default();
-        rows.add_row([lsn.to_string(), name, taken.clone(), words::since_text(taken), files.to_string()]);
+        rows.add_row([lsn.to_string(), name, words::here(taken), words::since_text(taken), files.to_string()]);
     }
     format!("{head}\n{}", table::text(rows))
 }
@@ -72,10 +73,11 @@ mod tests {
         };
         report.snapshots.extend([snapshot(Some("before")), snapshot(None)]);
         let said = say(&report);
+        let then = words::here("2026-11-20T12:00:00Z");
         let head =
-            "main: from 0/15ECF68 (2026-11-20T12:00:00Z) to 0/2000000, now; kept for 7d, with 3 segments of its log\n";
-        assert!(said.starts_with(head), "{said}");
-        assert!(said.contains("0/15ECF68  before  2026-11-20T12:00:00Z"), "{said}");
+            format!("main: from 0/15ECF68 ({then}) to 0/2000000, now; kept for 7d, with 3 segments of its log\n");
+        assert!(said.starts_with(&head), "{said}");
+        assert!(said.contains(&format!("0/15ECF68  before  {then}")), "{said}");
         report.snapshots.clear();
         report.is_kept = false;
         assert_eq!(say(&report), "main has no history: this file system cannot clone");

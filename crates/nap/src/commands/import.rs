@@ -115,7 +115,11 @@ fn say(report: &ImportReport, url: &str) -> String {
         lines.push("it had not been shut down cleanly, and has recovered from that".to_owned());
     }
     if report.own_rules {
-        lines.push("its own pg_hba.conf says who may connect".to_owned());
+        lines.push(
+            "its own pg_hba.conf says who may connect: a peer line lets in only the user of this system that has the \
+             role's name (--ignore-hba takes the home's rules)"
+                .to_owned(),
+        );
     }
     let mut list = |what: &str, names: &[String]| {
         if !names.is_empty() {

@@ -11,7 +11,8 @@ use crate::context::{Context, unexpected};
 
 /// Make a branch what it was at a moment of its past
 ///
-/// What it has been so far is kept as another branch, with its history; its sessions are ended.
+/// What it has been so far is kept as another branch, with its history and its children; its sessions are ended. Snapshots
+/// with a name stay with the branch.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// The branch

@@ -41,7 +41,7 @@ impl Snapshot {
         };
         match context.ask(&request)? {
             Answer::Snapshot(report) => context.output.result(&report, || say(&report, self.verbose)),
-            Answer::Done => Ok(()),
+            Answer::Done => context.output.done("removed"),
             other => Err(unexpected(&other)),
         }
     }

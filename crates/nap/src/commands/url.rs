@@ -49,5 +49,5 @@ fn verified(report: &ConnectionReport, context: &Context) -> Result<String, Fail
 
 /// The remark when Napgres does not know the password.
 pub(crate) fn no_password(role: &str) -> String {
-    format!("note: the password of {role} has been changed, so it is not shown here")
+    format!("note: the password of {role} is not one that Napgres has given, so it is not shown here")
 }

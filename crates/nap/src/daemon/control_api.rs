@@ -382,8 +382,15 @@ fn microseconds(duration: Duration) -> u64 {
 
 /// Whoever asks has turned it into something that means the same everywhere.
 fn moment(text: &str) -> Result<Moment, Failure> {
-    let moment = Moment::parse(text, jiff::Timestamp::now(), &jiff::tz::TimeZone::UTC);
-    moment.map_err(|error| Failure::from_error(FailureKind::Usage, &error))
+    let now = jiff::Timestamp::now();
+    let moment = Moment::parse(text, now, &jiff::tz::TimeZone::UTC);
+    match moment.map_err(|error| Failure::from_error(FailureKind::Usage, &error))? {
+        moment if moment.is_to_come(now) => {
+            Err(Failure::new(FailureKind::Usage, format!("{moment} is still to come"))
+                .hint("it is a moment of the past"))
+        }
+        moment => Ok(moment),
+    }
 }
 
 /// An empty value is none.

@@ -120,6 +120,10 @@ impl Showing {
         let closing = || refused(NotOpened::new(sqlstate::ADMIN_SHUTDOWN, "Napgres is shutting down"));
         let moment = Moment::parse(at, Timestamp::now(), &TimeZone::system())
             .map_err(|error| refused(NotOpened::new(sqlstate::INVALID_PARAMETER_VALUE, format!("nap.at: {error}"))))?;
+        if moment.is_to_come(Timestamp::now()) {
+            let message = format!("nap.at: {moment} is still to come");
+            return Err(refused(NotOpened::new(sqlstate::INVALID_PARAMETER_VALUE, message)));
+        }
         let key = Key { branch: branch.clone(), written: at.trim().to_owned() };
         let (answer, answered) = oneshot::channel();
         self.inbox.send(Ask { key, moment, answer }).await.map_err(|_| closing())?;

@@ -22,6 +22,12 @@ pub(crate) fn since_text(rfc3339: &str) -> String {
     rfc3339.parse::<jiff::Timestamp>().map_or_else(|_| "?".to_owned(), |then| since(then.as_millisecond()))
 }
 
+/// An RFC 3339 text by this machine's clock, as `--at` takes it.
+pub(crate) fn here(rfc3339: &str) -> String {
+    let Ok(then) = rfc3339.parse::<jiff::Timestamp>() else { return rfc3339.to_owned() };
+    then.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
 /// The time until an RFC 3339 text, no less than it is; `over`, if it is.
 pub(crate) fn until_text(rfc3339: &str) -> String {
     let Ok(then) = rfc3339.parse::<jiff::Timestamp>() else { return "?".to_owned() };

@@ -304,13 +304,19 @@ fn snapshot_with_a_name(disk: &OnDisk) {
         assert!(own.as_u64().unwrap() > 0 && shared.as_u64().unwrap() > 16 << 20, "{branch}");
         assert!(branch["last_used"].is_string(), "{branch}");
     }
-    // They went with what was.
-    let listed = home.nap(&["history", "mistake"]);
-    assert!(listed.ok().contains("in-use"), "{listed:?}");
-    home.nap(&["snapshot", "in-use", "--from", "mistake", "--remove"]).ok();
-    let refused = home.nap(&["branch", "never", "--from", "mistake", "--at", "in-use"]);
+    // They stay with the name, so that it can be done again.
+    home.psql("postgres@main", "delete from t").ok();
+    home.nap(&["restore", "main", "--at", "in-use", "--keep-as", "mistake-again"]).ok();
+    assert_eq!(numbers(home, "main"), "1");
+    home.nap(&["snapshot", "in-use", "--remove"]).ok();
+    let refused = home.nap(&["branch", "never", "--at", "in-use"]);
     assert!(refused.fails_with(1).contains("has no snapshot \"in-use\""), "{refused:?}");
-    home.nap(&["branch", "again", "--from", "mistake", "--at", "asleep"]).ok();
+    home.nap(&["branch", "again", "--at", "asleep"]).ok();
+    home.nap(&["snapshot", "kept", "--from", "again"]).ok();
+    home.nap(&["reset", "again"]).ok();
+    let refused = home.nap(&["rm", "again"]);
+    assert!(refused.fails_with(1).contains("has snapshots with a name: kept"), "{refused:?}");
+    home.nap(&["restore", "again", "--at", "kept", "--keep-as", "reset-again"]).ok();
     assert_eq!(numbers(home, "again"), "1");
     assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
 }

@@ -36,6 +36,7 @@ fn moment_is_read(disk: &OnDisk) {
     let moment = home.psql("postgres@main", "select pg_current_wal_lsn()").ok().to_owned();
     home.psql("postgres@main", "insert into t values (2)").ok();
     assert_eq!(at(home, &moment, "select sum(n), pg_is_in_recovery() from t").ok(), "1|t");
+    assert_eq!(at(home, &moment, "show nap.at").ok(), moment);
     eventually("it is gone", || (branches(home) == ["main"]).then_some(()));
     // Whatever a session says, it stays as it was.
     for sql in ["insert into t values (3)", "set default_transaction_read_only = off; begin read write"] {
@@ -76,7 +77,12 @@ fn who_names_no_moment_or_may_not_come_in_makes_none() {
     let Some(disk) = on_xfs() else { return };
     let home = &disk.home;
     home.psql("postgres@main", "select 1").ok();
-    for (when, words) in [("+1h", "is no moment"), ("7F/0", "the history of branch"), ("nameless", "no snapshot")] {
+    for (when, words) in [
+        ("+1h", "is no moment"),
+        ("7F/0", "the history of branch"),
+        ("nameless", "no snapshot"),
+        ("2999-01-01", "is still to come"),
+    ] {
         let refused = at(home, when, "select 1");
         assert!(refused.fails_with(2).contains(words), "{when}: {refused:?}");
     }

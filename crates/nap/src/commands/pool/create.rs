@@ -195,6 +195,11 @@ fn make(home: &Home, owner: Owner) -> Result<Owner, Failure> {
 
 /// Nobody is at work in the home, and nobody begins.
 fn lock(home: &Home, owner: Owner) -> Result<HomeLock, Failure> {
+    if !home.root().exists() {
+        let message = format!("there is no home at {}", home.root().display());
+        return Err(Failure::new(FailureKind::NotFound, message)
+            .hint("name yours: sudo nap --home HOME pool create; `nap up` makes one"));
+    }
     if !nap_store::create::may_be_home(home).map_err(told)? {
         let message = format!("{} is not a home of Napgres: it holds no file `format`", home.root().display());
         return Err(Failure::new(FailureKind::Conflict, message).hint("name the home that you mean: --home"));

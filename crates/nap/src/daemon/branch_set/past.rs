@@ -54,9 +54,7 @@ impl BranchSet {
         recovered.map_err(|error| not_recovered(&error))?;
         draft.try_with(Draft::find_where_it_left).await?;
         self.disable_subscriptions(parent, &mut draft).await?;
-        // What it has now tells whether there is something to say.
-        let has_none = |access: AccessSnapshot| (access.enabled_subscriptions == 0).then_some(0);
-        let subscriptions = nap_store::roles::load_access(&parent.dir).and_then(has_none);
+        let subscriptions = subscriptions_now(parent);
         Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false })
     }
 
@@ -77,7 +75,8 @@ impl BranchSet {
     async fn bring_snapshot(&self, parent: &Entry, mut draft: Held, name: SnapshotName) -> Result<Brought, Failure> {
         draft.try_with(move |draft| draft.clone_snapshot(&name)).await?;
         self.disable_subscriptions(parent, &mut draft).await?;
-        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions: None, has_subscriptions: false })
+        let subscriptions = subscriptions_now(parent);
+        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false })
     }
 
     /// Makes a branch that shows another one as it was at a moment, and lets nobody write to it.
@@ -180,6 +179,12 @@ impl BranchSet {
         }
         Ok(())
     }
+}
+
+/// What a branch has now tells whether there is something to say of its past.
+fn subscriptions_now(parent: &Entry) -> Option<u32> {
+    let has_none = |access: AccessSnapshot| (access.enabled_subscriptions == 0).then_some(0);
+    nap_store::roles::load_access(&parent.dir).and_then(has_none)
 }
 
 /// `main-at-3f2a9c1e`

@@ -78,7 +78,22 @@ impl BranchSet {
             return Err(Failure::new(FailureKind::Conflict, message)
                 .hint("make another one the default first: `nap config set default_branch=NAME`"));
         }
-        if force { Ok(()) } else { self.refuse_sessions(name, "--force ends its sessions").await }
+        if force {
+            return Ok(());
+        }
+        self.refuse_snapshots(name).await?;
+        self.refuse_sessions(name, "--force ends its sessions").await
+    }
+
+    /// Who gave a name to a moment wants to keep it.
+    async fn refuse_snapshots(&self, name: &BranchName) -> Result<(), Failure> {
+        let named = self.history(name).await?.0.snapshots.into_iter().filter_map(|snapshot| snapshot.name);
+        let named: Vec<String> = named.map(String::from).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let message = format!("branch \"{name}\" has snapshots with a name: {}", named.join(", "));
+        Err(Failure::new(FailureKind::Conflict, message).hint("--force removes them with it"))
     }
 
     async fn remove_one(&self, name: &BranchName, force: bool, children_stay: bool) -> Result<(), Failure> {
