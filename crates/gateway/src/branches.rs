@@ -75,8 +75,14 @@ pub trait Branches: Send + Sync + 'static {
     fn control_role(&self, branch: &BranchName) -> Option<String>;
     /// A session of that role has asked for this. Must not block.
     fn control(&self, branch: &BranchName, order: Order);
-    /// Opens a moment of a branch's past for somebody who has been let in to the branch. The moment as it was written.
-    fn open_past(&self, branch: &BranchName, at: &str) -> impl Future<Output = Result<Opened, Refusal>> + Send;
+    /// Opens a moment of a branch's past for a role that has been let in to the branch, and is no mightier then than it is
+    /// today. The moment as it was written.
+    fn open_past(
+        &self,
+        branch: &BranchName,
+        at: &str,
+        role: &str,
+    ) -> impl Future<Output = Result<Opened, Refusal>> + Send;
     /// Wakes the server and holds it awake. Answers by the deadline: nobody knows better why it is late.
     fn wake(&self, branch: &BranchName, deadline: Instant) -> impl Future<Output = Result<Awake, Refusal>> + Send;
 }

@@ -248,7 +248,7 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, mut cli
     let LetIn { mut identity, at, place } = let_in;
     let mut past = None;
     if let Some(at) = at {
-        match Box::pin(open_past(shared, &mut client, &identity.branch, &at)).await {
+        match Box::pin(open_past(shared, &mut client, &identity, &at)).await {
             Ok(Opened { branch, hold }) => {
                 identity.goes_to(branch, &at);
                 past = Some(hold);
@@ -271,12 +271,12 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, mut cli
 async fn open_past<B: Branches, S: ClientStream>(
     shared: &Shared<B>,
     client: &mut Client<S>,
-    branch: &BranchName,
+    identity: &Identity,
     at: &str,
 ) -> Result<Opened, Ended> {
     tokio::select! {
         biased;
-        opened = shared.branches.open_past(branch, at) => Ok(opened?),
+        opened = shared.branches.open_past(&identity.branch, at, &identity.role) => Ok(opened?),
         () = shared.closed() => Err(Ended::refused(Interrupted::Closing)),
         () = client.left() => Err(Ended::Gone),
     }

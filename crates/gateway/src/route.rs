@@ -291,8 +291,6 @@ pub fn route(
         (true, false) => Replication::Physical,
         (true, true) => Replication::Logical,
     };
-    // As with other settings, an empty one is none.
-    let at = at.filter(|at| !at.trim().is_empty());
     Ok(Route { branch, at, role, database, replication, options, parameters: others })
 }
 

@@ -8,6 +8,7 @@ mod commands;
 mod complete;
 mod context;
 mod daemon;
+mod held;
 mod invoker;
 mod libpq;
 mod lock_holder;

@@ -13,7 +13,10 @@ pub fn in_use(data: &Path) -> Option<i32> {
     if let Some(pid) = procfs::postgres_processes_in(data).first() {
         return Some(*pid);
     }
-    let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let path = data.join("postmaster.pid");
+    // Nobody may write to the other end of a pipe.
+    let text = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file);
+    let text = text.and_then(|_| std::fs::read_to_string(&path).ok())?;
     let file = PostmasterPid::parse(&text)?;
     let pid = file.pid.saturating_abs();
     // One of another user's does not show where it works: then it is taken for the server, as PostgreSQL does.

@@ -164,6 +164,15 @@ impl Store {
         if let Some(other) = taken.get(&record.id) {
             return Err(StoreError::SameId { name: record.name, other: other.clone() });
         }
+        let record = match source {
+            // It is another one's past by now.
+            Some(source) if self.branch(&source.record.name)?.record.created != source.record.created => {
+                let record = BranchRecord { shared_until: None, ..record };
+                record.save(&dir.record())?;
+                record
+            }
+            _ => record,
+        };
         let dir = self.home().branch(&record.name);
         match staged.publish(&dir.root) {
             Ok(()) => {

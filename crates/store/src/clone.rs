@@ -226,10 +226,20 @@ pub(crate) fn refuse_link(from: &Path, has: &Path, relative: &Path) -> Result<Pa
     let leads_to_file = || fs::metadata(&link).is_ok_and(|found| found.is_file());
     let into_itself =
         || fs::canonicalize(&link).is_ok_and(|real| fs::canonicalize(from).is_ok_and(|own| real.starts_with(own)));
-    if stays_inside(&below) || (target.is_absolute() && leads_to_file() && !into_itself()) {
+    if stays_inside(&below) || (!is_written(relative) && target.is_absolute() && leads_to_file() && !into_itself()) {
         return Ok(target);
     }
     Err(StoreError::LeadsOutside { link: relative.to_owned(), target })
+}
+
+/// Whether PostgreSQL writes to the file at this place, so that two servers would.
+fn is_written(relative: &Path) -> bool {
+    let mut parts = relative.components().map(|part| part.as_os_str().to_string_lossy());
+    let (first, is_below) = (parts.next().unwrap_or_default(), parts.next().is_some());
+    match is_below {
+        true => first == "base" || first == "global" || first.starts_with("pg_"),
+        false => first == "postgresql.auto.conf" || first == "PG_VERSION" || first.starts_with("postmaster."),
+    }
 }
 
 /// Whether a path below the data directory never climbs out of it.
@@ -252,4 +262,19 @@ pub(crate) fn empty_dir(dir: &Path) -> Result<(), StoreError> {
         durable::remove_tree(&path).map_err(|e| StoreError::io("remove", &path, e))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_writes_to_is_no_link_out() {
+        for written in ["base/5/16384", "global/pg_control", "pg_wal/1", "postgresql.auto.conf", "pg_xact/0000"] {
+            assert!(is_written(Path::new(written)), "{written}");
+        }
+        for read in ["server.crt", "pg_hba.conf", "conf.d/own.conf", "postgresql.conf"] {
+            assert!(!is_written(Path::new(read)), "{read}");
+        }
+    }
 }

@@ -211,7 +211,7 @@ impl Branches for Fake {
 
     fn control(&self, _: &BranchName, _: crate::branches::Order) {}
 
-    async fn open_past(&self, _: &BranchName, _: &str) -> Result<Opened, Refusal> {
+    async fn open_past(&self, _: &BranchName, _: &str, _: &str) -> Result<Opened, Refusal> {
         unreachable!("no test asks for it")
     }
 

@@ -229,7 +229,7 @@ impl Branches for Cluster {
 
     fn control(&self, _: &BranchName, _: Order) {}
 
-    async fn open_past(&self, _: &BranchName, _: &str) -> Result<Opened, Refusal> {
+    async fn open_past(&self, _: &BranchName, _: &str, _: &str) -> Result<Opened, Refusal> {
         unreachable!("no test asks for it")
     }
 

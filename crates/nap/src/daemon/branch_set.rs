@@ -28,7 +28,7 @@ use super::historian::Historian;
 use super::installs::Installs;
 use super::keeper::BranchKeeper;
 use super::sessions::{BranchSessions, LateGateway};
-use super::showing::Showing;
+use super::showing::{self, Showing};
 use crate::rules::{self, RuleBook};
 
 pub(super) mod change;
@@ -390,9 +390,14 @@ impl Branches for BranchSet {
         }
     }
 
-    async fn open_past(&self, branch: &BranchName, at: &str) -> Result<Opened, Refusal> {
+    async fn open_past(&self, branch: &BranchName, at: &str, role: &str) -> Result<Opened, Refusal> {
         match self.showing.get() {
-            Some(showing) => showing.open(branch, at).await,
+            Some(showing) => {
+                let opened = showing.open(branch, at).await?;
+                let (then, now) = (self.access(&opened.branch, role, ""), self.access(branch, role, ""));
+                showing::refuse_mightier(role, &then.await?, &now.await?)?;
+                Ok(opened)
+            }
             None => Err(Box::new(nap_server::error::WakeError::Removed { branch: branch.clone() })),
         }
     }

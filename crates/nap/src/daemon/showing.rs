@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nap_control::{Children, Failure, FailureKind};
 use nap_gateway::{Opened, Refusal};
+use nap_model::access::AccessFacts;
 use nap_model::client_error::{ClientError, sqlstate};
-use nap_model::ids::BranchName;
+use nap_model::ids::{BranchId, BranchName};
 use nap_model::moment::Moment;
 use tokio::sync::{mpsc, oneshot};
 
@@ -86,6 +87,9 @@ impl Drop for Lease {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     branch: BranchName,
+    /// Which one of that name, and since when it is what it is: another state is another branch's.
+    id: BranchId,
+    created: Timestamp,
     written: String,
 }
 
@@ -98,9 +102,9 @@ struct Ask {
 }
 
 /// Where moments are asked for.
-#[derive(Debug)]
 pub(super) struct Showing {
     inbox: mpsc::Sender<Ask>,
+    branches: Arc<BranchSet>,
 }
 
 impl Showing {
@@ -109,9 +113,9 @@ impl Showing {
         let (inbox, asked) = mpsc::channel(INBOX);
         let (closed, gone) = mpsc::unbounded_channel();
         let (made, done) = mpsc::unbounded_channel();
-        let shown = Shown { branches, closed, made, open: HashMap::new() };
+        let shown = Shown { branches: branches.clone(), closed, made, open: HashMap::new() };
         tokio::spawn(shown.serve(asked, gone, done));
-        Self { inbox }
+        Self { inbox, branches }
     }
 
     /// Opens one. A time without a zone is one of this machine.
@@ -124,7 +128,12 @@ impl Showing {
             let message = format!("nap.at: {moment} is still to come");
             return Err(refused(NotOpened::new(sqlstate::INVALID_PARAMETER_VALUE, message)));
         }
-        let key = Key { branch: branch.clone(), written: at.trim().to_owned() };
+        let Some(record) = self.branches.entry(branch).map(|entry| entry.record) else {
+            let message = format!("branch \"{branch}\" does not exist");
+            return Err(refused(NotOpened::new(sqlstate::INVALID_CATALOG_NAME, message)));
+        };
+        let (id, created) = (record.id, record.created);
+        let key = Key { branch: branch.clone(), id, created, written: at.trim().to_owned() };
         let (answer, answered) = oneshot::channel();
         self.inbox.send(Ask { key, moment, answer }).await.map_err(|_| closing())?;
         let lease = answered.await.map_err(|_| closing())?.map_err(refused)?;
@@ -213,7 +222,9 @@ impl Shown {
         let branches = self.branches.clone();
         tokio::spawn(async move {
             // Those that were branched from it are whole without it. A session that knows its name keeps it.
-            if let Err(failure) = branches.remove(&branch, false, Children::Keep).await {
+            // A slot that somebody made in it holds nothing worth keeping; a session does.
+            let force = branches.gateway().is_some_and(|gateway| gateway.count(&branch) == 0);
+            if let Err(failure) = branches.remove(&branch, force, Children::Keep).await {
                 tracing::debug!(%branch, why = failure.message, "a moment of the past stays open");
             }
         });
@@ -232,4 +243,20 @@ impl Shown {
         let left: Vec<BranchName> = shown.map(|entry| entry.record.name).filter(|name| !is_open(name)).collect();
         left.into_iter().for_each(|branch| self.close(branch));
     }
+}
+
+/// Roles whose members can do on the machine what the servers' user can.
+const MIGHTY: [&str; 3] = ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"];
+
+/// Who was mightier then than today would be so again, and not only in that moment: a superuser can run programs.
+pub(super) fn refuse_mightier(role: &str, then: &AccessFacts, now: &AccessFacts) -> Result<(), Refusal> {
+    let is_superuser = |facts: &AccessFacts| facts.role.as_ref().is_some_and(|role| role.superuser);
+    let may = |facts: &AccessFacts, what: &str| is_superuser(facts) || facts.member_of.iter().any(|of| of == what);
+    let is_mightier =
+        (is_superuser(then) && !is_superuser(now)) || MIGHTY.iter().any(|what| may(then, what) && !may(now, what));
+    if !is_mightier {
+        return Ok(());
+    }
+    let message = format!("role \"{role}\" had rights then that it has no longer");
+    Err(Box::new(NotOpened::new(sqlstate::INVALID_AUTHORIZATION_SPECIFICATION, message)))
 }

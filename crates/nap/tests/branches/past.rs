@@ -156,7 +156,9 @@ fn older_than_its_span(disk: &OnDisk) {
     }
     // What begins the span stays.
     home.nap(&["set", "main", "history=1ms"]).ok();
+    let before = last_snapshot(home, "main");
     nap(4);
+    eventually("it has another one", || (last_snapshot(home, "main") != before).then_some(()));
     eventually("the older ones have gone", || (snapshots(home) <= 2).then_some(()));
     home.nap(&["branch", "late", "--at", "-0s"]).ok();
     home.nap(&["set", "main", "history=0s"]).ok();

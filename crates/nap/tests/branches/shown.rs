@@ -82,6 +82,7 @@ fn who_names_no_moment_or_may_not_come_in_makes_none() {
         ("7F/0", "the history of branch"),
         ("nameless", "no snapshot"),
         ("2999-01-01", "is still to come"),
+        ("", "is no moment"),
     ] {
         let refused = at(home, when, "select 1");
         assert!(refused.fails_with(2).contains(words), "{when}: {refused:?}");
@@ -91,6 +92,15 @@ fn who_names_no_moment_or_may_not_come_in_makes_none() {
     let refused = tokio::runtime::Runtime::new().unwrap().block_on(connect(&stranger));
     assert_eq!(refused.err().and_then(|error| error.code().cloned()).unwrap().code(), "28P01");
     assert_eq!(branches(home), ["main"]);
+    // Nobody gets rights back that were taken away.
+    home.psql("postgres@main", "create role eve superuser login password 'eve'").ok();
+    home.nap(&["snapshot", "mighty"]).ok();
+    home.psql("postgres@main", "alter role eve nosuperuser").ok();
+    let mut eve = home.config("postgres@main");
+    eve.user("eve").password("eve").options("-c nap.at=mighty");
+    let refused = tokio::runtime::Runtime::new().unwrap().block_on(connect(&eve)).err().unwrap();
+    assert!(refused.as_db_error().unwrap().message().contains("had rights then"), "{refused:?}");
+    eventually("it is gone", || (branches(home) == ["main"]).then_some(()));
     assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
 }
 

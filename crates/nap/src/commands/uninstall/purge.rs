@@ -8,6 +8,7 @@ use nap_control::{Failure, FailureKind};
 use nap_store::{Home, HomeLock, LockError, durable};
 
 use crate::command_error::failure_of_store;
+use crate::held::hold;
 use crate::mounts::mounts;
 
 /// What begins the name of the short directory for sockets of a home that lies too deep for them.
@@ -18,19 +19,25 @@ pub(super) fn purge(home: &Home) -> Result<Vec<PathBuf>, Failure> {
     // The home itself may be a link, to a larger disk say: whoever named it meant where it leads.
     let real = home.root().canonicalize().map_err(|error| cannot(home.root(), &error))?;
     refuse_mounts(&real)?;
-    let lock = HomeLock::acquire(home).map_err(|error| match error {
+    let held = hold(&real).map_err(|error| cannot(&real, &error))?;
+    let inside = &held.path;
+    // What is deleted is what is a home, whatever lies at its path by now.
+    if !inside.join("format").exists() {
+        return Err(cannot(&real, &io::ErrorKind::NotFound.into()));
+    }
+    let lock = HomeLock::acquire(&Home::at(inside.clone())).map_err(|error| match error {
         LockError::Held { .. } => Failure::from_error(FailureKind::Conflict, &error).hint("`nap down` stops it"),
         LockError::Store(error) => failure_of_store(&error),
     })?;
     let mut removed = short_directory(home, &real)?;
     // A branch is whole or not there.
-    let (branches, trash) = (real.join("branches"), real.join("trash"));
+    let (branches, trash) = (inside.join("branches"), inside.join("trash"));
     if is_directory(&branches) && is_directory(&trash) {
         let gone = trash.join(format!("branches-{}", std::process::id()));
         durable::rename_durable(&branches, &gone).map_err(|error| cannot(&branches, &error))?;
     }
-    let last = ["lock", "format"].map(|name| real.join(name));
-    let entries = std::fs::read_dir(&real).map_err(|error| cannot(&real, &error))?;
+    let last = ["lock", "format"].map(|name| inside.join(name));
+    let entries = std::fs::read_dir(inside).map_err(|error| cannot(&real, &error))?;
     let entries = entries.flatten().map(|entry| entry.path());
     for path in entries.filter(|path| !last.contains(path) && !path.ends_with("lost+found")) {
         // Where a pool was mounted: root's, and empty, so that its name can go though it cannot be read.

@@ -30,6 +30,11 @@ impl BranchSet {
         for name in &going {
             self.refuse_removal(name, force).await?;
         }
+        let is_child = |entry: &Entry| entry.record.parent.as_ref() == Some(name) && entry.record.shows.is_none();
+        if children == Children::Refuse && self.all().iter().any(is_child) {
+            let parent = name.clone();
+            self.in_store(move |store| store.refuse_parent(&parent)).await?;
+        }
         for looks in self.all().into_iter().filter(|entry| entry.record.shows.is_some()) {
             // Who looks at its past does not keep it.
             if looks.record.parent.as_ref().is_some_and(|parent| going.contains(parent)) {
