@@ -35,10 +35,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nap_gateway::{Estate, Gateway, Peers};
+use nap_gateway::{Estate, Gateway, Limits, Peers};
 use nap_model::ids::Major;
 use nap_server::children::Children;
 use nap_store::{Home, HomeLock, Store, make_home};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use branch_set::BranchSet;
@@ -145,18 +146,8 @@ async fn serve(
     branches.set_showing(showing::Showing::start(branches.clone()));
     let bounds = descriptors::follow(&config, &branches);
     let uid = rustix::process::geteuid().as_raw();
-    let peers = Peers { owner_uid: uid, name_of: crate::invoker::name_of };
-    let fences = estate.as_ref().map(Estate::fence_channel);
-    let gateway = Gateway::start(branches.clone(), bounds.limits, peers, secrets::mock_secret(&home)?, fences);
-    let gateway = Arc::new(gateway.context("cannot start the gateway")?);
-    branches.set_gateway(&gateway);
-    let tls = tls::ServerTls::new(config.clone(), gateway.clone(), branches.clone());
-    tls.load().await?;
+    let (gateway, tls) = open_gateway(&branches, &config, bounds.limits, estate).await?;
     let libpq_socket_missing = listening.libpq_socket_missing();
-    if let Some(estate) = estate {
-        tracing::info!(sessions = estate.sessions(), "goes on in place of the program before");
-        gateway.take_up(estate).await;
-    }
     branches.set_doors(listening.serve(&gateway, &branches)?);
     let control = listen_for_control(&home.control_socket()).context("cannot make the control socket")?;
     let control_socket = control.as_fd().try_clone_to_owned()?;
@@ -197,6 +188,28 @@ async fn serve(
     let _ = std::fs::remove_file(home.control_socket());
     tracing::info!("down");
     Ok(())
+}
+
+/// The gateway, with its certificates, and with the sessions that another program has left.
+async fn open_gateway(
+    branches: &Arc<BranchSet>,
+    config: &Config,
+    limits: watch::Receiver<Limits>,
+    estate: Option<Estate>,
+) -> anyhow::Result<(Arc<Gateway<BranchSet>>, Arc<tls::ServerTls>)> {
+    let owner_uid = rustix::process::geteuid().as_raw();
+    let peers = Peers { owner_uid, name_of: crate::invoker::name_of };
+    let fences = estate.as_ref().map(Estate::fence_channel);
+    let gateway = Gateway::start(branches.clone(), limits, peers, secrets::mock_secret(config.home())?, fences);
+    let gateway = Arc::new(gateway.context("cannot start the gateway")?);
+    branches.set_gateway(&gateway);
+    let tls = tls::ServerTls::new(config.clone(), gateway.clone(), branches.clone());
+    tls.load().await?;
+    if let Some(estate) = estate {
+        tracing::info!(sessions = estate.sessions(), "goes on in place of the program before");
+        gateway.take_up(estate).await;
+    }
+    Ok((gateway, tls))
 }
 
 /// What is done besides, for as long as the daemon is up.

@@ -13,14 +13,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::children::{Children, Spawned, nameless_file};
 use crate::install::Install;
+use crate::last_words::last_words;
 use crate::procfs::signal;
 
 /// The pause between looks whether it is ready.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// Days of log take their time.
 const READY_WITHIN: Duration = Duration::from_secs(60 * 60);
-/// So much of what it said is told.
-const LAST_LINES: usize = 8;
 
 /// Where such a server is to run.
 #[derive(Debug, Clone)]
@@ -112,7 +111,7 @@ impl Aside {
     /// It has ended: the number may be another process's from now on.
     fn why(self) -> AsideError {
         std::mem::forget(self.running);
-        AsideError::Ended(last_words(&self.said))
+        AsideError::Ended(last_words(&text(&self.said)))
     }
 }
 
@@ -145,12 +144,9 @@ fn is_ready(data: &Path, pid: i32) -> bool {
     PostmasterPid::parse(&text).is_some_and(|file| file.pid == pid && file.progress == Progress::Ready)
 }
 
-fn last_words(mut said: &std::fs::File) -> String {
+fn text(mut said: &std::fs::File) -> String {
     use io::{Read as _, Seek as _};
     let mut bytes = Vec::new();
     let _ = said.rewind().and_then(|()| said.take(1 << 20).read_to_end(&mut bytes));
-    let text = String::from_utf8_lossy(&bytes);
-    // Statements may hold passwords.
-    let lines: Vec<&str> = text.trim().lines().filter(|line| !line.contains("STATEMENT:")).collect();
-    lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
+    String::from_utf8_lossy(&bytes).into_owned()
 }

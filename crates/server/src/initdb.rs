@@ -8,12 +8,10 @@ use nap_model::ids::Major;
 
 use crate::children::Children;
 use crate::install::Install;
+use crate::last_words::last_words;
 
 /// The name of the bootstrap superuser in clusters that Napgres makes.
 pub const BOOTSTRAP_SUPERUSER: &str = "postgres";
-
-/// So many of the last lines that a failed program printed are shown.
-const LAST_LINES: usize = 8;
 
 /// Why a cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -132,18 +130,6 @@ fn finish(program: &'static str, children: &Children, command: &mut Command) -> 
         return Ok(output.text);
     }
     Err(InitError::Failed { program, printed: last_words(&output.text) })
-}
-
-/// The last lines that it printed, without the statements: an error travels far, and they hold passwords.
-fn last_words(printed: &str) -> String {
-    let mut of_statement = false;
-    let told = printed.trim().lines().filter(|line| {
-        // The further lines of a statement begin with a tab.
-        of_statement = line.contains("STATEMENT:") || (of_statement && line.starts_with('\t'));
-        !of_statement
-    });
-    let lines: Vec<&str> = told.collect();
-    lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
 }
 
 #[cfg(test)]

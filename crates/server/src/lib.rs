@@ -17,6 +17,7 @@ pub mod in_use;
 pub mod initdb;
 pub mod install;
 pub mod keeper;
+mod last_words;
 mod launch;
 pub mod live;
 mod log_end;

@@ -7,11 +7,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::children::{Children, Spawned, nameless_file};
 use crate::install::Install;
+use crate::last_words::last_words;
 
 /// More of what it printed is not read.
 const PRINTED_MAX_BYTES: u64 = 4 << 20;
-/// So many of the last lines of its errors are told.
-const LAST_LINES: usize = 8;
 
 /// Why a program did not do what it was to.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +103,11 @@ impl<'a> Program<'a> {
         // The number may be another process's from now on.
         std::mem::forget(running);
         let printed = Printed { out: text(&out), err: text(&err) };
-        if status.success() { Ok(printed) } else { Err(ProgramError::Failed { program, said: end(&printed.err) }) }
+        if status.success() {
+            Ok(printed)
+        } else {
+            Err(ProgramError::Failed { program, said: last_words(&printed.err) })
+        }
     }
 }
 
@@ -112,9 +115,4 @@ fn text(mut file: &std::fs::File) -> String {
     let mut bytes = Vec::new();
     let _ = file.rewind().and_then(|()| file.take(PRINTED_MAX_BYTES).read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn end(said: &str) -> String {
-    let lines: Vec<&str> = said.trim().lines().collect();
-    lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
 }

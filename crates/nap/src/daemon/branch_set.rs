@@ -38,6 +38,7 @@ pub(super) mod import;
 mod past;
 mod remove;
 mod reset;
+mod socket_dir;
 
 /// Everything may come in: only the daemon and root can reach the sockets it is about, and clients have been
 /// authenticated by the gateway.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::change::store_failure;
 use super::create::{Brought, Held, WAKES_WITHIN};
+use super::socket_dir::SocketDir;
 use super::{BranchSet, Entry, hba_file};
 use crate::daemon::control_api::wake_failure;
 use crate::daemon::secrets;
@@ -64,13 +65,12 @@ impl BranchSet {
         let id = secrets::branch_id().map_err(|error| Failure::failed(error.to_string()))?;
         nap_store::create::make_server_socket_dir(home, &id).map_err(store_failure)?;
         let socket_dir = home.server_socket_dir(&id);
+        let _sockets = SocketDir::new(socket_dir.clone());
         let data = draft.with(|draft| draft.data()).await?;
-        let place = Place { data, socket_dir: socket_dir.clone(), hba_file: Some(hba_file(home)) };
+        let place = Place { data, socket_dir, hba_file: Some(hba_file(home)) };
         let install = self.installs.of(entry.record.major).map_err(Failure::failed)?;
         let aside = Aside::start(&self.children, &install, place, &[]).await.map_err(|error| failed(&error))?;
-        let stopped = aside.stop().await.map_err(|error| failed(&error));
-        let _ = nap_store::durable::remove_tree(&socket_dir);
-        stopped
+        aside.stop().await.map_err(|error| failed(&error))
     }
 
     /// One database, by pg_dump.

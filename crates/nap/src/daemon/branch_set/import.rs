@@ -1,7 +1,6 @@
 //! A cluster, or a database, that is elsewhere becomes a branch without a parent. What it comes from is only read; nothing shows
 //! before it is whole, has recovered, and has been run once.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use nap_control::{Failure, FailureKind, ImportSource};
@@ -13,10 +12,11 @@ use nap_server::admin::Admin;
 use nap_server::aside::{Aside, Place};
 use nap_server::initdb;
 use nap_server::install::Install;
-use nap_store::{Arrival, NewBranch, StoreError, durable};
+use nap_store::{Arrival, NewBranch, StoreError};
 
 use super::change::store_failure;
 use super::create::Held;
+use super::socket_dir::SocketDir;
 use super::{BranchSet, hba_file};
 use crate::daemon::secrets;
 use crate::rules;
@@ -64,17 +64,6 @@ struct Arriving {
     sockets: SocketDir,
 }
 
-/// The directory of its server's socket. If nothing comes of it, that goes too.
-struct SocketDir(Option<PathBuf>);
-
-impl Drop for SocketDir {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            let _ = durable::remove_tree(&path);
-        }
-    }
-}
-
 impl BranchSet {
     /// Makes a branch of what is elsewhere.
     pub(in crate::daemon) async fn import(
@@ -106,7 +95,7 @@ impl BranchSet {
     /// An empty place for it.
     async fn arriving(&self, wanted: &Wanted, install: Install) -> Result<Arriving, Failure> {
         let id = secrets::branch_id().map_err(|error| Failure::failed(error.to_string()))?;
-        let sockets = SocketDir(Some(self.store.home().server_socket_dir(&id)));
+        let sockets = SocketDir::new(self.store.home().server_socket_dir(&id));
         let (name, own_id) = (wanted.name.clone(), id.clone());
         let arrival = self.in_store(move |store| store.receive(&name, own_id)).await?;
         let (name, notes) = (wanted.name.clone(), Notes::default());
@@ -168,11 +157,11 @@ impl BranchSet {
     }
 
     async fn show(&self, arriving: Arriving) -> Result<Imported, Failure> {
-        let Arriving { arrival, name, install, rules, mut notes, mut sockets, .. } = arriving;
+        let Arriving { arrival, name, install, rules, mut notes, sockets, .. } = arriving;
         notes.own_rules = rules.is_some();
         let arrival = arrival.take()?;
         let new = self.in_store(move |store| store.publish_arrival(arrival, install.major)).await?;
-        sockets.0 = None;
+        sockets.keep();
         self.change_rules(|book| book.take_up(&name, rules)).await;
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
         tracing::info!(branch = %name, major = %install.major, "was imported");

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::change::store_failure;
 use super::create::{Brought, Held, TRIES, WAKES_WITHIN};
+use super::socket_dir::SocketDir;
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
 use crate::daemon::secrets;
@@ -37,12 +38,11 @@ impl BranchSet {
         let Recovery { log, until } = self.clone_past(parent, &mut draft, until).await?;
         let install = self.installs.of(parent.record.major).map_err(Failure::failed)?;
         let home = self.store.home();
-        nap_store::create::make_server_socket_dir(home, id)
-            .map_err(|error| Failure::from_error(FailureKind::Failed, &error))?;
+        nap_store::create::make_server_socket_dir(home, id).map_err(store_failure)?;
+        let _sockets = SocketDir::new(home.server_socket_dir(id));
         let data = draft.with(|draft| draft.data()).await?;
         let (target, inclusive) = target(until);
         let past = Past { data, socket_dir: home.server_socket_dir(id), log, target, inclusive };
-        let sockets = past.socket_dir.clone();
         let recovered = match recover(&self.children, &install, &past).await {
             // Nothing was committed after this time: all there is, is as it was then.
             Err(NotRecovered::EndsBefore) if matches!(until, Some(Until::Time(_))) => {
@@ -50,7 +50,6 @@ impl BranchSet {
             }
             recovered => recovered,
         };
-        let _ = nap_store::durable::remove_tree(&sockets);
         recovered.map_err(|error| not_recovered(&error))?;
         draft.try_with(Draft::find_where_it_left).await?;
         self.disable_subscriptions(parent, &mut draft).await?;
