@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use nap_testkit::{Disk, Output, TestHome, TestHomeBuilder, process};
+use nap_testkit::{Disk, Output, TestHome, TestHomeBuilder, eventually, process};
 
 mod busy;
 mod inherited;
@@ -36,6 +36,13 @@ fn on(disk: Disk) -> Option<OnDisk> {
     let home = builder().below(&disk.path()).build();
     home.up();
     Some(OnDisk { home, disk })
+}
+
+/// What came to nothing is deleted where that holds nobody up.
+#[track_caller]
+fn nothing_is_staged(home: &TestHome) {
+    let staged = || std::fs::read_dir(home.path().join("staging")).unwrap().count();
+    eventually("nothing is left in staging", || (staged() == 0).then_some(()));
 }
 
 /// A pgbench that runs until this is dropped.

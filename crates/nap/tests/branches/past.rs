@@ -2,7 +2,7 @@
 
 use nap_testkit::{Disk, TestHome, eventually};
 
-use super::{Load, OnDisk, on, on_btrfs, on_xfs, tell, whole_transactions};
+use super::{Load, OnDisk, nothing_is_staged, on, on_btrfs, on_xfs, tell, whole_transactions};
 
 fn numbers(home: &TestHome, branch: &str) -> String {
     home.psql(&format!("postgres@{branch}"), "select string_agg(n::text, ',' order by n) from t").ok().to_owned()
@@ -75,7 +75,7 @@ fn each_moment(disk: &OnDisk) {
     }
     assert!(home.nap(&["branch", "never", "--at", "+1h"]).fails_with(2).contains("is no moment"));
     assert!(home.nap(&["branch", "never", "--at", "soon"]).fails_with(1).contains("has no snapshot \"soon\""));
-    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+    nothing_is_staged(home);
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn snapshot_with_a_name(disk: &OnDisk) {
     assert!(refused.fails_with(1).contains("has snapshots with a name: kept"), "{refused:?}");
     home.nap(&["restore", "again", "--at", "kept", "--keep-as", "reset-again"]).ok();
     assert_eq!(numbers(home, "again"), "1");
-    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+    nothing_is_staged(home);
 }
 
 /// Where files are copied, what begins a backup's recovery where it must comes along into the snapshot and out of it.

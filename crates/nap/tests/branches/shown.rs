@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nap_testkit::{TestHome, connect, eventually, eventually_within};
 
-use super::{OnDisk, on_btrfs, on_xfs, tell};
+use super::{OnDisk, nothing_is_staged, on_btrfs, on_xfs, tell};
 
 /// psql with this in `options`.
 fn at(home: &TestHome, when: &str, sql: &str) -> nap_testkit::Output {
@@ -69,7 +69,7 @@ fn moment_is_read(disk: &OnDisk) {
     eventually("it is gone", || (branches(home) == ["fork", "main"]).then_some(()));
     assert_eq!(home.psql("postgres@fork", "insert into t values (9) returning 1; select sum(n) from t").ok(), "1\n10");
     assert_eq!(home.psql("postgres@main", "select sum(n) from t").ok(), "3");
-    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+    nothing_is_staged(home);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn who_names_no_moment_or_may_not_come_in_makes_none() {
     let refused = tokio::runtime::Runtime::new().unwrap().block_on(connect(&eve)).err().unwrap();
     assert!(refused.as_db_error().unwrap().message().contains("had rights then"), "{refused:?}");
     eventually("it is gone", || (branches(home) == ["main"]).then_some(()));
-    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+    nothing_is_staged(home);
 }
 
 /// It goes on under another daemon with its session; what a daemon that died has left goes when nobody comes back to it.

@@ -2,7 +2,7 @@
 
 use nap_testkit::{TestHome, eventually};
 
-use super::builder;
+use super::{builder, nothing_is_staged};
 
 /// main ─ a ─ b ─ c, and a ─ d, all asleep.
 fn tree() -> TestHome {
@@ -98,7 +98,7 @@ fn a_slip_is_found_before_anything_is_made() {
         assert!(refused.fails_with(2).contains(said), "{refused:?}");
     }
     assert_eq!(names(&home), ["main"]);
-    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+    nothing_is_staged(&home);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_branch_is_made_anew_from_its_parent() {
         busy.batch_execute("commit").await.unwrap();
     });
     assert_eq!(names(&home), ["before", "child", "dev", "main"]);
-    assert_eq!(std::fs::read_dir(home.path().join("staging")).unwrap().count(), 0);
+    nothing_is_staged(&home);
     assert!(home.nap(&["reset", "main"]).fails_with(1).contains("has no parent"));
     home.nap(&["set", "dev", "protected=on"]).ok();
     assert!(home.nap(&["reset", "dev"]).fails_with(1).contains("is protected"));
