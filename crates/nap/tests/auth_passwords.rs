@@ -162,7 +162,7 @@ fn the_first_password_is_kept_to_its_owner_and_told_as_long_as_it_works() {
         }
         let said = home.nap(&["url", "main"]);
         assert!(!said.ok().contains(&password), "{said}");
-        assert!(said.stderr.contains("has been changed"), "{said}");
+        assert!(said.stderr.contains("not one that Napgres has given"), "{said}");
         let wakes = home.wakes("feat");
         assert!(home.url("feat").contains(&password), "it still opens feat");
         assert_eq!(home.wakes("feat"), wakes, "asking for a URL wakes nothing");
