@@ -21,6 +21,12 @@ pub(crate) use socket::Socket;
 
 /// The one protocol that is spoken over TLS here, as IANA has registered it.
 const ALPN: &[u8] = b"postgresql";
+/// No more in one record, as PostgreSQL sends it. libpq reads into a buffer of its own, in which it sees to it that so much
+/// is free (`pqReadData`): what is left of a longer record stays in OpenSSL's, where a program that waits for its socket, as
+/// pg_basebackup and everything asynchronous does, never learns of it.
+const RECORD_MAX_BYTES: usize = 8 * 1024;
+/// Type, version and length, which rustls counts as well.
+const RECORD_HEADER_BYTES: usize = 5;
 
 /// Where to find what TLS needs, and how strict to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +74,7 @@ impl Tls {
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(certificate, key))));
         config.alpn_protocols = vec![ALPN.to_vec()];
+        config.max_fragment_size = Some(RECORD_MAX_BYTES + RECORD_HEADER_BYTES);
         // No session is taken up again, as with PostgreSQL: every client's certificate is verified anew.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

@@ -143,7 +143,7 @@ fn a_key_is_for_its_owner_alone() {
 }
 
 /// A handshake in memory, with what the server sends right after it.
-fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Option<HandshakeKind> {
+fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> ServerConnection {
     let mut client = ClientConnection::new(client.clone(), "localhost".try_into().unwrap()).unwrap();
     let mut server = ServerConnection::new(server.clone()).unwrap();
     while client.wants_write() || server.wants_write() {
@@ -156,21 +156,58 @@ fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Option<H
         client.read_tls(&mut answered.as_slice()).unwrap();
         client.process_new_packets().unwrap();
     }
-    server.handshake_kind()
+    server
+}
+
+/// A client that trusts the certificate, and speaks this version only.
+fn client_of(pem: &Pem, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let roots = files::read_roots(&pem.options().certificate_file).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    Arc::new(client.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[test]
 fn no_session_is_taken_up_again() {
     let pem = Pem::of(&PKCS_ECDSA_P256_SHA256);
     let tls = Tls::load(&pem.options()).unwrap();
-    let roots = files::read_roots(&pem.options().certificate_file).unwrap();
     for version in rustls::ALL_VERSIONS {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-        let client = Arc::new(client.with_root_certificates(roots.clone()).with_no_client_auth());
+        let client = client_of(&pem, version);
         for _ in 0..2 {
-            assert_eq!(handshake(&client, &tls.config), Some(HandshakeKind::Full), "{:?}", version.version);
+            let kind = handshake(&client, &tls.config).handshake_kind();
+            assert_eq!(kind, Some(HandshakeKind::Full), "{:?}", version.version);
         }
+    }
+}
+
+/// The lengths of records, without their headers.
+fn record_lengths(mut bytes: &[u8]) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    while let Some((header, rest)) = bytes.split_first_chunk::<RECORD_HEADER_BYTES>() {
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        lengths.push(length);
+        bytes = rest.get(length..).unwrap();
+    }
+    lengths
+}
+
+#[test]
+fn no_record_is_longer_than_one_read_of_libpq() {
+    use std::io::Write as _;
+    let pem = Pem::of(&PKCS_ECDSA_P256_SHA256);
+    let tls = Tls::load(&pem.options()).unwrap();
+    for version in rustls::ALL_VERSIONS {
+        let mut server = handshake(&client_of(&pem, version), &tls.config);
+        server.writer().write_all(&[0; 5 * RECORD_MAX_BYTES / 2]).unwrap();
+        let mut sent = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut sent).unwrap();
+        }
+        let lengths = record_lengths(&sent);
+        // Encryption adds the same to each.
+        let adds = lengths[0] - RECORD_MAX_BYTES;
+        let expected = [RECORD_MAX_BYTES + adds, RECORD_MAX_BYTES + adds, RECORD_MAX_BYTES / 2 + adds];
+        assert_eq!(lengths, expected, "{:?}", version.version);
     }
 }
 
