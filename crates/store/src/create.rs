@@ -20,6 +20,9 @@ pub const FORMAT: u32 = 1;
 /// A format file holds two short lines.
 const FORMAT_FILE_MAX_BYTES: u64 = 100;
 
+/// Its name, in the home.
+pub(crate) const FORMAT_FILE: &str = "format";
+
 /// What may lie in a directory that is to become a home: settings written beforehand, a mount point's own.
 const MAY_BE_THERE: [&str; 9] = [
     "nap.toml",
@@ -166,12 +169,15 @@ fn refuse_foreign(home: &Home) -> Result<(), StoreError> {
     };
     for entry in entries {
         let name = entry.map_err(|e| StoreError::io("read", root, e))?.file_name();
-        let name = name.to_string_lossy();
-        if !MAY_BE_THERE.contains(&&*name) && !name.starts_with(durable::TEMPORARY_PREFIX) {
+        if !may_be_there(&name.to_string_lossy()) {
             return Err(StoreError::NotAHome(root.to_owned()));
         }
     }
     Ok(())
+}
+
+fn may_be_there(name: &str) -> bool {
+    MAY_BE_THERE.contains(&name) || name.starts_with(durable::TEMPORARY_PREFIX)
 }
 
 /// Makes one directory, or corrects the mode and owner of one that is there. A link in its place is refused: root would
@@ -187,11 +193,42 @@ fn make_dir_for(path: &Path, mode: u32, owner: Option<Owner>) -> Result<(), Stor
         Err(e) => return Err(StoreError::io("make", path, e)),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+    let opened =
+        if owner.is_some() { open_without_links(path, flags) } else { rustix::fs::open(path, flags, Mode::empty()) };
+    let dir = opened.map_err(|e| match e {
         rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR => StoreError::NotOurs(path.to_owned()),
         e => StoreError::io("open", path, e),
     })?;
+    if let Some(owner) = owner {
+        refuse_to_give(&dir, path, owner)?;
+    }
     set_owner_and_mode(&dir, owner, mode).map_err(|e| StoreError::io("change owner and mode of", path, e))
+}
+
+/// No part of this path was a link when it was looked up; one that is by now is somebody's trick.
+fn open_without_links(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    return rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), rustix::fs::ResolveFlags::NO_SYMLINKS);
+    #[cfg(not(target_os = "linux"))]
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// Root gives away nothing but a home, or an empty directory of its own. Who owns what the home lies in may have put another
+/// directory in its place since it was looked at, so it is this one that is asked.
+fn refuse_to_give(dir: &OwnedFd, path: &Path, to: Owner) -> Result<(), StoreError> {
+    let failed = |e: rustix::io::Errno| StoreError::io("look at", path, e);
+    let uid = rustix::fs::fstat(dir).map_err(failed)?.st_uid;
+    let has_format = rustix::fs::statat(dir, FORMAT_FILE, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    if uid != to.uid && uid != rustix::process::geteuid().as_raw() {
+        return Err(StoreError::NotOurs(path.to_owned()));
+    }
+    for entry in rustix::fs::Dir::read_from(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if !has_format && name != "." && name != ".." && !may_be_there(&name) {
+            return Err(StoreError::NotAHome(path.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Changes only what differs, so that a read-only home that is as it should be is no error here.
@@ -229,5 +266,21 @@ mod tests {
         let theirs = home.clone();
         fault::meanwhile("no format", move || make_home(&theirs).unwrap());
         make_home(&home).unwrap();
+    }
+
+    #[test]
+    fn root_gives_nothing_away_that_was_put_in_its_place() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        let (home, victim) = (Home::at(top.path().join("home")), top.path().join("victim"));
+        fs::create_dir(&victim).unwrap();
+        fs::create_dir(victim.join("shadow")).unwrap();
+        let (link, target) = (home.root().to_owned(), victim.clone());
+        fault::meanwhile("no format", move || std::os::unix::fs::symlink(target, link).unwrap());
+        let given = give_home(&home, Owner { uid: 12_345, gid: 12_345 });
+        assert!(matches!(given, Err(StoreError::NotAHome(_))), "{given:?}");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(&victim).unwrap()), 0);
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nap_model::ids::{BranchId, BranchName, Major};
 
+use crate::create::FORMAT_FILE;
 use crate::run_dir;
 
 /// The directory that holds everything of one daemon.
@@ -64,7 +65,7 @@ impl Home {
 
     /// Holds the number of the layout.
     pub fn format_file(&self) -> PathBuf {
-        self.root.join("format")
+        self.root.join(FORMAT_FILE)
     }
 
     /// The small files as they were before a migration from this format.

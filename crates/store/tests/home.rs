@@ -71,6 +71,8 @@ fn root_makes_it_for_another_and_follows_no_link() {
     let found = fs::symlink_metadata(home.root()).unwrap();
     assert_eq!((found.uid(), found.gid()), (12_345, 12_346));
     assert_eq!(fs::read_dir(home.root()).unwrap().count(), 0, "what is in it, its owner makes");
+    let other = Owner { uid: 54_321, gid: 54_321 };
+    assert!(matches!(create::give_home(&home, other), Err(StoreError::NotOurs(_))), "it is not root's to give");
     config::set(&home, "port", Some("5433")).unwrap();
     assert_eq!(fs::metadata(home.nap_toml()).unwrap().uid(), 12_345, "the owner can replace what root wrote");
 

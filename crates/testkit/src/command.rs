@@ -1,6 +1,11 @@
 //! What a program said, and what it must have said.
 
 use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A program that runs so long is named, shortly before its test is ended without a word.
+const LONG: Duration = Duration::from_secs(240);
 
 /// The end of a program that was run.
 #[derive(Debug, Clone)]
@@ -19,6 +24,7 @@ impl Output {
     /// Runs a command to its end.
     pub fn of(command: &mut Command) -> Self {
         let line = format!("{command:?}");
+        let _ended = name_if_long(line.clone());
         let output = command.output().unwrap_or_else(|error| panic!("{line}: {error}"));
         Self {
             command: line,
@@ -52,6 +58,17 @@ impl Output {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(self.ok()).unwrap_or_else(|error| panic!("no JSON ({error}): {self}"))
     }
+}
+
+/// Until what it returns is dropped.
+fn name_if_long(line: String) -> mpsc::Sender<()> {
+    let (ended, ends) = mpsc::channel();
+    std::thread::spawn(move || {
+        if ends.recv_timeout(LONG) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("still running after {LONG:?}: {line}");
+        }
+    });
+    ended
 }
 
 impl std::fmt::Display for Output {

@@ -1,5 +1,6 @@
 //! `nap pool create`: everything is made beside the branches, and one rename moves them.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::branch_names::directories;
 use crate::command_error::{CommandError, failure_of};
 use crate::context::Context;
 use crate::daemon::privileges;
+use crate::held::hold;
 use crate::output::quote::shell;
 use crate::output::words;
 
@@ -165,7 +167,6 @@ fn new_id() -> Result<String, Failure> {
 
 /// Whose home it is. One that is not there yet is made for whom the daemon will run as.
 fn owner(home: &Home) -> Result<Owner, Failure> {
-    use std::os::unix::fs::MetadataExt as _;
     let found = std::fs::metadata(home.root()).ok();
     if let Some(found) = found.filter(|found| found.uid() != 0) {
         return Ok(Owner { uid: found.uid(), gid: found.gid() });
@@ -204,23 +205,36 @@ fn lock(home: &Home, owner: Owner) -> Result<HomeLock, Failure> {
         let message = format!("{} is not a home of Napgres: it holds no file `format`", home.root().display());
         return Err(Failure::new(FailureKind::Conflict, message).hint("name the home that you mean: --home"));
     }
-    let lock = held(home)?;
+    // Root makes a file here, and gives it away: in no other directory than the owner's, wherever its path leads by now.
+    let cannot =
+        |error: std::io::Error| Failure::failed(format!("cannot lock {}", home.root().display())).caused_by(&error);
+    let dir = hold(&home.root().canonicalize().map_err(cannot)?).map_err(cannot)?;
+    if std::fs::metadata(&dir.path).map_err(cannot)?.uid() != owner.uid {
+        let message = format!("{} belongs to somebody else by now", home.root().display());
+        return Err(Failure::new(FailureKind::Conflict, message));
+    }
+    let lock = HomeLock::acquire(&Home::at(dir.path.clone())).map_err(|error| not_held(home, error))?;
     let given = lock.duplicate().and_then(|file| std::os::unix::fs::fchown(file, Some(owner.uid), Some(owner.gid)));
-    given.map_err(|error| {
-        Failure::failed(format!("cannot change the owner of {}", home.lock_file().display())).caused_by(&error)
-    })?;
+    given.map_err(cannot)?;
     Ok(lock)
 }
 
 /// The home's lock, which no daemon may have.
 pub(super) fn held(home: &Home) -> Result<HomeLock, Failure> {
-    HomeLock::acquire(home).map_err(|error| match error {
-        LockError::Held { .. } => Failure::from_error(FailureKind::Conflict, &error).hint(format!(
-            "the pool must be in nobody's use: `nap --home {} down` first",
-            shell(&home.root().to_string_lossy())
-        )),
+    HomeLock::acquire(home).map_err(|error| not_held(home, error))
+}
+
+fn not_held(home: &Home, error: LockError) -> Failure {
+    match error {
+        LockError::Held { pid, .. } => {
+            let error = LockError::Held { home: home.root().to_owned(), pid };
+            Failure::from_error(FailureKind::Conflict, &error).hint(format!(
+                "the pool must be in nobody's use: `nap --home {} down` first",
+                shell(&home.root().to_string_lossy())
+            ))
+        }
         LockError::Store(error) => told(error),
-    })
+    }
 }
 
 /// A daemon that was killed leaves its servers running.
