@@ -17,8 +17,8 @@ use crate::parking::{Reported, State};
 use crate::session::Identity;
 use crate::traffic::Seen;
 
-/// Raised when what is left changes in a way that another version would misread.
-pub const ESTATE_FORMAT: u32 = 1;
+/// Raised when what is left, or the order of its descriptors, changes in a way that another version would misread.
+pub const ESTATE_FORMAT: u32 = 2;
 
 /// All of it. Dropped, it is lost: the clients' connections are closed.
 pub struct Estate {

@@ -47,6 +47,7 @@ use config::Config;
 use control_api::ControlApi;
 use inherited::Inherited;
 pub(crate) use inherited::are_there as inherits_sockets;
+use succession::Belongings;
 use timed_work::TimedWork;
 
 /// What `nap up` hands over.
@@ -82,8 +83,13 @@ pub(crate) fn prepare_home(home: &Home, run_as: &str, program: &Path) -> anyhow:
 /// Runs the daemon to its end.
 pub(crate) fn run(mut options: DaemonOptions) -> anyhow::Result<()> {
     privileges::keep_descriptors_from_servers();
-    let inherited = inherited::take()?;
-    let succession = options.takes_over.then(succession::take_over).transpose()?;
+    // Variables that were a service manager's tell nothing to the program that goes on in the same process.
+    let (succession, inherited) = if options.takes_over {
+        let (succession, inherited) = succession::take_over()?;
+        (Some(succession), inherited)
+    } else {
+        (None, inherited::take()?)
+    };
     let settings = nap_store::config::load(&options.home)?;
     let owner = privileges::owner(options.home.root(), &settings.run_as)?;
     if let Some(owner) = owner {
@@ -134,7 +140,7 @@ async fn serve(
     let config = Config::open(home.clone(), options.port, &inherited)?;
     let rules = crate::rules::at_start(&home, config.listens_beyond_loopback())?;
     let store = Arc::new(Store::open(home.clone())?);
-    let is_kept = !inherited.is_empty();
+    let kept = inherited.duplicates().context("cannot duplicate the inherited sockets")?;
     if let Some(estate) = &mut estate {
         nap_gateway::offer(estate.take_listeners());
     }
@@ -163,7 +169,7 @@ async fn serve(
         stop: stop.asker(),
         libpq_socket_missing,
         max_connections_lowered: bounds.lowered,
-        succession: (!is_kept).then(|| lock.clone()),
+        belongings: Belongings { lock: lock.clone(), kept },
         foreground: options.foreground,
         control_socket,
         timed_work: timed_work.clone(),

@@ -119,6 +119,10 @@ impl Config {
     /// Returns the names of settings that differ but wait for the next start.
     fn bring_into_force(&self, mut new: Settings) -> Result<Vec<&'static str>, BadSettings> {
         let now = self.get();
+        if !self.inherited.shared.is_empty() {
+            // What nap.toml says of them is of no account, at the next start neither.
+            new.listen_addresses.clone_from(&now.listen_addresses);
+        }
         // A new daemon is needed for these, so what is in force must go on saying what is true.
         let restart = SPECS.iter().filter(|spec| spec.applies == Applies::Restart);
         let waiting = restart.map(|spec| spec.name).filter(|name| keep(&mut new, &now, name)).collect();

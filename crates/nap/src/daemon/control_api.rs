@@ -17,7 +17,7 @@ use nap_model::moment::Moment;
 use nap_model::snapshot_name::SnapshotName;
 use nap_model::state::State;
 use nap_server::error::{SleepError, WakeError};
-use nap_store::{HomeLock, NewSnapshot};
+use nap_store::NewSnapshot;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use toml_edit::DocumentMut;
@@ -28,7 +28,7 @@ use super::branch_set::{BranchSet, Entry};
 use super::config::Config;
 use super::installs::Installs;
 use super::sessions::PARK_WITHIN;
-use super::succession;
+use super::succession::{self, Belongings};
 use super::timed_work::TimedWork;
 use super::tls::ServerTls;
 use crate::branch_names::DEFAULT_BRANCH_CURE;
@@ -59,8 +59,8 @@ pub(super) struct ControlApi {
     pub(super) libpq_socket_missing: Option<String>,
     /// What the limit of open files makes of max_connections.
     pub(super) max_connections_lowered: watch::Receiver<Option<LoweredReport>>,
-    /// What it takes to go on as another program; none: a service manager keeps the sockets, and does it.
-    pub(super) succession: Option<Arc<HomeLock>>,
+    /// What goes on to another program with the sessions.
+    pub(super) belongings: Belongings,
     /// Whether it logs to where somebody reads.
     pub(super) foreground: bool,
     /// Where the commands come in.
@@ -261,10 +261,6 @@ impl ControlApi {
             )
             .hint("`nap down` and `nap up` start the new one; sessions end"));
         }
-        let Some(lock) = &self.succession else {
-            return Err(Failure::new(FailureKind::Conflict, "a service manager keeps the daemon's sockets")
-                .hint("restart the service: the sockets stay, sessions end"));
-        };
         let Ok(_one) = self.replacing.try_lock() else {
             return Err(Failure::new(FailureKind::Conflict, "the daemon is being replaced already"));
         };
@@ -290,7 +286,7 @@ impl ControlApi {
             estate.add_listener(control_socket);
         }
         let home = self.config.home();
-        let failed = succession::go_on_as(program, home, self.foreground, lock, &estate);
+        let failed = succession::go_on_as(program, home, self.foreground, &self.belongings, &estate);
         self.gateway.take_up(estate).await;
         let Err(error) = failed;
         tracing::error!(%error, "goes on as before");

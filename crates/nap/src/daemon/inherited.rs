@@ -1,18 +1,22 @@
 //! Sockets that a service manager made before us and keeps after us (systemd's LISTEN_FDS).
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use listenfd::ListenFd;
 use nap_control::{Failure, FailureKind};
 use nap_model::ids::BranchName;
-use rustix::net::sockopt::{ipv6_v6only, socket_acceptconn};
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::{ipv6_v6only, socket_acceptconn, socket_domain};
 
 /// `FileDescriptorName=branch-NAME` makes a socket the door of that branch. Every other name, given or systemd's own (the
 /// unit's), means a door for all.
 const BRANCH_PREFIX: &str = "branch-";
+/// What one for all is called when it is handed on.
+const SHARED_NAME: &str = "nap";
 /// The first of the descriptors that are handed over (sd_listen_fds(3)).
 const FIRST_DESCRIPTOR: usize = 3;
 
@@ -52,40 +56,61 @@ pub(super) fn take() -> Result<Inherited, Failure> {
     if !names.is_empty() {
         let mut descriptors = ListenFd::from_env();
         for (index, name) in names.iter().enumerate() {
-            inherited.add(&mut descriptors, index, name)?;
+            let label = format!("\"{name}\" (descriptor {})", FIRST_DESCRIPTOR + index);
+            let unix = descriptors.take_unix_listener(index).ok().flatten().map(OwnedFd::from);
+            let socket = unix.or_else(|| descriptors.take_tcp_listener(index).ok().flatten().map(OwnedFd::from));
+            let socket = socket.ok_or_else(|| useless(&label, NO_STREAM))?;
+            inherited.add(name, &label, socket)?;
         }
     }
     Ok(inherited)
 }
 
+const NO_STREAM: &str = "it is neither a TCP nor a Unix stream socket";
+
+fn useless(label: &str, why: &str) -> Failure {
+    Failure::failed(format!("the inherited socket {label} is of no use"))
+        .because(why)
+        .hint("only sockets of ListenStream= are, and without Accept=yes")
+}
+
 impl Inherited {
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.tcp.is_empty() && self.unix.is_empty()
+    /// Those that the program before us had, by the names that `duplicates` gave.
+    pub(super) fn handed_on(sockets: impl IntoIterator<Item = (String, OwnedFd)>) -> Result<Self, Failure> {
+        let mut inherited = Self::default();
+        for (name, socket) in sockets {
+            inherited.add(&name, &format!("\"{name}\""), socket)?;
+        }
+        Ok(inherited)
     }
 
-    fn add(&mut self, descriptors: &mut ListenFd, index: usize, name: &str) -> Result<(), Failure> {
-        let useless = |why: String| {
-            let message =
-                format!("the inherited socket \"{name}\" (descriptor {}) is of no use", FIRST_DESCRIPTOR + index);
-            Failure::failed(message).because(why).hint("only sockets of ListenStream= are, and without Accept=yes")
+    /// Second descriptors of all, each with a name, to be handed on to another program.
+    pub(super) fn duplicates(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let second = |door: &Option<BranchName>, socket: &dyn AsFd| {
+            let name = door.as_ref().map_or(SHARED_NAME.to_owned(), |branch| format!("{BRANCH_PREFIX}{branch}"));
+            Ok((name, socket.as_fd().try_clone_to_owned()?))
         };
+        let tcp = self.tcp.iter().map(|socket| second(&socket.door, &socket.listener));
+        tcp.chain(self.unix.iter().map(|socket| second(&socket.door, &socket.listener))).collect()
+    }
+
+    fn add(&mut self, name: &str, label: &str, socket: OwnedFd) -> Result<(), Failure> {
         let door = door(name)?;
-        if let Ok(Some(listener)) = descriptors.take_unix_listener(index) {
-            listening(&listener).map_err(useless)?;
-            let address = listener.local_addr().ok().and_then(|address| address.as_pathname().map(PathBuf::from));
-            self.unix.push(Kept { listener, address, door });
-            return Ok(());
-        }
-        match descriptors.take_tcp_listener(index) {
-            Ok(Some(listener)) => {
-                listening(&listener).map_err(useless)?;
-                let address = listener.local_addr().map_err(|error| useless(error.to_string()))?;
-                self.tcp.push(Kept { listener, address, door });
-                Ok(())
+        listening(&socket).map_err(|why| useless(label, &why))?;
+        match socket_domain(&socket) {
+            Ok(AddressFamily::UNIX) => {
+                let listener = UnixListener::from(socket);
+                let address = listener.local_addr().ok().and_then(|address| address.as_pathname().map(PathBuf::from));
+                self.unix.push(Kept { listener, address, door });
             }
-            _ => Err(useless("it is neither a TCP nor a Unix stream socket".into())),
+            Ok(AddressFamily::INET | AddressFamily::INET6) => {
+                let listener = TcpListener::from(socket);
+                let address = listener.local_addr().map_err(|error| useless(label, &error.to_string()))?;
+                self.tcp.push(Kept { listener, address, door });
+            }
+            _ => return Err(useless(label, NO_STREAM)),
         }
+        Ok(())
     }
 
     /// The port of those for everybody: of the first, if they differ.

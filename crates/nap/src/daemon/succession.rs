@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use nap_gateway::Estate;
@@ -16,6 +17,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
+
+use super::inherited::Inherited;
 
 /// The kernel takes no more at once (SCM_MAX_FD).
 const AT_ONCE: usize = 253;
@@ -28,22 +31,31 @@ pub(super) struct Succession {
     pub(super) estate: Estate,
 }
 
+/// What of a daemon its gateway knows nothing of.
+pub(super) struct Belongings {
+    pub(super) lock: Arc<HomeLock>,
+    /// Second descriptors of the inherited sockets, by name.
+    pub(super) kept: Vec<(String, OwnedFd)>,
+}
+
 /// Goes on as `program`. Returns only if that fails: then everything is as before.
 pub(super) fn go_on_as(
     program: &Path,
     home: &Home,
     foreground: bool,
-    lock: &HomeLock,
+    belongings: &Belongings,
     estate: &Estate,
 ) -> io::Result<std::convert::Infallible> {
     let (bytes, sockets) = estate.write()?;
-    let mut inventory = nap_server::children::nameless_file()?;
-    inventory.write_all(&bytes)?;
-    inventory.rewind()?;
+    let inventory = readable(&bytes)?;
+    let names: Vec<&str> = belongings.kept.iter().map(|(name, _)| name.as_str()).collect();
+    let names = readable(&serde_json::to_vec(&names)?)?;
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    let lock = lock.duplicate()?;
-    let all: Vec<BorrowedFd<'_>> = [inventory.as_fd(), lock.as_fd()].into_iter().chain(sockets).collect();
+    let lock = belongings.lock.duplicate()?;
+    let kept = belongings.kept.iter().map(|(_, socket)| socket.as_fd());
+    let all: Vec<BorrowedFd<'_>> =
+        [inventory.as_fd(), lock.as_fd(), names.as_fd()].into_iter().chain(kept).chain(sockets).collect();
     for some in all.chunks(AT_ONCE) {
         send(&ours, some)?;
     }
@@ -61,6 +73,13 @@ pub(super) fn go_on_as(
     Err(error.into())
 }
 
+fn readable(bytes: &[u8]) -> io::Result<File> {
+    let mut file = nap_server::children::nameless_file()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 fn send(to: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -71,8 +90,9 @@ fn send(to: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes what was left on standard input, which is /dev/null from then on.
-pub(super) fn take_over() -> anyhow::Result<Succession> {
+/// Takes what was left on standard input, which is /dev/null from then on; and beside it the sockets that a service manager
+/// keeps for whoever is the daemon.
+pub(super) fn take_over() -> anyhow::Result<(Succession, Inherited)> {
     let from = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     let mut descriptors = Vec::new();
@@ -80,13 +100,18 @@ pub(super) fn take_over() -> anyhow::Result<Succession> {
         anyhow::ensure!(descriptors.len() < DESCRIPTORS_MAX, "too much was left");
     }
     let mut descriptors = descriptors.into_iter();
-    let (Some(inventory), Some(lock)) = (descriptors.next(), descriptors.next()) else {
+    let (Some(inventory), Some(lock), Some(names)) = (descriptors.next(), descriptors.next(), descriptors.next())
+    else {
         anyhow::bail!("nothing was left on standard input: `nap up --replace` is for people");
     };
+    let names: Vec<String> = serde_json::from_reader(File::from(names)).context("the names of inherited sockets")?;
+    let kept: Vec<OwnedFd> = descriptors.by_ref().take(names.len()).collect();
+    anyhow::ensure!(kept.len() == names.len(), "an inherited socket is missing");
+    let inherited = Inherited::handed_on(names.into_iter().zip(kept))?;
     let mut bytes = Vec::new();
     File::from(inventory).read_to_end(&mut bytes)?;
     let estate = Estate::read(&bytes, descriptors).context("what the daemon before has left")?;
-    Ok(Succession { lock: HomeLock::inherited(lock), estate })
+    Ok((Succession { lock: HomeLock::inherited(lock), estate }, inherited))
 }
 
 /// How many bytes came; the descriptors that came with them are appended.

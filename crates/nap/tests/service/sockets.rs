@@ -98,6 +98,39 @@ fn between_two_daemons_nobody_is_refused() {
     service.stop();
 }
 
+#[tokio::test]
+async fn another_program_takes_them_over_with_the_sessions() {
+    let home = home();
+    home.up();
+    home.nap(&["branch", "feature"]).ok();
+    home.nap(&["down"]).ok();
+    let named = TcpListener::bind("127.0.0.1:0").unwrap();
+    let named_port = named.local_addr().unwrap().port();
+    let socket = home.beside().join("kept.sock");
+    let manager = Manager::new(&home).keep_the_port().keep("branch-feature", named);
+    let manager = manager.keep("db", UnixListener::bind(&socket).unwrap());
+    let service = manager.start(&[]);
+    let session = home.connect("postgres@main").await;
+    session.batch_execute("create temp table kept (n int)").await.unwrap();
+    for time in 1..=3 {
+        home.nap(&["up", "--replace"]).ok();
+        manager.hears_of("READY=1");
+        assert_eq!(home.daemon_pid(), service.pid(), "the same process");
+        session.batch_execute("insert into kept values (1)").await.unwrap();
+        let kept: i64 = session.query_one("select count(*) from kept", &[]).await.unwrap().get(0);
+        assert_eq!(kept, time, "the session is the same");
+        assert_eq!(branch_by(&home, home.port()), "main");
+        assert_eq!(branch_by(&home, named_port), "feature", "it still is the door of its branch");
+        assert_eq!(home.nap(&["status", "--json"]).json()["port"], home.port());
+    }
+    drop(session);
+    service.stop();
+    assert!(socket.exists(), "its file is not ours to remove");
+    let service = manager.start(&[]);
+    assert_eq!(branch_by(&home, named_port), "feature", "the manager has kept them all the time");
+    service.stop();
+}
+
 /// Connections to this port that the kernel has taken, and nobody has accepted yet.
 fn waiting(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
