@@ -256,7 +256,7 @@ async fn serve_session<B: Branches, S: ClientStream>(shared: &Shared<B>, mut cli
             Err(ended) => return end(&mut client, ended, &Claim::of(&identity)).await,
         }
     }
-    let entry = register(shared, &identity, &client);
+    let entry = register(shared, &identity, &client, None);
     if client.tls.is_some() {
         entry.record().set_secure();
     }
@@ -293,7 +293,7 @@ pub(crate) async fn take_up<B: Branches, S: ClientStream>(
     let Some(admission) = shared.places.admit(applicant).await else { return };
     // There were places for all of them before.
     let _ = admission.authenticated();
-    let entry = register(shared, &identity, &client);
+    let entry = register(shared, &identity, &client, Some(left.id));
     let place = match shared.places.enter(&identity.branch, &admission) {
         Ok(place) => place,
         Err(reached) => {
@@ -314,9 +314,13 @@ pub(crate) async fn take_up<B: Branches, S: ClientStream>(
     drop(admission);
 }
 
-fn register<B, S>(shared: &Shared<B>, identity: &Identity, client: &Client<S>) -> Entry {
+fn register<B, S>(shared: &Shared<B>, identity: &Identity, client: &Client<S>, id: Option<u64>) -> Entry {
     let Identity { branch, database, role, .. } = identity.clone();
-    shared.registry.add(branch, database, role, client.address.clone())
+    let address = client.address.clone();
+    match id {
+        Some(id) => shared.registry.add_as(id, branch, database, role, address),
+        None => shared.registry.add(branch, database, role, address),
+    }
 }
 
 /// The client's last words.

@@ -44,6 +44,8 @@ pub(crate) struct Moved {
 /// What is known of a session beside its sockets.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Will {
+    /// By which `nap sessions` names it.
+    pub(crate) id: u64,
     pub(crate) identity: Identity,
     pub(crate) address: String,
     pub(crate) origin: Origin,

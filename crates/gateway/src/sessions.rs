@@ -128,6 +128,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The client sent something. On the way of every message: one load when nothing changes.
     pub(crate) fn active(&self) {
         if self.state.load(Ordering::Relaxed) != SessionState::Active as u8 {
@@ -268,6 +272,19 @@ impl Default for Registry {
 impl Registry {
     pub(crate) fn add(self: &Arc<Self>, branch: BranchName, database: String, role: String, client: String) -> Entry {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        self.add_as(id, branch, database, role, client)
+    }
+
+    /// With the number that it had in another process.
+    pub(crate) fn add_as(
+        self: &Arc<Self>,
+        id: u64,
+        branch: BranchName,
+        database: String,
+        role: String,
+        client: String,
+    ) -> Entry {
+        self.last_id.fetch_max(id, Ordering::Relaxed);
         let record = Arc::new(Record {
             id,
             alarm: self.alarm(&branch),
@@ -462,30 +479,4 @@ impl Drop for Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_session_shows_from_coming_to_going() {
-        let registry = Arc::new(Registry::default());
-        let entry = registry.add(BranchName::main(), "shop".into(), "al".into(), "local".into());
-        let state = || registry.infos().first().map(|info| info.state.to_string());
-        assert_eq!(state().unwrap(), "starting");
-        entry.record().ready(b'I', true);
-        assert_eq!(state().unwrap(), "idle");
-        entry.record().active();
-        assert_eq!(state().unwrap(), "active");
-        entry.record().ready(b'T', true);
-        assert_eq!(state().unwrap(), "idle in transaction");
-        entry.record().ready(b'E', true);
-        assert_eq!(state().unwrap(), "idle in transaction (aborted)");
-        let waiting = tokio::spawn({
-            let registry = registry.clone();
-            async move { registry.emptied().await }
-        });
-        tokio::task::yield_now().await;
-        drop(entry);
-        waiting.await.unwrap();
-        assert!(registry.infos().is_empty());
-    }
-}
+mod tests;

@@ -143,8 +143,8 @@ async fn take_up_one<B: Branches>(
 ) -> io::Result<()> {
     // What it heard is in its will.
     let Moved { client, backend, listener: _, hold, will } = moved;
-    let Will { identity, address, origin, idle, superuser, key, seen, with } = will;
-    let left = LeftBehind { idle, superuser, key, seen, with, backend, hold };
+    let Will { id, identity, address, origin, idle, superuser, key, seen, with } = will;
+    let left = LeftBehind { id, idle, superuser, key, seen, with, backend, hold };
     let applicant = Applicant::of(origin, shared.peers);
     match origin {
         Origin::Tcp { .. } => {

@@ -64,6 +64,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
 
     fn will(&mut self, with: With) -> Will {
         Will {
+            id: self.session.entry.record().id(),
             identity: self.session.identity.clone(),
             address: self.session.client.address.clone(),
             origin: self.session.client.origin,
@@ -82,7 +83,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
         listener: Option<Listener>,
         go: impl Future<Output = ()>,
     ) -> Result<Next, Over> {
-        let LeftBehind { idle, superuser, key, seen, with, backend, hold } = left;
+        let LeftBehind { idle, superuser, key, seen, with, backend, hold, .. } = left;
         (self.superuser, self.key, self.traffic) = (superuser, key.map(Into::into), Traffic::resumed(seen));
         let record = self.session.entry.record();
         match (with, backend) {
@@ -128,6 +129,7 @@ impl<B: Branches, S: ClientStream> Life<'_, B, S> {
 
 /// What a session goes on with, beside its client.
 pub(crate) struct LeftBehind {
+    pub(crate) id: u64,
     pub(crate) idle: Duration,
     pub(crate) superuser: bool,
     pub(crate) key: Option<Key>,

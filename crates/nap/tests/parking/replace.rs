@@ -23,9 +23,18 @@ fn count_of_successions(home: &TestHome) -> usize {
     home.daemon_log().matches("goes on in place of the program before").count()
 }
 
+/// Each with its client's address.
+fn numbers_of_sessions(home: &TestHome) -> Vec<(u64, String)> {
+    let sessions = home.nap(&["sessions", "--json"]).json();
+    let one = |session: &serde_json::Value| (session["id"].as_u64().unwrap(), session["client"].to_string());
+    sessions.as_array().unwrap().iter().map(one).collect()
+}
+
 #[test]
 fn sessions_go_on_with_all_they_have() {
     let home = home();
+    // Who has gone has had a number, too.
+    session(&home).ask("SELECT 1").unwrap();
     let mut pinned = session(&home);
     pinned.ask("CREATE TEMP TABLE t AS SELECT 1 AS i; SET my.setting = 'kept'").unwrap();
     let mut in_transaction = session(&home);
@@ -40,10 +49,12 @@ fn sessions_go_on_with_all_they_have() {
     let mut awake = session(&home);
     let backend = awake.ask("SELECT pg_backend_pid()").unwrap();
     let server = home.server_pid("main");
+    let numbers = numbers_of_sessions(&home);
     for _ in 0..3 {
         replace(&home);
     }
     assert_eq!(count_of_successions(&home), 3);
+    assert_eq!(numbers_of_sessions(&home), numbers, "`nap sessions --end` means the same ones");
     assert_eq!(home.server_pid("main"), server);
     let states: Vec<_> = sessions(&home, "main").into_iter().map(|(state, _)| state).collect();
     assert_eq!(states.iter().filter(|state| *state == "parked").count(), 1, "{states:?}");
