@@ -13,10 +13,19 @@ use crate::account::run;
 const IMAGE_BYTES: u64 = 40 << 30;
 const SECTOR_BYTES: u64 = 512;
 
-/// How it is made: files are cloned one by one there.
-pub(crate) const XFS: &[&str] = &["mkfs.xfs", "-q", "-m", "reflink=1"];
-/// As a pool has it: a branch is a snapshot.
-pub(crate) const BTRFS: &[&str] = &["mkfs.btrfs", "-q", "-m", "single"];
+/// How one is made and mounted.
+pub(crate) struct Made {
+    by: &'static [&'static str],
+    options: &'static str,
+}
+
+/// Files are cloned one by one there.
+pub(crate) const XFS: Made = Made { by: &["mkfs.xfs", "-q", "-m", "reflink=1"], options: "loop" };
+/// As `nap pool` has it: a branch is a snapshot, and goes in one call.
+pub(crate) const BTRFS: Made = Made {
+    by: &["mkfs.btrfs", "-q", "-m", "single"],
+    options: "loop,noatime,nosuid,nodev,discard=async,user_subvol_rm_allowed",
+};
 
 /// The directory to work in. What was mounted is unmounted and removed when this is dropped; nothing may use it then.
 pub(crate) struct Ground {
@@ -25,7 +34,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    pub(crate) fn prepare(base: &Path, made_by: &[&str]) -> Result<Self> {
+    pub(crate) fn prepare(base: &Path, made: Made) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             println!(
                 "not root, so no file system of its own: branches cost what the one below {} does",
@@ -35,10 +44,10 @@ impl Ground {
         }
         let (path, image) = (base.join("ground"), base.join("image"));
         File::create(&image)?.set_len(IMAGE_BYTES)?;
-        let (program, arguments) = made_by.split_first().context("a program")?;
+        let (program, arguments) = made.by.split_first().context("a program")?;
         run(Command::new(program).args(arguments).arg(&image))?;
         std::fs::create_dir(&path)?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&path))?;
+        run(Command::new("mount").args(["-o", made.options]).arg(&image).arg(&path))?;
         Ok(Self { path, image: Some(image) })
     }
 

@@ -1,10 +1,10 @@
 //! Those that make a copy of a cluster, or of the one database with all the data in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::parent::{BRANCH, DATABASE};
 use crate::account::run;
@@ -61,9 +61,16 @@ impl Contestant for Cp {
         run(copy.arg("-a").arg(format!("--reflink={}", self.reflink)).arg(&self.from).arg(&self.to))?;
         run(Command::new("sync").arg("-f").arg(&self.to))?;
         let taken = started.elapsed();
-        std::fs::remove_dir_all(&self.to)?;
+        remove(&self.to)?;
         Ok(taken)
     }
+}
+
+/// What the file system has left to do for it is not the next one's to wait for.
+fn remove(copy: &Path) -> Result<()> {
+    std::fs::remove_dir_all(copy)?;
+    run(Command::new("sync").arg("-f").arg(copy.parent().context("a directory")?))?;
+    Ok(())
 }
 
 /// A program of PostgreSQL's, turned to this server.
@@ -106,7 +113,7 @@ impl Contestant for BaseBackup<'_> {
         let started = Instant::now();
         run(program(self.cluster, "pg_basebackup").args(["-c", "fast", "-D"]).arg(&self.to))?;
         let taken = started.elapsed();
-        std::fs::remove_dir_all(&self.to)?;
+        remove(&self.to)?;
         Ok(taken)
     }
 }
