@@ -24,6 +24,7 @@ mod showing;
 mod signals;
 mod socket_lock;
 mod succession;
+mod systemd;
 mod timed_work;
 mod tls;
 
@@ -47,7 +48,9 @@ use config::Config;
 use control_api::ControlApi;
 use inherited::Inherited;
 pub(crate) use inherited::are_there as inherits_sockets;
+pub(crate) use inherited::is_left_something;
 use succession::Belongings;
+use systemd::Systemd;
 use timed_work::TimedWork;
 
 /// What `nap up` hands over.
@@ -86,9 +89,10 @@ pub(crate) fn run(mut options: DaemonOptions) -> anyhow::Result<()> {
     // Variables that were a service manager's tell nothing to the program that goes on in the same process.
     let (succession, inherited) = if options.takes_over {
         let (succession, inherited) = succession::take_over()?;
-        (Some(succession), inherited)
+        (Some(Ok(succession)), inherited)
     } else {
-        (None, inherited::take()?)
+        let (inherited, stored) = inherited::take()?;
+        (stored.as_ref().map(systemd::take_stored), inherited)
     };
     let settings = nap_store::config::load(&options.home)?;
     let owner = privileges::owner(options.home.root(), &settings.run_as)?;
@@ -100,9 +104,10 @@ pub(crate) fn run(mut options: DaemonOptions) -> anyhow::Result<()> {
     nap_store::pool::check(&options.home)?;
     make_home(&options.home)?;
     privileges::raise_file_limit();
-    let (lock, estate) = match succession {
-        Some(succession) => (succession.lock, Some(succession.estate)),
-        None => (home_lock::take(&options.home)?, None),
+    let (lock, estate, lost) = match succession {
+        Some(Ok(succession)) => (succession.lock, Some(succession.estate), None),
+        Some(Err(error)) => (home_lock::take(&options.home)?, None, Some(error)),
+        None => (home_lock::take(&options.home)?, None, None),
     };
     let lock = Arc::new(lock);
     // While we waited for the lock, the branches may have been moved into a pool.
@@ -113,6 +118,9 @@ pub(crate) fn run(mut options: DaemonOptions) -> anyhow::Result<()> {
         options.home = now;
     }
     logging::start(&options.home, options.foreground)?;
+    if let Some(error) = lost {
+        tracing::error!(error = format!("{error:#}"), "the sessions of the daemon before are lost");
+    }
     nap_store::migrate(&options.home, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -158,8 +166,8 @@ async fn serve(
     let control = listen_for_control(&home.control_socket()).context("cannot make the control socket")?;
     let control_socket = control.as_fd().try_clone_to_owned()?;
     nap_gateway::withdraw();
-    let timed_work = TimedWork::new(branches.clone(), config.clone(), installs.clone(), children);
-    let api = ControlApi {
+    let timed_work = TimedWork::new(branches.clone(), config.clone(), installs.clone(), children.clone());
+    let api = Arc::new(ControlApi {
         branches: branches.clone(),
         gateway: gateway.clone(),
         config: config.clone(),
@@ -174,9 +182,9 @@ async fn serve(
         control_socket,
         timed_work: timed_work.clone(),
         replacing: tokio::sync::Mutex::default(),
-    };
+    });
     let (end_control, control_ends) = tokio::sync::oneshot::channel::<()>();
-    let control = tokio::spawn(nap_control::serve(control, Arc::new(api), uid, async move {
+    let control = tokio::spawn(nap_control::serve(control, api.clone(), uid, async move {
         let _ = control_ends.await;
     }));
     tokio::spawn(timed_work.run());
@@ -187,6 +195,9 @@ async fn serve(
     notify::keep_telling(branches.clone());
 
     let why = stop.asked().await;
+    if let Some(systemd) = Systemd::that_restarts_us(&children).await {
+        api.leave_to_the_next(&systemd).await;
+    }
     notify::stopping();
     drain(why, &gateway, &branches, &config).await;
     let _ = end_control.send(());

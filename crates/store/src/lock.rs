@@ -37,14 +37,16 @@ fn pid_words(pid: Option<i32>) -> String {
 }
 
 impl HomeLock {
-    /// For the same process, which goes on as another program: as long as this lives the lock is held.
+    /// For another program, in this process or the next one: as long as this lives the lock is held.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         self.file.try_clone().map(OwnedFd::from)
     }
 
-    /// What `duplicate` gave.
+    /// What `duplicate` gave, perhaps to another process.
     pub fn inherited(lock: OwnedFd) -> Self {
-        Self { file: lock.into() }
+        let mut lock = Self { file: lock.into() };
+        lock.write_pid();
+        lock
     }
 
     /// Takes the lock, or says who has it. Never waits.
@@ -73,12 +75,18 @@ impl HomeLock {
             }
             Err(TryLockError::Error(e)) => return Err(failed("lock")(e)),
         }
-        // Only for the message above: on a full disk the daemon still comes up.
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "could not write our process id into the lock file");
+        let mut lock = Self { file };
+        lock.write_pid();
+        Ok(lock)
+    }
+
+    /// Only for who asks who has it: on a full disk the daemon still comes up.
+    fn write_pid(&mut self) {
+        let file = &mut self.file;
+        let written = file.set_len(0).and_then(|()| file.rewind());
+        if let Err(error) = written.and_then(|()| writeln!(file, "{}", std::process::id())) {
+            tracing::warn!(%error, "could not write our process id into the lock file");
         }
-        Ok(Self { file })
     }
 }
 

@@ -62,7 +62,8 @@ impl Up {
         if self.ready_on_stdout {
             return self.run_in_background(context);
         }
-        if self.take_over {
+        // What was left holds the control socket of the daemon before: it would be taken for one that does not answer.
+        if self.take_over || (self.foreground && daemon::is_left_something()) {
             return Ok(daemon::run(self.options(context, None)).map_err(|error| failure_of(&error))?);
         }
         let running = running(context)?;

@@ -10,7 +10,7 @@ use nap_control::{
     Answer, CloneMethod, ConfigChange, ConfigReport, CreatedReport, Failure, FailureKind, Handler, LoweredReport,
     Reply, Request, SESSIONS_SHOWN_MAX, TakenReport,
 };
-use nap_gateway::{ESTATE_FORMAT, Gateway};
+use nap_gateway::{ESTATE_FORMAT, Estate, Gateway};
 use nap_model::client_error::ClientError;
 use nap_model::ids::BranchName;
 use nap_model::moment::Moment;
@@ -29,6 +29,7 @@ use super::config::Config;
 use super::installs::Installs;
 use super::sessions::PARK_WITHIN;
 use super::succession::{self, Belongings};
+use super::systemd::Systemd;
 use super::timed_work::TimedWork;
 use super::tls::ServerTls;
 use crate::branch_names::DEFAULT_BRANCH_CURE;
@@ -281,16 +282,46 @@ impl ControlApi {
         rustix::fs::access(program, rustix::fs::Access::EXEC_OK)
             .map_err(|error| Failure::failed(format!("cannot run {}", program.display())).caused_by(&error))?;
         tracing::info!(program = %program.display(), "leaves everything to another program");
-        let mut estate = self.gateway.leave(Instant::now() + LEAVE_WITHIN).await;
-        if let Ok(control_socket) = self.control_socket.try_clone() {
-            estate.add_listener(control_socket);
-        }
-        let home = self.config.home();
-        let failed = succession::go_on_as(program, home, self.foreground, &self.belongings, &estate);
+        let (home, estate) = (self.config.home(), self.leave().await);
+        let failed = succession::pack(&self.belongings, &estate)
+            .and_then(|packed| succession::go_on_as(program, home, self.foreground, packed));
         self.gateway.take_up(estate).await;
         let Err(error) = failed;
         tracing::error!(%error, "goes on as before");
         Err(Failure::failed(format!("cannot run {}", program.display())).caused_by(&error))
+    }
+
+    async fn leave(&self) -> Estate {
+        let mut estate = self.gateway.leave(Instant::now() + LEAVE_WITHIN).await;
+        if let Ok(control_socket) = self.control_socket.try_clone() {
+            estate.add_listener(control_socket);
+        }
+        estate
+    }
+
+    /// Leaves everything to the daemon that systemd is about to start. Returns only if nothing comes of that.
+    pub(super) async fn leave_to_the_next(&self, systemd: &Systemd) {
+        let Ok(_one) = self.replacing.try_lock() else { return };
+        if self.timed_work.is_under_way() || self.branches.is_making() {
+            return tracing::info!("a branch is being made, or a wake_at is at work: sessions end with the restart");
+        }
+        if let Err(failure) = self.reload().await {
+            return tracing::error!(%failure, "the next daemon may not start: sessions end with the restart");
+        }
+        let estate = self.leave().await;
+        let stored = match succession::pack(&self.belongings, &estate) {
+            Ok(packed) => systemd.store(&packed).await,
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(()) => {
+                tracing::info!(sessions = estate.sessions(), "leaves everything to the next daemon");
+                // Nothing is undone: servers, sockets and their files are the next one's.
+                std::process::exit(0);
+            }
+            Err(error) => tracing::error!(%error, "sessions end with the restart"),
+        }
+        self.gateway.take_up(estate).await;
     }
 
     /// Settings that wait for the next start are told with the value that the file has for them.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use listenfd::ListenFd;
@@ -11,6 +11,8 @@ use nap_control::{Failure, FailureKind};
 use nap_model::ids::BranchName;
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{ipv6_v6only, socket_acceptconn, socket_domain};
+
+use super::systemd::STORED_NAME;
 
 /// `FileDescriptorName=branch-NAME` makes a socket the door of that branch. Every other name, given or systemd's own (the
 /// unit's), means a door for all.
@@ -41,8 +43,14 @@ pub(crate) fn are_there() -> bool {
     sd_notify::listen_fds().is_ok_and(|descriptors| descriptors.len() > 0)
 }
 
-/// Takes them over, and their variables out of the environment. Called while there is one thread.
-pub(super) fn take() -> Result<Inherited, Failure> {
+/// Whether one of them is what the daemon before has left.
+pub(crate) fn is_left_something() -> bool {
+    sd_notify::listen_fds_with_names().is_ok_and(|mut sockets| sockets.any(|(_, name)| name == STORED_NAME))
+}
+
+/// Takes them over, and their variables out of the environment; beside them what another daemon has left in systemd's store.
+/// Called while there is one thread.
+pub(super) fn take() -> Result<(Inherited, Option<UnixStream>), Failure> {
     // It looks at LISTEN_PID; listenfd alone would take what was meant for whoever started us.
     let names: Vec<String> = sd_notify::listen_fds_with_names()
         .map_err(|error| {
@@ -52,7 +60,7 @@ pub(super) fn take() -> Result<Inherited, Failure> {
         })?
         .map(|(_, name)| name)
         .collect();
-    let mut inherited = Inherited::default();
+    let (mut inherited, mut stored) = (Inherited::default(), None);
     if !names.is_empty() {
         let mut descriptors = ListenFd::from_env();
         for (index, name) in names.iter().enumerate() {
@@ -60,10 +68,13 @@ pub(super) fn take() -> Result<Inherited, Failure> {
             let unix = descriptors.take_unix_listener(index).ok().flatten().map(OwnedFd::from);
             let socket = unix.or_else(|| descriptors.take_tcp_listener(index).ok().flatten().map(OwnedFd::from));
             let socket = socket.ok_or_else(|| useless(&label, NO_STREAM))?;
-            inherited.add(name, &label, socket)?;
+            match name.as_str() {
+                STORED_NAME => stored = Some(UnixStream::from(socket)),
+                name => inherited.add(name, &label, socket)?,
+            }
         }
     }
-    Ok(inherited)
+    Ok((inherited, stored))
 }
 
 const NO_STREAM: &str = "it is neither a TCP nor a Unix stream socket";

@@ -1,5 +1,6 @@
 //! The daemon goes on as another program: the same process, with the home's lock, the sockets that listen and all sessions.
 //! What cannot be told in bytes, the sockets, waits for the next program in a socket pair that becomes its standard input.
+//! When systemd restarts the service, it is the next daemon, and the socket pair waits with systemd.
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
@@ -11,12 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use nap_gateway::Estate;
+use nap_gateway::{ESTATE_FORMAT, Estate};
 use nap_store::{Home, HomeLock};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
+use serde::{Deserialize, Serialize};
 
 use super::inherited::Inherited;
 
@@ -38,34 +40,46 @@ pub(super) struct Belongings {
     pub(super) kept: Vec<(String, OwnedFd)>,
 }
 
-/// Goes on as `program`. Returns only if that fails: then everything is as before.
-pub(super) fn go_on_as(
-    program: &Path,
-    home: &Home,
-    foreground: bool,
-    belongings: &Belongings,
-    estate: &Estate,
-) -> io::Result<std::convert::Infallible> {
+/// What stands beside the descriptors of the gateway's.
+#[derive(Serialize, Deserialize)]
+struct Label {
+    format: u32,
+    /// The names of the inherited sockets.
+    kept: Vec<String>,
+}
+
+/// Puts everything into a socket, for whoever is given that.
+pub(super) fn pack(belongings: &Belongings, estate: &Estate) -> io::Result<UnixStream> {
     let (bytes, sockets) = estate.write()?;
     let inventory = readable(&bytes)?;
-    let names: Vec<&str> = belongings.kept.iter().map(|(name, _)| name.as_str()).collect();
-    let names = readable(&serde_json::to_vec(&names)?)?;
+    let kept = belongings.kept.iter().map(|(name, _)| name.clone()).collect();
+    let label = readable(&serde_json::to_vec(&Label { format: ESTATE_FORMAT, kept })?)?;
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let lock = belongings.lock.duplicate()?;
     let kept = belongings.kept.iter().map(|(_, socket)| socket.as_fd());
     let all: Vec<BorrowedFd<'_>> =
-        [inventory.as_fd(), lock.as_fd(), names.as_fd()].into_iter().chain(kept).chain(sockets).collect();
+        [label.as_fd(), lock.as_fd(), inventory.as_fd()].into_iter().chain(kept).chain(sockets).collect();
     for some in all.chunks(AT_ONCE) {
         send(&ours, some)?;
     }
+    Ok(theirs)
+}
+
+/// Goes on as `program`, which is given what was packed. Returns only if that fails: then everything is as before.
+pub(super) fn go_on_as(
+    program: &Path,
+    home: &Home,
+    foreground: bool,
+    packed: UnixStream,
+) -> io::Result<std::convert::Infallible> {
     let words = [program.as_os_str(), OsStr::new("--home"), home.root().as_os_str()];
     let words = words.into_iter().chain(["up", "--take-over"].map(OsStr::new));
     let words = words.chain(foreground.then_some(OsStr::new("--foreground")));
     let words = words.map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<CString>, _>>()?;
     let path = CString::new(program.as_os_str().as_bytes())?;
-    rustix::stdio::dup2_stdin(&theirs)?;
-    drop(theirs);
+    rustix::stdio::dup2_stdin(&packed)?;
+    drop(packed);
     // Not by `Command`, which changes more of this process before it fails.
     let Err(error) = nix::unistd::execv(&path, &words);
     // Who reads no end of a connection there would keep it open.
@@ -93,25 +107,31 @@ fn send(to: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
 /// Takes what was left on standard input, which is /dev/null from then on; and beside it the sockets that a service manager
 /// keeps for whoever is the daemon.
 pub(super) fn take_over() -> anyhow::Result<(Succession, Inherited)> {
-    let from = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let packed = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let (succession, kept) = unpack(&packed)?;
+    Ok((succession, Inherited::handed_on(kept)?))
+}
+
+/// What `pack` gave: with the inherited sockets, by name.
+pub(super) fn unpack(packed: &UnixStream) -> anyhow::Result<(Succession, Vec<(String, OwnedFd)>)> {
     let mut descriptors = Vec::new();
-    while receive(&from, &mut descriptors)? > 0 {
+    while receive(packed, &mut descriptors)? > 0 {
         anyhow::ensure!(descriptors.len() < DESCRIPTORS_MAX, "too much was left");
     }
     let mut descriptors = descriptors.into_iter();
-    let (Some(inventory), Some(lock), Some(names)) = (descriptors.next(), descriptors.next(), descriptors.next())
+    let (Some(label), Some(lock), Some(inventory)) = (descriptors.next(), descriptors.next(), descriptors.next())
     else {
-        anyhow::bail!("nothing was left on standard input: `nap up --replace` is for people");
+        anyhow::bail!("nothing was left: `nap up --replace` is for people");
     };
-    let names: Vec<String> = serde_json::from_reader(File::from(names)).context("the names of inherited sockets")?;
-    let kept: Vec<OwnedFd> = descriptors.by_ref().take(names.len()).collect();
-    anyhow::ensure!(kept.len() == names.len(), "an inherited socket is missing");
-    let inherited = Inherited::handed_on(names.into_iter().zip(kept))?;
+    let label: Label = serde_json::from_reader(File::from(label)).context("what the daemon before says of it")?;
+    anyhow::ensure!(label.format == ESTATE_FORMAT, "the two versions are too far apart to hand sessions over");
+    let kept: Vec<OwnedFd> = descriptors.by_ref().take(label.kept.len()).collect();
+    anyhow::ensure!(kept.len() == label.kept.len(), "an inherited socket is missing");
     let mut bytes = Vec::new();
     File::from(inventory).read_to_end(&mut bytes)?;
     let estate = Estate::read(&bytes, descriptors).context("what the daemon before has left")?;
-    Ok((Succession { lock: HomeLock::inherited(lock), estate }, inherited))
+    Ok((Succession { lock: HomeLock::inherited(lock), estate }, label.kept.into_iter().zip(kept).collect()))
 }
 
 /// How many bytes came; the descriptors that came with them are appended.

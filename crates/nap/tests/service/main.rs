@@ -5,6 +5,7 @@
 mod install;
 mod manager;
 mod notify;
+mod restart;
 mod sockets;
 mod uninstall;
 mod units;

@@ -18,7 +18,7 @@ fn branch_by(home: &TestHome, port: u16) -> String {
 }
 
 /// Connects once, as whoever asks for the first time does.
-fn knock(port: u16) {
+pub(crate) fn knock(port: u16) {
     drop(std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
 }
 

@@ -105,6 +105,8 @@ fn supervision(facts: &Facts) -> String {
          TimeoutStopSec={}\n\
          # A server that the kernel ends for want of memory is the daemon's to look after\n\
          OOMPolicy=continue\n\
+         # A restart of the service leaves the sessions here for the next daemon\n\
+         FileDescriptorStoreMax=1\n\
          LimitNOFILE=65536\n\
          TasksMax=infinity\n",
         shutdown.as_secs() + STOP_BEYOND_S
