@@ -16,7 +16,7 @@ mod change;
 mod show;
 pub(crate) mod value;
 
-pub(crate) use show::value_text;
+pub(crate) use show::{plain, value_text};
 
 /// Read and change the settings of the home
 #[derive(Debug, Args)]

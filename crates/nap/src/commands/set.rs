@@ -13,9 +13,11 @@ use crate::commands::config::{self, say_changes, value};
 use crate::complete;
 use crate::context::{Context, unexpected};
 
+mod show;
+
 /// Change a branch's own settings: nap set dev sleep_after=5min
 ///
-/// It wakes nothing: sleep_after=never keeps a sleeping branch awake from its next wake on. An empty value takes the
+/// Without any it shows what holds for the branch, and whether that is its own, the home's, or the default. It wakes nothing: sleep_after=never keeps a sleeping branch awake from its next wake on. An empty value takes the
 /// branch's own setting away, so that the home's counts again.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
@@ -23,7 +25,7 @@ pub(crate) struct Set {
     #[arg(add = complete::branch())]
     branch: BranchName,
     /// What to change; a branch has: port, sleep_after, flash, doze_after, park, answer_pings, maintenance_budget, wake_at, wake_sql, replication_guard, control_role, history, history_max_gb, and ttl (it is removed so long from now), protected (it is not), name, and default (it is the branch of clients that name none)
-    #[arg(required = true, value_name = "NAME=VALUE")]
+    #[arg(value_name = "NAME=VALUE")]
     settings: Vec<Assignment>,
 }
 
@@ -44,6 +46,9 @@ impl FromStr for Assignment {
 
 impl Set {
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        if self.settings.is_empty() {
+            return show::show(context, &self.branch);
+        }
         if let Some(Assignment { value, .. }) = self.alone(NAME)? {
             return rename(context, &self.branch, value);
         }

@@ -52,7 +52,7 @@ pub(crate) fn value_text(document: &DocumentMut, name: &str) -> Option<String> {
 }
 
 /// For scripts: a string without its quotes.
-fn plain(toml: &str) -> String {
+pub(crate) fn plain(toml: &str) -> String {
     match toml.parse::<toml_edit::Value>() {
         Ok(toml_edit::Value::String(text)) => text.into_value(),
         _ => toml.to_owned(),
