@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use nap_testkit::{Disk, Output, TestHome, Way, as_server_user, eventually, give_to_server_user};
 
 use super::past::{last_snapshot, sleep_and_leave_a_snapshot};
+use super::shown::at;
 use super::{Load, OnDisk, on, on_btrfs, on_xfs, pgbench, tell, whole_transactions};
 
 /// Where a branch has its own.
@@ -54,9 +55,17 @@ fn with_tablespace(home: &TestHome) {
 
 #[test]
 fn a_branch_has_its_own_tablespaces() {
-    for disk in [Disk::ext4(1_024), Disk::xfs(1_024), Disk::btrfs(1_024)] {
-        tell(disk.and_then(on), each_its_own);
-    }
+    tell(Disk::ext4(1_024).and_then(on), each_its_own);
+}
+
+#[test]
+fn a_branch_has_its_own_tablespaces_on_xfs() {
+    tell(on_xfs(), each_its_own);
+}
+
+#[test]
+fn a_branch_has_its_own_tablespaces_on_btrfs() {
+    tell(on_btrfs(), each_its_own);
 }
 
 fn each_its_own(disk: &OnDisk) {
@@ -113,9 +122,17 @@ fn each_its_own(disk: &OnDisk) {
 
 #[test]
 fn a_load_in_a_tablespace_is_whole_in_each_branch() {
-    tell(on_xfs(), load_in_a_tablespace);
-    tell(on_btrfs(), load_in_a_tablespace);
     tell(Disk::ext4(1_024).and_then(on), load_in_a_tablespace);
+}
+
+#[test]
+fn a_load_in_a_tablespace_is_whole_in_each_branch_on_xfs() {
+    tell(on_xfs(), load_in_a_tablespace);
+}
+
+#[test]
+fn a_load_in_a_tablespace_is_whole_in_each_branch_on_btrfs() {
+    tell(on_btrfs(), load_in_a_tablespace);
 }
 
 fn load_in_a_tablespace(disk: &OnDisk) {
@@ -143,7 +160,34 @@ fn load_in_a_tablespace(disk: &OnDisk) {
 #[test]
 fn the_past_has_them_too() {
     tell(on_xfs(), past_with_tablespaces);
+}
+
+#[test]
+fn the_past_has_them_too_on_btrfs() {
     tell(on_btrfs(), past_with_tablespaces);
+}
+
+/// Nothing is recovered, and nothing of what the parent writes next is seen.
+#[test]
+fn a_moment_behind_which_nothing_was_written_is_the_snapshot() {
+    tell(on_xfs(), moment_of_the_snapshot);
+    tell(on_btrfs(), moment_of_the_snapshot);
+}
+
+fn moment_of_the_snapshot(disk: &OnDisk) {
+    let home = &disk.home;
+    with_tablespace(home);
+    sleep_and_leave_a_snapshot(home, "main");
+    let made = home.nap(&["--json", "branch", "then", "--at", "-0s"]).json();
+    let snapshots = home.nap(&["history", "--json"]).json()["snapshots"].clone();
+    assert_eq!(made["lsn"], snapshots.as_array().unwrap().last().unwrap()["lsn"], "{made}");
+    // Who only looks is on a standby.
+    let looked = at(home, "-0s", "select said, pg_is_in_recovery() from t");
+    assert_eq!(looked.ok(), "main|t");
+    say(home, "main", "later");
+    assert_eq!((told(home, "then"), told(home, "main")), ("main".into(), "later,main".into()));
+    say(home, "then", "then");
+    is_sound(home, "then");
 }
 
 fn past_with_tablespaces(disk: &OnDisk) {
