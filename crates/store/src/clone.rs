@@ -129,7 +129,7 @@ pub(crate) struct How<'a> {
 pub(crate) enum Links<'a> {
     /// Those of a data directory, whosever it is.
     Data,
-    /// The same, but for those to tablespaces by whole paths, which come in another way (`cluster::bring_tablespaces`).
+    /// The same, but for those to tablespaces elsewhere, which come in another way (`cluster::clone_from_elsewhere`).
     DataWithoutTablespaces,
     /// The same of the branch in this directory: those to tablespaces of its own lead to the clone's.
     Branch(&'a Path),
@@ -250,7 +250,7 @@ pub(crate) fn link_in_clone(
             Some(own) => Ok(Some(own)),
             None => refuse_link(from, has, relative).map(Some),
         },
-        Links::DataWithoutTablespaces if is_to_tablespace && target()?.is_absolute() => Ok(None),
+        Links::DataWithoutTablespaces if is_to_tablespace && !tablespaces::lies_in_data(&target()?) => Ok(None),
         Links::Branch(_) | Links::Data | Links::DataWithoutTablespaces => refuse_link(from, has, relative).map(Some),
     }
 }
@@ -282,7 +282,7 @@ fn is_written(relative: &Path) -> bool {
 }
 
 /// Whether a path below the data directory never climbs out of it.
-fn stays_inside(path: &Path) -> bool {
+pub(crate) fn stays_inside(path: &Path) -> bool {
     let mut depth = 0_usize;
     for component in path.components() {
         match component {

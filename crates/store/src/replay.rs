@@ -195,12 +195,40 @@ mod tests {
         let path = place.as_os_str().as_bytes();
         let length = u8::try_from(path.len() + 5).unwrap();
         log.record(&[&[255, length, 1, 0x40, 0, 0], path, &[0]].concat(), MAKES_TABLESPACE);
+        log.record(b"a later checkpoint", CHECKPOINT);
         log.save(&dir.data().join("pg_wal"));
+        set_redo(&dir.data(), redo);
+    }
+
+    #[allow(clippy::disallowed_methods)]
+    fn set_redo(data: &Path, redo: u64) {
         let mut control = pg_control(RUNNING);
         control[40..48].copy_from_slice(&redo.to_ne_bytes());
         control[48..52].copy_from_slice(&1_u32.to_ne_bytes());
-        #[allow(clippy::disallowed_methods)]
-        std::fs::write(dir.data().join("global/pg_control"), control).unwrap();
+        std::fs::write(data.join("global/pg_control"), control).unwrap();
+    }
+
+    /// Its control file is copied last, and may know of a later checkpoint.
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn a_copy_in_backup_is_replayed_from_its_label_on() {
+        let root = tempfile::tempdir_in("/tmp").unwrap();
+        let store = home_with_template(root.path());
+        let data = store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap().branch.dir.data();
+        crashed(&store.home().branch(&name("main")), Path::new("/a/b"));
+        let redo = control_of(&data).unwrap().redo;
+        let mut records = Vec::new();
+        wal::follow(&data.join("pg_wal"), 1, redo, |record| {
+            records.push(record.start);
+            true
+        })
+        .unwrap();
+        let _ = std::fs::remove_file(data.join("backup_label"));
+        set_redo(&data, *records.last().unwrap());
+        assert!(refuse_tablespaces(&data).is_ok());
+        let label = format!("START WAL LOCATION: {redo} (file {})\n", wal::segment_name(1, 1, 1 << 20));
+        std::fs::write(data.join("backup_label"), label).unwrap();
+        assert!(matches!(refuse_tablespaces(&data), Err(StoreError::MakesTablespace(_))));
     }
 
     #[test]

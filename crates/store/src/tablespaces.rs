@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nap_model::ids::BranchName;
 
+use crate::clone::stays_inside;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
@@ -86,9 +87,14 @@ pub(crate) fn take_out(dir: &BranchDir) -> Result<(), StoreError> {
 
 /// The tablespaces of a data directory from elsewhere that lie outside of it: their oids, and where.
 pub(crate) fn far(data: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
-    let far = links(data)?.into_iter().filter(|link| link.target.is_absolute());
-    let with_oid = |link: Link| Some((link.path.file_name()?.to_str()?.to_owned(), link.target));
+    let far = links(data)?.into_iter().filter(|link| !lies_in_data(&link.target));
+    let with_oid = |link: Link| Some((link.path.file_name()?.to_str()?.to_owned(), data.join(LINKS).join(link.target)));
     Ok(far.filter_map(with_oid).collect())
+}
+
+/// Whether a link to a tablespace leads there from where it lies and never out of the data directory.
+pub(crate) fn lies_in_data(target: &Path) -> bool {
+    stays_inside(&Path::new(LINKS).join(target))
 }
 
 /// Makes the link to a tablespace that has come to the branch's own place under its oid.
@@ -206,15 +212,14 @@ fn was_moved(dir: &BranchDir, target: &Path) -> Option<PathBuf> {
 }
 
 /// Makes each link to a tablespace of its own what it should be; one at a time, for both are right where it is now. How many
-/// were not.
+/// there are.
 fn lead(dir: &BranchDir, to: impl Fn(&Path) -> PathBuf) -> Result<usize, StoreError> {
-    let mut changed = 0;
-    for link in own_links(dir)? {
+    let own = own_links(dir)?;
+    for link in &own {
         let wanted = to(&link.inside);
         if wanted.as_os_str() != link.target.as_os_str() {
-            replace(dir, &link, &wanted)?;
-            changed += 1;
+            replace(dir, link, &wanted)?;
         }
     }
-    Ok(changed)
+    Ok(own.len())
 }

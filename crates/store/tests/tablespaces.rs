@@ -265,6 +265,11 @@ fn a_cluster_from_elsewhere_brings_its_tablespaces() {
     assert_eq!(fs::read(come.data().join("pg_tblspc/16384/PG_17_202406281/5/16385")).unwrap(), b"PG_17_202406281");
     assert_eq!(count(&come.tablespaces().join("16384")), 1);
     assert_eq!(fs::read_link(source.join("pg_tblspc/16384")).unwrap(), far, "it is only read");
+    // From a branch of another home, as it lies there.
+    let mut arrival = store.receive(&name("third"), id(9)).unwrap();
+    arrival.copy(&come.data()).unwrap();
+    let third = store.publish_arrival(arrival, MAJOR).unwrap().branch.dir;
+    assert_eq!(fs::read(third.data().join("pg_tblspc/16384/PG_17_202406281/5/16385")).unwrap(), b"PG_17_202406281");
     // Nor does a link there lead anywhere.
     symlink("/etc", far.join("PG_17_202406281/5/16386")).unwrap();
     let mut arrival = store.receive(&name("again"), id(8)).unwrap();
