@@ -13,6 +13,8 @@ pub struct PgControl {
     pub clean: bool,
     /// The last checkpoint; of a clean cluster, the shutdown checkpoint.
     pub checkpoint: Lsn,
+    /// Where recovery from that checkpoint begins, which is not behind it.
+    pub redo: Lsn,
     /// The timeline of that checkpoint.
     pub timeline: u32,
 }
@@ -56,6 +58,7 @@ impl PgControl {
             system_identifier: u64_at(0)?,
             clean: state == DB_SHUTDOWNED || state == DB_SHUTDOWNED_IN_RECOVERY,
             checkpoint: Lsn(u64_at(32)?),
+            redo: Lsn(u64_at(40)?),
             timeline: u32_at(48)?,
         })
     }
@@ -72,6 +75,7 @@ mod tests {
         bytes[8..12].copy_from_slice(&version.to_ne_bytes());
         bytes[16..20].copy_from_slice(&state.to_ne_bytes());
         bytes[32..40].copy_from_slice(&0x15E_CF68u64.to_ne_bytes());
+        bytes[40..48].copy_from_slice(&0x15E_CF00u64.to_ne_bytes());
         bytes[48..52].copy_from_slice(&3u32.to_ne_bytes());
         bytes
     }
@@ -79,7 +83,8 @@ mod tests {
     #[test]
     fn reads_state_and_checkpoint() {
         let clean = PgControl::parse(&control(1300, 1)).unwrap();
-        assert_eq!(clean, PgControl { system_identifier: 7, clean: true, checkpoint: Lsn(0x15E_CF68), timeline: 3 });
+        let (checkpoint, redo) = (Lsn(0x15E_CF68), Lsn(0x15E_CF00));
+        assert_eq!(clean, PgControl { system_identifier: 7, clean: true, checkpoint, redo, timeline: 3 });
         assert!(!PgControl::parse(&control(1800, 6)).unwrap().clean);
         assert_eq!(PgControl::parse(&control(942, 1)), Err(BadPgControl::Version(942)));
     }

@@ -16,8 +16,8 @@ pub struct Past {
     pub socket_dir: PathBuf,
     /// The directory with the log.
     pub log: PathBuf,
-    /// `recovery_target_…` and its value; none: to the end of the log.
-    pub target: Option<(&'static str, String)>,
+    /// `recovery_target_…` and its value.
+    pub target: (&'static str, String),
     /// What stands at the target belongs to it.
     pub inclusive: bool,
 }
@@ -48,13 +48,13 @@ const ENDS_BEFORE: &str = "recovery ended before configured recovery target was 
 
 fn settings(past: &Past) -> Vec<String> {
     let log = past.log.display().to_string().replace('\'', "'\\''").replace('%', "%%");
-    let mut settings = vec![
+    let (name, value) = &past.target;
+    vec![
         format!("restore_command=cp '{log}/%f' %p"),
         "recovery_target_action=promote".to_owned(),
         format!("recovery_target_inclusive={}", if past.inclusive { "on" } else { "off" }),
         "recovery_target_timeline=current".to_owned(),
         "hot_standby=off".to_owned(),
-    ];
-    settings.extend(past.target.iter().map(|(name, value)| format!("{name}={value}")));
-    settings
+        format!("{name}={value}"),
+    ]
 }

@@ -11,18 +11,24 @@ use nap_model::ids::{BranchId, BranchName, Major};
 use nap_model::pg_control::PgControl;
 
 use crate::branches::{NewBranch, new_record};
-use crate::clone::{Cloned, How, clone_data, clone_or_copy, empty_dir};
+use crate::clone::{Cloned, How, clone_data, empty_dir};
+use crate::cluster::clone_from_elsewhere;
 use crate::draft::NOTHING;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
 use crate::prepared::prepared_transactions;
+use crate::replay;
 use crate::roles;
 use crate::skip::is_of_a_backup;
 use crate::snapshot::control_of;
 use crate::staging::Staged;
 use crate::store::Store;
+use crate::tablespaces;
+
+/// `PG_VERSION` holds a number.
+const VERSION_MAX_BYTES: u64 = 100;
 
 /// It.
 #[derive(Debug)]
@@ -77,7 +83,8 @@ impl Arrival {
     pub fn copy(&mut self, from: &Path) -> Result<(), StoreError> {
         let before = control_of(from)?;
         let how = How { brings: is_of_a_backup, stop: Some(&self.stop), ..How::default() };
-        self.cloned = clone_or_copy(from, &self.data(), how)?;
+        let major = durable::read_bounded(&from.join("PG_VERSION"), VERSION_MAX_BYTES).unwrap_or_default();
+        self.cloned = clone_from_elsewhere(from, &self.dir, String::from_utf8_lossy(&major).trim(), how)?;
         fault::point("cloned");
         self.refuse_far_tablespaces()?;
         if control_of(&self.data())? != before || control_of(from)? != before {
@@ -100,13 +107,14 @@ impl Arrival {
 
     /// Its files came in another way: how large are they? Slots and the like belong to whom it comes from.
     pub fn take_stock(&mut self) -> Result<(), StoreError> {
+        tablespaces::make_relative(&self.dir)?;
         self.refuse_far_tablespaces()?;
         let slots = self.data().join("pg_replslot");
         if slots.is_dir() {
             empty_dir(&slots)?;
         }
         let (mut files, mut bytes) = (0, 0);
-        let mut dirs = vec![self.data()];
+        let mut dirs = vec![self.data(), self.dir.tablespaces()];
         while let Some(dir) = dirs.pop() {
             for entry in fs::read_dir(&dir).map_err(|e| StoreError::io("read", &dir, e))? {
                 let entry = entry.map_err(|e| StoreError::io("read", &dir, e))?;
@@ -122,14 +130,21 @@ impl Arrival {
         Ok(())
     }
 
-    /// Recovery would make the links that it names.
+    /// Where a tablespace with this oid is to be, for who brings it in another way.
+    pub fn place_for_tablespace(&self, oid: u32) -> PathBuf {
+        self.dir.tablespaces().join(oid.to_string())
+    }
+
+    /// Recovery would make the links that a map names, and those that are made in the log.
     fn refuse_far_tablespaces(&self) -> Result<(), StoreError> {
+        replay::refuse_tablespaces(&self.data())?;
         let map = self.data().join("tablespace_map");
         let text = fs::read_to_string(&map).unwrap_or_default();
         let links = self.data().join("pg_tblspc");
         let linked = fs::read_dir(&links).into_iter().flatten().flatten().find(|entry| {
             // One of `allow_in_place_tablespaces` is a directory.
-            entry.file_type().is_ok_and(|kind| kind.is_symlink())
+            let leads_to = fs::read_link(entry.path());
+            leads_to.is_ok_and(|target| tablespaces::inside(&self.dir.root, &target).is_none())
         });
         let named = text.lines().find_map(|line| line.split_once(' '));
         let found = match (linked, named) {

@@ -72,6 +72,7 @@ impl Store {
         if dir.root.symlink_metadata().is_err() {
             return Err(self.no_such_branch(name));
         }
+        self.refuse_guests(name)?;
         let kept = if children_stay { self.give_children_away(name)? } else { Vec::new() };
         self.refuse_parent(name)?;
         let own = self.branch(name).ok();
@@ -131,7 +132,7 @@ impl Store {
         pool::refuse_full(self.home())?;
         let staged = Staged::to_be_cloned(self.home(), staging_name)?;
         let dir = BranchDir { root: staged.path().to_owned() };
-        for path in [dir.data(), dir.log_dir()] {
+        for path in [dir.data(), dir.tablespaces(), dir.log_dir()] {
             DirBuilder::new().mode(0o700).create(&path).map_err(|e| StoreError::io("make", &path, e))?;
         }
         fault::point("staged");

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
+use crate::home::TABLESPACES;
 use crate::skip;
 use crate::subvolume;
+use crate::tablespaces;
 
 /// How files are cloned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +121,20 @@ pub(crate) struct How<'a> {
     pub(crate) leaves_out: fn(&Path) -> bool,
     /// What comes along though a clone of a branch of ours would leave it out.
     pub(crate) brings: fn(&Path) -> bool,
+    pub(crate) links: Links<'a>,
+}
+
+/// Which links may be in what is cloned.
+#[derive(Clone, Copy)]
+pub(crate) enum Links<'a> {
+    /// Those of a data directory, whosever it is.
+    Data,
+    /// The same, but for those to tablespaces elsewhere, which come in another way (`cluster::clone_from_elsewhere`).
+    DataWithoutTablespaces,
+    /// The same of the branch in this directory: those to tablespaces of its own lead to the clone's.
+    Branch(&'a Path),
+    /// PostgreSQL makes none in a tablespace.
+    Tablespaces,
 }
 
 impl Default for How<'_> {
@@ -130,6 +146,7 @@ impl Default for How<'_> {
             stop: None,
             leaves_out: |_| false,
             brings: |_| false,
+            links: Links::Data,
         }
     }
 }
@@ -172,7 +189,7 @@ pub(crate) fn clone_as(from: &Path, to: &Path, how: How<'_>) -> Result<Cloned, S
                 cloned.bytes += bytes;
                 cloned.files += 1;
             } else if kind.is_symlink() {
-                still_there(clone_link(from, &relative, &target), how, &source)?;
+                still_there(clone_link(from, &relative, &target, how.links), how, &source)?;
             }
             // Sockets and pipes belong to a running server.
             fault::point("cloning");
@@ -211,15 +228,37 @@ fn clone_file(source: &Path, target: &Path, method: CloneMethod) -> Result<u64, 
 }
 
 /// A link is made again, if it may be.
-fn clone_link(from: &Path, relative: &Path, to: &Path) -> Result<(), StoreError> {
-    let target = refuse_link(from, from, relative)?;
+fn clone_link(from: &Path, relative: &Path, to: &Path, links: Links<'_>) -> Result<(), StoreError> {
+    let Some(target) = link_in_clone((from, from), relative, links)? else { return Ok(()) };
     std::os::unix::fs::symlink(&target, to).map_err(|e| StoreError::io("make", to, e))
+}
+
+/// Where the clone's link leads; nowhere: it has none. The link is in the second directory, and is seen from the first one.
+pub(crate) fn link_in_clone(
+    (from, has): (&Path, &Path),
+    relative: &Path,
+    links: Links<'_>,
+) -> Result<Option<PathBuf>, StoreError> {
+    let link = has.join(relative);
+    let target = || fs::read_link(&link).map_err(|e| StoreError::io("read", &link, e));
+    let is_to_tablespace = relative.parent() == Some(Path::new(tablespaces::LINKS));
+    match links {
+        Links::Tablespaces => {
+            Err(StoreError::LeadsOutside { link: Path::new(TABLESPACES).join(relative), target: target()? })
+        }
+        Links::Branch(root) if is_to_tablespace => match tablespaces::link_in_clone(root, &target()?) {
+            Some(own) => Ok(Some(own)),
+            None => refuse_link(from, has, relative).map(Some),
+        },
+        Links::DataWithoutTablespaces if is_to_tablespace && !tablespaces::lies_in_data(&target()?) => Ok(None),
+        Links::Branch(_) | Links::Data | Links::DataWithoutTablespaces => refuse_link(from, has, relative).map(Some),
+    }
 }
 
 /// A relative link that stays inside may be in a clone. One to a file elsewhere (a certificate, say) too: PostgreSQL
 /// only reads such files. One to a directory elsewhere is refused: two servers would write there. Where it leads, as
 /// `has` has it and seen from `from`.
-pub(crate) fn refuse_link(from: &Path, has: &Path, relative: &Path) -> Result<PathBuf, StoreError> {
+fn refuse_link(from: &Path, has: &Path, relative: &Path) -> Result<PathBuf, StoreError> {
     let link = has.join(relative);
     let target = fs::read_link(&link).map_err(|e| StoreError::io("read", &link, e))?;
     let below = relative.parent().unwrap_or(Path::new("")).join(&target);
@@ -243,7 +282,7 @@ fn is_written(relative: &Path) -> bool {
 }
 
 /// Whether a path below the data directory never climbs out of it.
-fn stays_inside(path: &Path) -> bool {
+pub(crate) fn stays_inside(path: &Path) -> bool {
     let mut depth = 0_usize;
     for component in path.components() {
         match component {

@@ -11,6 +11,7 @@ use crate::clone::{clone_data, empty_dir};
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
+use crate::tablespaces;
 
 /// It.
 #[derive(Debug)]
@@ -76,6 +77,7 @@ impl Draft {
             fs::remove_file(&path).or_else(none_is_fine).map_err(|e| StoreError::io("remove", &path, e))?;
             durable::stage_file(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))?;
         }
+        tablespaces::take_in(&self.dir)?;
         let part = &departure.part();
         match durable::rename_durable(&data, part) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {

@@ -10,7 +10,8 @@ use nap_model::ids::{BranchId, BranchName};
 use nap_model::lsn::Lsn;
 
 use crate::branches::{NewBranch, new_record};
-use crate::clone::{CloneMethod, Cloned, How, cannot_reflink, clone_as, clone_data, empty_dir};
+use crate::clone::{CloneMethod, Cloned, How, cannot_reflink};
+use crate::cluster::{clone_cluster, clone_or_copy_cluster, empty_cluster};
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
@@ -18,6 +19,7 @@ use crate::home::BranchDir;
 use crate::own_life::give_own_life;
 use crate::prepared::prepared_transactions;
 use crate::record::{BranchRecord, Changes};
+use crate::replay;
 use crate::snapshot::control_of;
 use crate::staging::Staged;
 use crate::store::{Branch, Store};
@@ -118,7 +120,7 @@ impl Draft {
         self.record.branched_at = Some(shutdown_checkpoint(&self.source)?);
         self.record.shared_until = Some(jiff::Timestamp::now());
         if !self.clone_whole(&self.source.dir.root.clone(), |_| false)? {
-            self.cloned = Some(clone_data(&self.from(), &self.dir.data())?);
+            self.cloned = Some(clone_or_copy_cluster(&self.source.dir, &self.dir, How::default())?);
             fault::point("cloned");
         }
         // Roles as they were at that shutdown are those of the clone.
@@ -132,7 +134,7 @@ impl Draft {
     pub fn clone_standing(&mut self, until: Instant) -> Result<bool, StoreError> {
         self.record.shared_until = Some(jiff::Timestamp::now());
         let how = How { method: CloneMethod::Reflink, until: Some(until), ..How::default() };
-        match clone_as(&self.from(), &self.dir.data(), how) {
+        match clone_cluster(&self.source.dir, &self.dir, how) {
             Err(StoreError::Io { source, .. }) if cannot_reflink(&source) => return Ok(false),
             cloned => self.cloned = Some(cloned?),
         }
@@ -143,6 +145,8 @@ impl Draft {
     /// Finds out where it begins: where its log ends. The parent needs not stand still for that.
     pub fn find_its_beginning(&mut self) -> Result<(), StoreError> {
         self.strip()?;
+        // Its recovery would make them again, by their paths: where its parent has them.
+        replay::refuse_tablespaces(&self.dir.data())?;
         self.record.branched_at = Some(wal::end_of_wal(&self.dir.data())?);
         Ok(())
     }
@@ -155,9 +159,9 @@ impl Draft {
         }
         self.record.shared_until = Some(jiff::Timestamp::now());
         // What a clone may have begun.
-        empty_dir(&self.dir.data())?;
+        empty_cluster(&self.dir)?;
         let how = How { method: CloneMethod::Copy, may_vanish: true, leaves_out: comes_later, ..How::default() };
-        let mut cloned = clone_as(&self.from(), &self.dir.data(), how)?;
+        let mut cloned = clone_cluster(&self.source.dir, &self.dir, how)?;
         // Last: it must not be older than anything else.
         let control = steady(&self.from().join("global/pg_control"))?;
         cloned.bytes += control.len() as u64;
@@ -198,9 +202,6 @@ impl Draft {
                 cloned.files += 1;
             }
         }
-        // A tablespace that was made meanwhile has no link among what was copied: recovery would make it.
-        let begins = start_of(label).ok_or_else(|| StoreError::LogIsGone(from.clone()))?;
-        wal::refuse_tablespaces(&to, timeline_of(&first), begins)?;
         stage(&self.dir.data().join("backup_label"), label.as_bytes())?;
         // What others have written before the last segment was closed is in it too.
         self.find_its_beginning()
@@ -244,12 +245,6 @@ fn first_segment(label: &str) -> Option<String> {
     let (_, name) = label.lines().next()?.split_once("(file ")?;
     let name = name.trim_end().strip_suffix(')')?;
     wal::is_segment_name(name).then(|| name.to_owned())
-}
-
-/// The place in the same line.
-fn start_of(label: &str) -> Option<Lsn> {
-    let (_, rest) = label.lines().next()?.split_once("LOCATION: ")?;
-    rest.split_whitespace().next()?.parse().ok()
 }
 
 fn timeline_of(segment: &str) -> u32 {

@@ -79,14 +79,25 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 
 /// Makes `link` a symbolic link to `target`, replacing a link that is there.
 pub fn replace_symlink(target: &Path, link: &Path) -> io::Result<()> {
-    let dir = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(parent(link))?;
+    let staged = stage_symlink(parent(link), target, link)?;
+    rename_durable(&staged.path().join("link"), link)
+}
+
+/// The same by way of another directory of this file system, for one in which nothing else may ever lie. Not durable yet.
+pub fn replace_symlink_by_way_of(dir: &Path, target: &Path, link: &Path) -> io::Result<()> {
+    let staged = stage_symlink(dir, target, link)?;
+    fs::rename(staged.path().join("link"), link)
+}
+
+fn stage_symlink(dir: &Path, target: &Path, link: &Path) -> io::Result<tempfile::TempDir> {
+    let dir = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(dir)?;
     let staged = dir.path().join("link");
     std::os::unix::fs::symlink(target, &staged)?;
     if rustix::process::geteuid().is_root() {
         let owner = fs::metadata(parent(link))?;
         std::os::unix::fs::lchown(&staged, Some(owner.uid()), Some(owner.gid()))?;
     }
-    rename_durable(&staged, link)
+    Ok(dir)
 }
 
 /// Makes the names in a directory durable.

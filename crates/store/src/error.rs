@@ -106,6 +106,16 @@ pub enum StoreError {
         /// Where it leads.
         target: PathBuf,
     },
+    /// Where it lies, it would go with a branch that is not its own.
+    #[error("branch \"{guest}\" has a tablespace in the directory of \"{host}\": {}", .place.display())]
+    HasGuest {
+        /// In whose directory it lies.
+        host: BranchName,
+        /// Whose it is.
+        guest: String,
+        /// Where.
+        place: PathBuf,
+    },
     /// The log that is to be replayed makes one that lies elsewhere: two clusters would write to the same files.
     #[error("a tablespace in {} was made in that time", .0.display())]
     MakesTablespace(PathBuf),
@@ -256,8 +266,19 @@ impl StoreError {
                 "It begins with the branch, or with its first sleep if it has a ttl, where the file system can clone and `history` is not 0s."
                     .into()
             }
-            Self::LeadsOutside { .. } | Self::MakesTablespace(_) => {
-                "Tablespaces and a pg_wal outside the data directory cannot be cloned; move them back inside.".into()
+            Self::LeadsOutside { .. } => {
+                "A branch takes along the tablespaces in its own directory, branches/NAME/tablespaces; others, and a pg_wal \
+                 elsewhere, would be written to by two servers. Move them back inside."
+                    .into()
+            }
+            Self::HasGuest { guest, .. } => format!(
+                "Move what is in it to one in branches/{guest}/tablespaces (ALTER TABLE … SET TABLESPACE), and drop it."
+            )
+            .into(),
+            Self::MakesTablespace(_) => {
+                "To replay its making would empty what lies there. Behind the next checkpoint it comes along; of the past, moments behind the \
+                 next snapshot can be had: `nap sleep` takes one."
+                    .into()
             }
             Self::ChangedMeanwhile(_) => "Stop the server that runs on it, or name it by its URL.".into(),
             Self::DestinationTaken(_) => "Choose another name.".into(),

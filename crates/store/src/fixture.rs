@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nap_model::ids::{BranchId, BranchName, Major};
 
-use super::{Home, Store, make_home};
+use super::{BranchDir, Home, Store, make_home};
 
 /// The major of the made-up clusters.
 pub const MAJOR: Major = Major(17);
@@ -69,6 +69,29 @@ pub fn home_with_template(root: &Path) -> Store {
     let store = Store::open(home).unwrap();
     store.make_template(MAJOR, fill_cluster).unwrap();
     store
+}
+
+/// A file in the tablespace that `make_tablespace` makes.
+pub const IN_TABLESPACE: &str = "fast/PG_17_202406281/5/16385";
+
+/// Makes a tablespace, as PostgreSQL does it, and a file in it with these bytes.
+pub fn make_tablespace(dir: &BranchDir, bytes: &[u8]) {
+    let file = dir.tablespaces().join(IN_TABLESPACE);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, bytes).unwrap();
+    let temporary = dir.tablespaces().join("fast/PG_17_202406281/pgsql_tmp");
+    fs::create_dir(&temporary).unwrap();
+    fs::write(temporary.join("pgsql_tmp7.0"), "not for clones").unwrap();
+    std::os::unix::fs::symlink(dir.tablespaces().join("fast"), dir.data().join("pg_tblspc/16384")).unwrap();
+}
+
+/// What is in that file, by way of the link that a server takes, which leads to the branch's own directory.
+#[track_caller]
+pub fn in_tablespace(dir: &BranchDir) -> Vec<u8> {
+    let link = dir.data().join("pg_tblspc/16384");
+    let real = fs::canonicalize(dir.tablespaces().join("fast")).unwrap();
+    assert_eq!(fs::canonicalize(&link).unwrap(), real, "of {}", dir.root.display());
+    fs::read(link.join(IN_TABLESPACE.strip_prefix("fast/").unwrap())).unwrap()
 }
 
 pub fn no_fill(_data: &Path) -> std::io::Result<()> {

@@ -225,6 +225,11 @@ impl BranchDir {
         self.root.join("data")
     }
 
+    /// Where tablespaces have their directories. What lies here belongs to the branch as its data does.
+    pub fn tablespaces(&self) -> PathBuf {
+        self.root.join(TABLESPACES)
+    }
+
     /// The server's logs.
     pub fn log_dir(&self) -> PathBuf {
         self.root.join("log")
@@ -270,6 +275,9 @@ impl BranchDir {
         self.root.join("roles")
     }
 }
+
+/// Of a directory in a branch.
+pub(crate) const TABLESPACES: &str = "tablespaces";
 
 const POOL_RECORD: &str = "pool.toml";
 const POOL_DIR: &str = "pool";

@@ -10,7 +10,9 @@ use nap_model::access::AccessSnapshot;
 use nap_model::lsn::Lsn;
 
 use crate::fault::{self, DIE_AT};
-use crate::fixture::{KEPT, MAJOR, count, fill_cluster, home_with_template, id, name, no_fill};
+use crate::fixture::{
+    KEPT, MAJOR, count, fill_cluster, home_with_template, id, in_tablespace, make_tablespace, name, no_fill,
+};
 use crate::home::Home;
 use crate::roles::{load_access, save_access};
 use crate::store::Store;
@@ -91,7 +93,8 @@ fn after(deed: &str, place: &str) -> (tempfile::TempDir, Store) {
     let root = tempfile::tempdir().unwrap();
     let store = home_with_template(root.path());
     for (branch, number) in [("main", 1), ("old", 2)] {
-        store.create_root(&name(branch), id(number), MAJOR, no_fill).unwrap();
+        let made = store.create_root(&name(branch), id(number), MAJOR, no_fill).unwrap();
+        make_tablespace(&made.branch.dir, branch.as_bytes());
     }
     save_access(&store.home().branch(&name("main")), &access(1)).unwrap();
     drop(store);
@@ -120,9 +123,11 @@ fn a_killed_creation_leaves_a_whole_branch_or_none() {
             assert!(matches!(store.branch(&name("new")), Err(StoreError::NoSuchBranch { .. })), "{deed} at {place}");
             run(&store, deed).unwrap();
             assert_whole(&store, "new");
+            assert!(deed == "create" || tablespace_of(&store, "new") == "main", "{deed} at {place}");
         }
         let (_root, store) = after(deed, "published");
         assert_whole(&store, "new");
+        assert!(deed == "create" || tablespace_of(&store, "new") == "main", "{deed}");
         assert!(matches!(run(&store, deed), Err(StoreError::Exists(_))));
     }
 }
@@ -214,10 +219,22 @@ fn a_parent_that_goes_leaves_its_children_whole() {
 /// `main`, and `old`, its child, which has something of its own.
 fn with_changed_child(root: &Path) -> Store {
     let store = home_with_template(root);
-    store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap();
-    store.clone_branch(&name("main"), &name("old"), id(2)).unwrap();
+    let main = store.create_root(&name("main"), id(1), MAJOR, no_fill).unwrap().branch.dir;
+    make_tablespace(&main, b"main");
+    let old = store.clone_branch(&name("main"), &name("old"), id(2)).unwrap().branch.dir;
+    std::fs::write(old.tablespaces().join(crate::fixture::IN_TABLESPACE), "old").unwrap();
+    // As their servers have left them.
+    for dir in [main, old] {
+        crate::tablespaces::make_absolute(&dir).unwrap();
+    }
     std::fs::write(store.home().branch(&name("old")).data().join("own"), "its own").unwrap();
     store
+}
+
+/// What is in its tablespace, which is nobody else's.
+#[track_caller]
+fn tablespace_of(store: &Store, branch: &str) -> String {
+    String::from_utf8(in_tablespace(&store.branch(&name(branch)).unwrap().dir)).unwrap()
 }
 
 fn has_its_own(store: &Store, branch: &str) -> bool {
@@ -228,7 +245,19 @@ fn has_its_own(store: &Store, branch: &str) -> bool {
 fn a_killed_reset_leaves_the_old_state_or_the_new_one() {
     for deed in ["reset", "reset and keep"] {
         let keeps = deed == "reset and keep";
-        for place in ["cloned", "filled", "recorded", "synced", "to be kept", "exchanged", "kept", "published"] {
+        for place in [
+            "data cloned",
+            "cloned",
+            "filled",
+            "recorded",
+            "synced",
+            "to be kept",
+            "link replaced",
+            "relinked",
+            "exchanged",
+            "kept",
+            "published",
+        ] {
             if !keeps && matches!(place, "to be kept" | "kept" | "published") {
                 continue;
             }
@@ -243,10 +272,13 @@ fn a_killed_reset_leaves_the_old_state_or_the_new_one() {
             assert_whole(&store, "old");
             let is_done = matches!(place, "exchanged" | "kept" | "published");
             assert_eq!(has_its_own(&store, "old"), !is_done, "{deed} at {place}");
+            let tablespaces = ["main", "old"].map(|branch| tablespace_of(&store, branch));
+            assert_eq!(tablespaces, ["main", if is_done { "main" } else { "old" }], "{deed} at {place}");
             let kept = store.branch(&name("before")).is_ok();
             assert_eq!(kept, is_done && keeps, "{deed} at {place}");
             if kept {
                 assert!(has_its_own(&store, "before"));
+                assert_eq!(tablespace_of(&store, "before"), "old", "{deed} at {place}");
                 assert_eq!(store.branch(&name("before")).unwrap().record.id, id(7));
             }
             if !is_done {
@@ -271,7 +303,9 @@ fn a_state_is_kept_only_under_a_free_name() {
 
 #[test]
 fn a_killed_renaming_is_done_or_not() {
-    for place in ["written", "to be renamed", "taken away", "followed", "kept", "published"] {
+    for place in
+        ["link replaced", "relinked", "written", "to be renamed", "taken away", "followed", "kept", "published"]
+    {
         let root = tempfile::tempdir().unwrap();
         drop(with_changed_child(root.path()));
         die(root.path(), "rename", place);
@@ -279,9 +313,10 @@ fn a_killed_renaming_is_done_or_not() {
         assert_eq!(count(&store.home().staging()), 0, "{place}");
         let branches = store.branches().unwrap();
         assert!(branches.broken.is_empty(), "{place}: {:?}", branches.broken);
-        let is_done = !matches!(place, "written" | "to be renamed");
+        let is_done = !matches!(place, "link replaced" | "relinked" | "written" | "to be renamed");
         let (now, never) = if is_done { ("trunk", "main") } else { ("main", "trunk") };
         assert_whole(&store, now);
+        assert_eq!([now, "old"].map(|branch| tablespace_of(&store, branch)), ["main", "old"], "{place}");
         assert_eq!(store.branch(&name(now)).unwrap().record.id, id(1), "{place}");
         assert!(store.branch(&name(never)).is_err(), "{place}");
         assert_eq!(store.children(&name(now)).unwrap(), [name("old")], "{place}");
@@ -303,6 +338,7 @@ fn a_killed_snapshot_is_whole_or_not_there() {
         }
         run(&store, "branch from snapshot").unwrap();
         assert_whole(&store, "new");
+        assert_eq!(tablespace_of(&store, "new"), "main", "{place}");
         assert!(matches!(run(&store, "snapshot"), Err(StoreError::SnapshotExists { .. })));
         let root = store.home().root().to_owned();
         drop(store);
@@ -331,7 +367,7 @@ fn a_killed_replacement_leaves_the_old_file_and_no_litter() {
     let (_root, store) = after("roles", "written");
     let dir = store.home().branch(&name("main"));
     assert_eq!(load_access(&dir), Some(access(1)));
-    assert_eq!(count(&dir.root), 4, "branch.toml, data, log, roles");
+    assert_eq!(count(&dir.root), 5, "branch.toml, data, log, roles, tablespaces");
 }
 
 #[test]

@@ -6,14 +6,17 @@ use jiff::Timestamp;
 use nap_model::ids::BranchName;
 use nap_model::lsn::Lsn;
 
-use crate::clone::{CloneMethod, How, clone_as, empty_dir};
+use crate::clone::{CloneMethod, How};
+use crate::cluster::{clone_cluster, empty_cluster};
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
+use crate::home::BranchDir;
 use crate::own_life::append;
+use crate::replay;
 use crate::skip::is_of_a_backup;
-use crate::snapshot::{Snapshot, control_of, files_of, snapshots};
+use crate::snapshot::{Snapshot, control_of, place_of, snapshots};
 use crate::store::Branch;
 use crate::wal;
 
@@ -24,6 +27,8 @@ pub enum Until {
     Lsn(Lsn),
     /// Behind what had been committed by then.
     Time(Timestamp),
+    /// Behind the record that begins at this place, the last one that there is.
+    Behind(Lsn),
 }
 
 /// What recovery of a draft is to do.
@@ -31,45 +36,69 @@ pub enum Until {
 pub struct Recovery {
     /// The directory with the log.
     pub log: PathBuf,
-    /// Where to stop; none: at the end of the log.
-    pub until: Option<Until>,
+    /// Where to stop: at something that is in the log already.
+    pub until: Until,
 }
 
 impl Draft {
-    /// From the nearest snapshot before a moment. A server has to recover it from there.
-    pub fn clone_past(&mut self, until: Until) -> Result<Recovery, StoreError> {
+    /// From the nearest snapshot before a moment. A server has to recover it from there, unless nothing was written since.
+    pub fn clone_past(&mut self, until: Until) -> Result<Option<Recovery>, StoreError> {
         let source = self.source();
         let (name, dir) = (source.record.name.clone(), source.dir.clone());
         let snapshot = nearest(source, until)?;
         let end = wal::end_of_wal(&dir.data())?;
+        if matches!(until, Until::Lsn(lsn) if lsn > end) {
+            return Err(outside(name, snapshots(&dir)?, end));
+        }
         self.whole_log(&snapshot, end)?;
-        wal::refuse_tablespaces(&dir.wal(), snapshot.timeline, snapshot.lsn)?;
-        let files = files_of(&dir, &snapshot);
-        self.clone_base(&files).map_err(|error| match files.exists() {
+        let place = place_of(&dir, &snapshot);
+        let gone = |error| match place.exists() {
             true => error,
             // It has just become too old. The next one will do.
-            false => StoreError::LogIsGone(files),
-        })?;
+            false => StoreError::LogIsGone(place.clone()),
+        };
+        let control = control_of(&place.join("data")).map_err(gone)?;
+        replay::refuse_tablespaces(&place.join("data")).map_err(gone)?;
+        let span = replay::span(&dir.wal(), &snapshot, until)?;
+        span.refuse_tablespaces()?;
+        self.clone_base(&place).map_err(gone)?;
+        if control.clean && span.last <= snapshot.lsn {
+            self.bring_checkpoint(&snapshot, span.end)?;
+            return Ok(None);
+        }
         let signal = self.data().join("recovery.signal");
         durable::stage_file(&signal, b"", 0o600).map_err(|e| StoreError::io("write", &signal, e))?;
-        let until = match until {
-            Until::Lsn(lsn) if lsn > end => return Err(outside(name, snapshots(&dir)?, end)),
-            Until::Lsn(lsn) if lsn == end => None,
-            until => Some(until),
-        };
-        Ok(Recovery { log: dir.wal(), until })
+        // What is written from here on has not been looked at.
+        let until = if span.reaches { until } else { Until::Behind(span.last) };
+        Ok(Some(Recovery { log: dir.wal(), until }))
     }
 
-    fn clone_base(&mut self, files: &Path) -> Result<(), StoreError> {
+    /// A cluster that was shut down needs of its log the checkpoint of that, which ends here, and nothing behind it: one that
+    /// only shows a moment goes on with all there is.
+    fn bring_checkpoint(&mut self, snapshot: &Snapshot, end: Lsn) -> Result<(), StoreError> {
+        let (from, to) = (self.source().dir.wal(), self.data().join("pg_wal"));
+        let length = wal::segment_bytes(&from).map_err(|e| StoreError::io("read the log in", &from, e))?;
+        for number in snapshot.lsn.0 / length..=end.0.saturating_sub(1) / length {
+            let name = wal::segment_name(snapshot.timeline, number, length);
+            let (source, target) = (from.join(&name), to.join(&name));
+            reflink_copy::reflink_or_copy(source, &target).map_err(|e| StoreError::io("copy a file to", &target, e))?;
+            let used = end.0.saturating_sub(number.saturating_mul(length)).min(length);
+            let ended = std::fs::OpenOptions::new().write(true).open(&target).and_then(|file| {
+                file.set_len(used)?;
+                file.set_len(length)
+            });
+            ended.map_err(|e| StoreError::io("write", &target, e))?;
+        }
+        self.set_begins_at(snapshot.lsn);
+        Ok(())
+    }
+
+    fn clone_base(&mut self, place: &Path) -> Result<(), StoreError> {
         // An earlier try may have begun.
-        empty_dir(&self.data())?;
-        let is_cloned = match files.parent() {
-            Some(root) => self.clone_whole(root, is_of_a_backup)?,
-            None => false,
-        };
-        if !is_cloned {
+        empty_cluster(&self.dir)?;
+        if !self.clone_whole(place, is_of_a_backup)? {
             let how = How { method: CloneMethod::Reflink, brings: is_of_a_backup, ..How::default() };
-            self.set_cloned(clone_as(files, &self.data(), how)?);
+            self.set_cloned(clone_cluster(&BranchDir { root: place.to_owned() }, &self.dir, how)?);
             fault::point("cloned");
         }
         Ok(())
@@ -131,6 +160,7 @@ fn nearest(source: &Branch, until: Until) -> Result<Snapshot, StoreError> {
     let is_before = |snapshot: &&Snapshot| match until {
         Until::Lsn(lsn) => snapshot.lsn < lsn,
         Until::Time(time) => snapshot.taken <= time,
+        Until::Behind(lsn) => snapshot.lsn <= lsn,
     };
     match all.iter().rev().find(is_before) {
         Some(snapshot) => Ok(snapshot.clone()),

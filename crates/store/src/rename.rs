@@ -10,7 +10,9 @@ use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
 use crate::record::BranchRecord;
+use crate::replay;
 use crate::store::{Branch, Store};
+use crate::tablespaces;
 
 impl Store {
     /// It stays what it was, if that can be.
@@ -32,6 +34,9 @@ impl Store {
         if self.home().branch(to).root.symlink_metadata().is_ok() {
             return Err(StoreError::Exists(to.clone()));
         }
+        replay::refuse_to_move(&branch)?;
+        self.refuse_guests(from)?;
+        tablespaces::make_relative(&branch.dir)?;
         let kept_record = branch.dir.kept_record();
         BranchRecord { name: to.clone(), ..branch.record.clone() }.save(&kept_record)?;
         fault::point("to be renamed");

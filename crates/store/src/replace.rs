@@ -13,7 +13,9 @@ use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
 use crate::record::{self, BranchRecord};
+use crate::replay;
 use crate::store::{Branch, Store, TakenIds};
+use crate::tablespaces;
 use crate::whole;
 
 /// A branch with another state.
@@ -42,18 +44,21 @@ impl Store {
         let (cloned, prepared) = draft.came();
         let mut changing = self.lock_changes();
         let branch = self.in_its_place(&draft)?;
+        self.refuse_guests(&branch.record.name)?;
         let (kept_record, place) = (branch.dir.kept_record(), branch.dir.root.clone());
         // One that was kept before has left none, but for a crash.
         durable::remove_tree(&kept_record).map_err(|e| StoreError::io("remove", &kept_record, e))?;
         let mut forgot = Vec::new();
         if let Some((name, id)) = keep_as {
             self.refuse_taken(self.taken_ids(&mut changing)?, &name, &id)?;
+            replay::refuse_to_move(&branch)?;
             to_be_kept(&self.branch(&branch.record.name)?.record, name, id).save(&kept_record)?;
             fault::point("to be kept");
         } else {
             // Their past before they began is gone with what it was.
             forgot = self.change_children(&branch.record.name, &[("shared_until", None)]);
         }
+        tablespaces::make_relative(&branch.dir)?;
         durable::exchange(draft.staged.path(), &place)
             .map_err(|e| StoreError::io("put another state in the place of", &place, e))?;
         // From here on it is done, and what lies in staging is what the branch was.

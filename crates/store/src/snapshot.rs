@@ -13,7 +13,8 @@ use nap_model::pg_control::PgControl;
 use nap_model::snapshot_name::SnapshotName;
 use serde::{Deserialize, Serialize};
 
-use crate::clone::{CloneMethod, Cloned, How, clone_as, clone_or_copy};
+use crate::clone::{CloneMethod, Cloned, How};
+use crate::cluster::{clone_cluster, clone_or_copy_cluster};
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
@@ -136,7 +137,7 @@ impl Store {
         let data = staged.path().join("data");
         make_dir(&data)?;
         let how = How { method: CloneMethod::Reflink, leaves_out, brings, ..How::default() };
-        let cloned = clone_as(&branch.dir.data(), &data, how)?;
+        let cloned = clone_cluster(&branch.dir, &BranchDir { root: staged.path().to_owned() }, how)?;
         Ok((staged, cloned))
     }
 
@@ -216,7 +217,7 @@ impl Draft {
         let snapshot = read(&place)?;
         if !self.clone_whole(&place, is_of_a_backup)? {
             let how = How { brings: is_of_a_backup, ..How::default() };
-            self.set_cloned(clone_or_copy(&place.join("data"), &self.data(), how)?);
+            self.set_cloned(clone_or_copy_cluster(&BranchDir { root: place }, &self.dir, how)?);
             fault::point("cloned");
         }
         self.set_begins_at(snapshot.lsn);
@@ -276,8 +277,8 @@ fn read(place: &Path) -> Result<Snapshot, StoreError> {
 }
 
 /// Where a snapshot's files are.
-pub(crate) fn files_of(dir: &BranchDir, snapshot: &Snapshot) -> PathBuf {
-    dir.snapshots().join(directory_name(snapshot)).join("data")
+pub(crate) fn place_of(dir: &BranchDir, snapshot: &Snapshot) -> PathBuf {
+    dir.snapshots().join(directory_name(snapshot))
 }
 
 pub(crate) fn directory_name(snapshot: &Snapshot) -> String {

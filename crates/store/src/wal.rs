@@ -7,7 +7,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -33,10 +32,12 @@ const BEGINS_INSIDE: u16 = 1;
 const BEGINS_OVER_AN_ABORTED_ONE: u16 = 8;
 /// `XLP_LONG_HEADER`
 const HAS_LONG_HEADER: u16 = 2;
-/// `RM_TBLSPC_ID`; `XLOG_TBLSPC_CREATE` is 0.
-const TABLESPACES: u8 = 5;
-/// `XLR_BLOCK_ID_DATA_LONG`
+/// `XLR_BLOCK_ID_DATA_SHORT`: one byte says how long the record's data is. Of `…_LONG` there are four.
+const SHORT_DATA: u8 = 255;
 const LONG_DATA: u8 = 254;
+/// `XLR_BLOCK_ID_ORIGIN` and `…_TOPLEVEL_XID`, which may come before.
+const ORIGIN: u8 = 253;
+const TOP_TRANSACTION: u8 = 252;
 /// `RM_XLOG_ID` with `XLOG_SWITCH`: the rest of the segment is empty.
 const SWITCH: (u8, u8) = (0, 0x40);
 
@@ -47,27 +48,18 @@ const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 pub(crate) fn end_of_wal(data: &Path) -> Result<Lsn, StoreError> {
     let control = control_of(data)?;
     let directory = data.join("pg_wal");
-    let end = Log::open(&directory, control.timeline).and_then(|mut log| log.end_after(control.checkpoint.0));
-    end.map(Lsn).map_err(|error| StoreError::io("read the log in", &directory, error))
+    follow(&directory, control.timeline, control.checkpoint, |_| true)
 }
 
-/// Refuses a log, from the record at `start` to its end, that makes a tablespace outside of the data directory: to replay it
-/// would be to write where the cluster writes that it was copied from.
-pub(crate) fn refuse_tablespaces(directory: &Path, timeline: u32, start: Lsn) -> Result<(), StoreError> {
-    let failed = |error| StoreError::io("read the log in", directory, error);
-    let mut log = Log::open(directory, timeline).map_err(failed)?;
-    log.end_after(start.0).map_err(failed)?;
-    log.tablespace.map_or(Ok(()), |place| Err(StoreError::MakesTablespace(place)))
-}
-
-/// Where a record makes a tablespace; one that lies inside has no place of its own.
-fn tablespace_made(record: &[u8]) -> Option<PathBuf> {
-    let (is_its, makes) = (record.get(17) == Some(&TABLESPACES), record.get(16).is_some_and(|info| info & 0xf0 == 0));
-    // Its only part: one byte says that it is data, one or four how long; then an oid, and the path.
-    let path_at = RECORD_HEADER_BYTES + if record.get(RECORD_HEADER_BYTES) == Some(&LONG_DATA) { 5 } else { 2 } + 4;
-    let path = record.get(path_at..).filter(|_| is_its && makes)?;
-    let path = path.split(|byte| *byte == 0).next().filter(|path| !path.is_empty())?;
-    Some(std::ffi::OsStr::from_bytes(path).into())
+/// Looks at one record after the other, from that at `start` on, as long as that says true. Where the last one ends.
+pub(crate) fn follow(
+    directory: &Path,
+    timeline: u32,
+    start: Lsn,
+    mut look: impl FnMut(&Record) -> bool,
+) -> Result<Lsn, StoreError> {
+    let end = Log::open(directory, timeline).and_then(|mut log| log.end_after(start.0, &mut look));
+    end.map(Lsn).map_err(|error| StoreError::io("read the log in", directory, error))
 }
 
 /// How long the segments in this directory are. Never zero.
@@ -82,8 +74,6 @@ struct Log {
     segment_bytes: u64,
     page_bytes: usize,
     open: Option<(u64, File)>,
-    /// The first tablespace outside that was seen to be made.
-    tablespace: Option<PathBuf>,
 }
 
 /// A page that is in its place.
@@ -106,9 +96,31 @@ impl Page {
 }
 
 /// A whole record, and where the next one would begin.
-struct Record {
-    start: u64,
-    end: u64,
+pub(crate) struct Record {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    bytes: Vec<u8>,
+}
+
+impl Record {
+    /// Whose it is (`RM_…_ID`), and what it says.
+    pub(crate) fn kind(&self) -> (u8, u8) {
+        (self.bytes.get(17).copied().unwrap_or(0), self.bytes.get(16).map_or(0, |info| info & 0xf0))
+    }
+
+    /// Its own data, if it speaks of no page.
+    pub(crate) fn only_data(&self) -> Option<&[u8]> {
+        let mut at = RECORD_HEADER_BYTES;
+        loop {
+            at += match *self.bytes.get(at)? {
+                ORIGIN => 3,
+                TOP_TRANSACTION => 5,
+                SHORT_DATA => return self.bytes.get(at + 2..),
+                LONG_DATA => return self.bytes.get(at + 5..),
+                _ => return None,
+            };
+        }
+    }
 }
 
 impl Log {
@@ -128,7 +140,7 @@ impl Log {
                 let sizes_fit = segment.is_power_of_two() && page.is_power_of_two() && page >= 1024 && page < segment;
                 if let (true, Ok(page_bytes)) = (sizes_fit, usize::try_from(page)) {
                     let (directory, segment_bytes) = (directory.to_owned(), u64::from(segment));
-                    return Ok(Self { directory, timeline, segment_bytes, page_bytes, open: None, tablespace: None });
+                    return Ok(Self { directory, timeline, segment_bytes, page_bytes, open: None });
                 }
             }
         }
@@ -136,7 +148,7 @@ impl Log {
     }
 
     /// Where the last whole record ends, of those that follow each other from `start` on.
-    fn end_after(&mut self, start: u64) -> io::Result<u64> {
+    fn end_after(&mut self, start: u64, look: &mut impl FnMut(&Record) -> bool) -> io::Result<u64> {
         let mut last: Option<Record> = None;
         loop {
             let at = last.as_ref().map_or(start, |record| record.end);
@@ -148,6 +160,7 @@ impl Log {
                 found = self.record_at(behind, previous)?;
             }
             match found {
+                Some(record) if !look(&record) => return Ok(record.end),
                 Some(record) => last = Some(record),
                 None if last.is_some() => return Ok(at),
                 None => {
@@ -210,14 +223,12 @@ impl Log {
         if !follows(&record, previous) || !is_whole(&record) {
             return Ok(None);
         }
-        if self.tablespace.is_none() {
-            self.tablespace = tablespace_made(&record);
-        }
         let mut end = page_start + offset.next_multiple_of(8) as u64;
-        if (record.get(17).copied(), record.get(16).map(|info| info & 0xf0)) == (Some(SWITCH.0), Some(SWITCH.1)) {
+        let found = Record { start, end, bytes: record };
+        if found.kind() == SWITCH {
             end = end.next_multiple_of(self.segment_bytes);
         }
-        Ok(Some(Record { start, end }))
+        Ok(Some(Record { end, ..found }))
     }
 
     /// The page at `start`; none if its segment has not been made, or has something older there.
@@ -287,86 +298,15 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
+pub(crate) mod written;
+
+#[cfg(test)]
 mod tests {
+    use super::written::{PAGE, SEGMENT, Written};
     use super::*;
 
-    const SEGMENT: u64 = 1 << 20;
-    const PAGE: usize = 8192;
-
-    /// A log in the making, as PostgreSQL lays it out.
-    struct Written {
-        bytes: Vec<u8>,
-        base: u64,
-        previous: u64,
-    }
-
-    impl Written {
-        fn new(segment: u64) -> Self {
-            Self { bytes: Vec::new(), base: segment * SEGMENT, previous: 0 }
-        }
-
-        fn header(&mut self, continued: usize) {
-            let at = self.base + self.bytes.len() as u64;
-            let is_first = at.is_multiple_of(SEGMENT);
-            let flags = u16::from(continued > 0) | if is_first { HAS_LONG_HEADER } else { 0 };
-            self.bytes.extend(0xd116_u16.to_ne_bytes());
-            self.bytes.extend(flags.to_ne_bytes());
-            self.bytes.extend(1_u32.to_ne_bytes());
-            self.bytes.extend(at.to_ne_bytes());
-            self.bytes.extend((continued as u32).to_ne_bytes());
-            self.bytes.extend([0; 4]);
-            if is_first {
-                self.bytes.extend(7_u64.to_ne_bytes());
-                self.bytes.extend((SEGMENT as u32).to_ne_bytes());
-                self.bytes.extend((PAGE as u32).to_ne_bytes());
-            }
-        }
-
-        /// Gives back where it begins.
-        fn record(&mut self, data: &[u8], kind: (u8, u8)) -> u64 {
-            if self.bytes.len().is_multiple_of(PAGE) {
-                self.header(0);
-            }
-            let start = self.base + self.bytes.len() as u64;
-            let mut record = ((RECORD_HEADER_BYTES + data.len()) as u32).to_ne_bytes().to_vec();
-            record.extend(3_u32.to_ne_bytes());
-            record.extend(self.previous.to_ne_bytes());
-            record.extend([kind.1, kind.0, 0, 0]);
-            let mut digest = CRC32C.digest();
-            digest.update(data);
-            digest.update(&record);
-            record.extend(digest.finalize().to_ne_bytes());
-            record.extend(data);
-            for (written, byte) in record.iter().enumerate() {
-                if self.bytes.len().is_multiple_of(PAGE) {
-                    self.header(record.len() - written);
-                }
-                self.bytes.push(*byte);
-            }
-            while !self.bytes.len().is_multiple_of(8) {
-                self.bytes.push(0);
-            }
-            self.previous = start;
-            start
-        }
-
-        fn end(&self) -> u64 {
-            self.base + self.bytes.len() as u64
-        }
-
-        fn save(&self, directory: &Path) {
-            for (number, segment) in self.bytes.chunks(SEGMENT as usize).enumerate() {
-                let mut whole = segment.to_vec();
-                whole.resize(SEGMENT as usize, 0);
-                let name = segment_name(1, self.base / SEGMENT + number as u64, SEGMENT);
-                #[allow(clippy::disallowed_methods)]
-                fs::write(directory.join(name), whole).unwrap();
-            }
-        }
-    }
-
     fn end(directory: &Path, start: u64) -> io::Result<u64> {
-        Log::open(directory, 1)?.end_after(start)
+        Log::open(directory, 1)?.end_after(start, &mut |_| true)
     }
 
     #[test]
@@ -433,22 +373,6 @@ mod tests {
         log.save(directory.path());
         assert_eq!(end(directory.path(), start).unwrap(), log.end());
         assert_eq!(end(directory.path(), aborted).unwrap(), log.end(), "from where it was aborted, too");
-    }
-
-    #[test]
-    fn a_tablespace_outside_is_seen_to_be_made() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut log = Written::new(1);
-        let start = log.record(b"checkpoint", (0, 0x10));
-        let refused = |log: &Written| {
-            log.save(directory.path());
-            refuse_tablespaces(directory.path(), 1, Lsn(start)).map_err(|error| error.to_string())
-        };
-        log.record(b"\xff\x05\x01\x40\0\0\0", (5, 0));
-        log.record(b"\xff\x04\x01\x40\0\0", (5, 0x10));
-        assert_eq!(refused(&log), Ok(()), "one inside is made, one is dropped");
-        log.record(b"\xff\x0b\x01\x40\0\0/a/b c\0", (5, 0));
-        assert_eq!(refused(&log).unwrap_err(), "a tablespace in /a/b c was made in that time");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
+use crate::tablespaces::make_place;
 use crate::whole;
 
 /// How the files of a parent can be had.
@@ -79,6 +80,7 @@ impl Draft {
         self.staged = staged;
         let log = self.dir.log_dir();
         DirBuilder::new().mode(0o700).create(&log).map_err(|e| StoreError::io("make", &log, e))?;
+        make_place(&self.dir)?;
         self.set_cloned(cloned);
         fault::point("cloned");
         Ok(true)

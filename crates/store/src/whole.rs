@@ -8,11 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::clone::{CloneMethod, Cloned, refuse_link};
+use crate::clone::{CloneMethod, Cloned, Links, link_in_clone};
+use crate::cluster;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
-use crate::home::BranchDir;
+use crate::home::{BranchDir, TABLESPACES};
 use crate::skip;
 use crate::staging::Staged;
 use crate::subvolume;
@@ -43,7 +44,8 @@ pub(crate) fn take(of: &Path, beside: &Staged) -> Result<Option<Raw>, StoreError
     }
 }
 
-/// Whether a snapshot of this directory would hold all that is below its `data`: a subvolume or a mount there is not in it.
+/// Whether a snapshot of this directory would hold all that is below its `data`, and of its tablespaces: a subvolume or a
+/// mount there is not in it.
 pub(crate) fn is_whole(root: &Path) -> bool {
     let dir = BranchDir { root: root.to_owned() };
     // A state that is to be kept under another name may not be there twice.
@@ -52,6 +54,8 @@ pub(crate) fn is_whole(root: &Path) -> bool {
     }
     let Ok(own) = fs::metadata(root) else { return false };
     let mut dirs = vec![dir.data()];
+    // A branch of earlier days has none.
+    dirs.extend(Some(dir.tablespaces()).filter(|place| place.symlink_metadata().is_ok()));
     while let Some(dir) = dirs.pop() {
         if !fs::symlink_metadata(&dir).is_ok_and(|found| found.is_dir() && found.dev() == own.dev()) {
             return false;
@@ -64,7 +68,7 @@ pub(crate) fn is_whole(root: &Path) -> bool {
 }
 
 impl Raw {
-    /// Leaves of it what a clone made file by file would have: `data`, without what is left out.
+    /// Leaves of it what a clone made file by file would have: `data`, without what is left out, and the tablespaces.
     pub(crate) fn strip(
         self,
         leaves_out: fn(&Path) -> bool,
@@ -73,18 +77,35 @@ impl Raw {
         let started = Instant::now();
         let root = self.staged.path();
         for entry in entries(root)? {
-            if entry.file_name() != "data" {
+            if entry.file_name() != "data" && entry.file_name() != TABLESPACES {
                 remove(&entry.path())?;
             }
         }
-        let (from, to) = (self.of.join("data"), root.join("data"));
         let mut cloned = Cloned { method: CloneMethod::Snapshot, files: 0, bytes: 0, duration: Duration::ZERO };
+        let goes = |relative: &Path| (skip::is_left_out(relative) && !brings(relative)) || leaves_out(relative);
+        self.strip_tree("data", Links::Branch(&self.of), goes, &mut cloned)?;
+        fault::point("data cloned");
+        if root.join(TABLESPACES).is_dir() {
+            self.strip_tree(TABLESPACES, Links::Tablespaces, cluster::is_left_out, &mut cloned)?;
+        }
+        cloned.duration = self.took + started.elapsed();
+        Ok((self.staged, cloned))
+    }
+
+    fn strip_tree(
+        &self,
+        tree: &str,
+        links: Links<'_>,
+        goes: impl Fn(&Path) -> bool,
+        cloned: &mut Cloned,
+    ) -> Result<(), StoreError> {
+        let (from, to) = (self.of.join(tree), self.staged.path().join(tree));
         let mut dirs = vec![PathBuf::new()];
         while let Some(dir) = dirs.pop() {
             for entry in entries(&to.join(&dir))? {
                 let (relative, path) = (dir.join(entry.file_name()), entry.path());
                 let kind = entry.file_type().map_err(|e| StoreError::io("look at", &path, e))?;
-                if (skip::is_left_out(&relative) && !brings(&relative)) || leaves_out(&relative) {
+                if goes(&relative) {
                     remove(&path)?;
                 } else if kind.is_dir() {
                     dirs.push(relative);
@@ -92,7 +113,10 @@ impl Raw {
                     cloned.bytes += entry.metadata().map_err(|e| StoreError::io("look at", &path, e))?.len();
                     cloned.files += 1;
                 } else if kind.is_symlink() {
-                    refuse_link(&from, &to, &relative)?;
+                    match link_in_clone((&from, &to), &relative, links)? {
+                        Some(target) => lead(&path, &target).map_err(|e| StoreError::io("replace", &path, e))?,
+                        None => remove(&path)?,
+                    }
                 } else {
                     // Sockets and pipes belong to a running server.
                     remove(&path)?;
@@ -100,8 +124,7 @@ impl Raw {
                 fault::point("cloning");
             }
         }
-        cloned.duration = self.took + started.elapsed();
-        Ok((self.staged, cloned))
+        Ok(())
     }
 }
 
@@ -120,6 +143,15 @@ pub(crate) fn remove_all(root: &Path) -> io::Result<()> {
 fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
     let read = || fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>();
     read().map_err(|e| StoreError::io("read", dir, e))
+}
+
+/// Nobody can see it yet.
+fn lead(link: &Path, target: &Path) -> io::Result<()> {
+    if fs::read_link(link)?.as_os_str() == target.as_os_str() {
+        return Ok(());
+    }
+    fs::remove_file(link)?;
+    std::os::unix::fs::symlink(target, link)
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use nap_model::lsn::Lsn;
-use nap_store::{Changes, CloneMethod, Home, Store, StoreError, make_home};
+use nap_store::{BranchDir, Changes, CloneMethod, Home, Store, StoreError, make_home};
 
 #[path = "../src/fixture.rs"]
 mod fixture;

@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nap_store::clone::clone_by;
 use nap_store::{
-    Changes, CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink, probe_snapshot,
+    BranchDir, Changes, CloneMethod, Home, HomeLock, LockError, Store, StoreError, make_home, probe_reflink,
+    probe_snapshot,
 };
 
 #[path = "../src/fixture.rs"]
@@ -129,7 +130,7 @@ fn btrfs_takes_snapshots() {
     assert!(clone.cloned.bytes > 64 << 20);
     assert!(before - free() < 8 << 20, "64 MB were copied");
     let dev = clone.branch.dir;
-    assert_eq!(count(&dev.root), 5, "branch.toml, data, log, and from its parent: pg_hba.conf, roles");
+    assert_eq!(count(&dev.root), 6, "branch.toml, data, log, tablespaces, and from its parent: pg_hba.conf, roles");
     for left_out in ["postmaster.pid", "pg_replslot/state", "socket"] {
         assert!(dev.data().join(left_out).symlink_metadata().is_err(), "{left_out}");
     }

@@ -241,6 +241,10 @@ impl BranchSet {
         let Branch { record, dir } = branch;
         let home = self.store.home();
         nap_store::create::make_server_socket_dir(home, &record.id)?;
+        // Made before there was such a place. It is missed by who makes a tablespace.
+        nap_store::tablespaces::make_place(&dir).unwrap_or_else(|error| {
+            tracing::warn!(branch = %record.name, %error, "it has no place for tablespaces");
+        });
         let settings = self.config.get();
         let (policy, watched) = watch::channel(policy(&settings, &record));
         let (history, kept) = watch::channel(history(&settings, &record));

@@ -1,4 +1,4 @@
-//! Where a server's roles are kept, its log within bounds, and its past begins.
+//! Where a server's roles are kept, its log within bounds, its past begins, and its tablespaces are led to.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use nap_model::access::AccessSnapshot;
 use nap_model::ids::BranchName;
 use nap_server::keeper::Keeper;
 use nap_store::rotate::{LOG_FILES, LOG_MAX_BYTES, rotate_by_copy_truncate, rotate_by_rename};
-use nap_store::{BranchDir, Store, roles};
+use nap_store::{BranchDir, Store, roles, tablespaces};
 
 use super::branch_set::BranchSet;
 
@@ -40,6 +40,10 @@ impl Keeper for BranchKeeper {
                 tracing::warn!(branch = %self.branch, %error, "history: it begins with the next sleep");
             });
         }
+        // As they are they are right too, if not for everybody who asks the server where its tablespaces are.
+        tablespaces::make_absolute(&self.dir).unwrap_or_else(|error| {
+            tracing::warn!(branch = %self.branch, %error, "its tablespaces are not shown by their paths");
+        });
         let log = self.dir.server_log();
         if let Err(error) = rotate_by_rename(&log, LOG_MAX_BYTES, LOG_FILES) {
             tracing::warn!(log = %log.display(), %error, "cannot rotate a server's log");

@@ -12,13 +12,13 @@ fn snapshots(home: &TestHome) -> usize {
     home.nap(&["history", "--json"]).json()["snapshots"].as_array().unwrap().len()
 }
 
-fn last_snapshot(home: &TestHome, branch: &str) -> Option<String> {
+pub(super) fn last_snapshot(home: &TestHome, branch: &str) -> Option<String> {
     let history = home.nap(&["history", branch, "--json"]).json();
     history["snapshots"].as_array().unwrap().last().map(|last| last["lsn"].to_string())
 }
 
 /// Puts it to sleep, and waits for the snapshot that this leaves.
-fn sleep_and_leave_a_snapshot(home: &TestHome, branch: &str) {
+pub(super) fn sleep_and_leave_a_snapshot(home: &TestHome, branch: &str) {
     let before = last_snapshot(home, branch);
     home.sleep(branch);
     eventually("a snapshot is there", || (last_snapshot(home, branch) != before).then_some(()));

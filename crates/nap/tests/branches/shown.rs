@@ -7,7 +7,7 @@ use nap_testkit::{TestHome, connect, eventually, eventually_within};
 use super::{OnDisk, nothing_is_staged, on_btrfs, on_xfs, tell};
 
 /// psql with this in `options`.
-fn at(home: &TestHome, when: &str, sql: &str) -> nap_testkit::Output {
+pub(super) fn at(home: &TestHome, when: &str, sql: &str) -> nap_testkit::Output {
     let when = when.replace('/', "%2F").replace('+', "%2B");
     let url = home.url("postgres@main");
     let mark = if url.contains('?') { '&' } else { '?' };

@@ -1,6 +1,6 @@
 //! Data directories whose server is down.
 
-use nap_testkit::{Disk, TestHome, give_to_server_user, is_root};
+use nap_testkit::{Disk, TestHome, is_root};
 
 use super::{Cluster, as_role, home, nothing_is_left};
 
@@ -93,16 +93,6 @@ fn what_cannot_be_taken_is_refused_with_its_reason() {
     assert!(said.contains("--ignore-hba"), "{said}");
     nothing_is_left(&home, "copy");
 
-    let place = cluster.base.path().join("ts");
-    std::fs::create_dir(&place).unwrap();
-    give_to_server_user(&place);
-    cluster.start().psql(&format!("create tablespace far location '{}'", place.display())).ok();
-    cluster.stop("fast");
-    let refused = home.nap(&["import", "--ignore-hba", data.to_str().unwrap(), "copy"]);
-    assert!(refused.fails_with(1).contains(place.to_str().unwrap()), "{refused}");
-    nothing_is_left(&home, "copy");
-    cluster.start().psql("drop tablespace far").ok();
-    cluster.stop("fast");
     home.nap(&["import", "--ignore-hba", data.to_str().unwrap(), "copy"]).ok();
     assert!(!home.path().join("branches/copy/pg_hba.conf").exists(), "the home's rules hold");
 

@@ -13,6 +13,7 @@ mod debian;
 mod directory;
 mod export;
 mod killed;
+mod tablespaces;
 mod url;
 
 fn home() -> TestHome {

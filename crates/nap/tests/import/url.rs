@@ -2,7 +2,7 @@
 
 use nap_testkit::Install;
 
-use super::{Cluster, as_role, home, nothing_is_left};
+use super::{Cluster, home, nothing_is_left};
 
 const SECRET: &str = "s3cr%t'x";
 
@@ -98,18 +98,4 @@ fn a_newer_server_is_refused_before_anything_is_copied() {
     let refused = home.nap(&["import", "--cluster", &uri(&cluster, "boss", "shop"), "copy"]);
     assert!(refused.fails_with(1).contains("PostgreSQL 17 is not installed"), "{refused}");
     nothing_is_left(&home, "copy");
-}
-
-#[test]
-fn tablespaces_are_named_before_anything_is_copied() {
-    let home = home();
-    let cluster = guarded(home.install());
-    let place = cluster.base.path().join("ts");
-    std::fs::create_dir(&place).unwrap();
-    nap_testkit::give_to_server_user(&place);
-    cluster.psql(&format!("create tablespace far location '{}'", place.display())).ok();
-    let refused = home.nap(&["import", "--cluster", &uri(&cluster, "boss", "shop"), "copy"]);
-    assert!(refused.fails_with(1).contains("far in "), "{refused}");
-    nothing_is_left(&home, "copy");
-    assert_eq!(as_role(&home, "nobody", "postgres@copy", "").code, Some(2));
 }

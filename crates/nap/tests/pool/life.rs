@@ -16,7 +16,10 @@ fn branches_move_into_the_pool_and_are_cloned_from_then_on() {
     for kind in KINDS {
         let Some(home) = OnExt4::new(3_072) else { return };
         home.up();
-        home.psql("postgres@main", "create table t as select 1 as n").ok();
+        home.psql("postgres@main", "copy (select) to program 'mkdir ../tablespaces/fast'").ok();
+        let place = home.path().join("branches/main/tablespaces/fast");
+        home.psql("postgres@main", &format!("create tablespace fast location '{}'", place.display())).ok();
+        home.psql("postgres@main", "create table t tablespace fast as select 1 as n").ok();
         home.nap(&["branch", "dev"]).ok();
         home.psql("postgres@dev", "update t set n = 2").ok();
         let copied = home.nap(&["branch", "copy", "--json"]).json();
@@ -38,6 +41,9 @@ fn branches_move_into_the_pool_and_are_cloned_from_then_on() {
 
         home.up();
         home.has_its_row();
+        let location = "select pg_tablespace_location(oid) from pg_tablespace where spcname = 'fast'";
+        let own = home.path().join("pool/branches/main/tablespaces/fast");
+        assert_eq!(home.psql("postgres@main", location).ok(), own.display().to_string());
         assert_eq!(home.psql("postgres@dev", "select n from t").ok(), "2");
         home.nap(&["set", "main", "sleep_after=never"]).ok();
         let cloned = home.nap(&["branch", "clone", "--json"]).json();

@@ -1,13 +1,14 @@
 //! Brings the branches of a home into its new pool. The copy is made by the user that owns them, so that root never
 //! follows a path of theirs, and compared with the original before that goes.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nap_control::{Failure, FailureKind};
 use nap_store::pool::FileSystem;
-use nap_store::{Home, Owner, same_tree};
+use nap_store::{BranchDir, Home, Owner, same_tree, tablespaces};
 
 use super::program::{program, run};
 use super::told;
@@ -33,10 +34,11 @@ fn is_there(path: &Path) -> bool {
 pub(super) fn bytes(home: &Home) -> Result<u64, Failure> {
     let mut left: Vec<PathBuf> = moves(home).into_iter().map(|(from, _)| from).collect();
     let mut sum = 0_u64;
+    let own = own_links(home)?;
     while let Some(path) = left.pop() {
         let cannot = |error| Failure::failed(format!("cannot look at {}", path.display())).caused_by(&error);
         let found = path.symlink_metadata().map_err(cannot)?;
-        if found.is_symlink() {
+        if found.is_symlink() && !own.contains_key(&path) {
             refuse_link_to_moved(home, &path)?;
         }
         sum = sum.saturating_add(found.blocks().saturating_mul(BLOCK_BYTES));
@@ -69,11 +71,32 @@ fn as_owner(owner: Owner, words: &[&str]) -> Command {
     command
 }
 
+/// Links that are whole paths to a branch's own tablespaces, and what they are to be before the branch is copied: they would lead
+/// from the copy to what goes.
+fn own_links(home: &Home) -> Result<BTreeMap<PathBuf, PathBuf>, Failure> {
+    let mut own = BTreeMap::new();
+    for name in directories(home) {
+        let branch = BranchDir { root: home.branches_dir().join(name) };
+        own.extend(tablespaces::absolute_links(&branch).map_err(told)?);
+    }
+    Ok(own)
+}
+
+/// Makes links to tablespaces lead there from where they lie.
+fn lead_from_where_they_lie(home: &Home, owner: Owner) -> Result<(), Failure> {
+    for (link, target) in own_links(home)? {
+        let words = ["ln", "--symbolic", "--force", "--no-target-directory", "--"];
+        run(as_owner(owner, &words).arg(target).arg(link))?;
+    }
+    Ok(())
+}
+
 /// Copies it.
 pub(super) fn copy(home: &Home, owner: Owner, kind: FileSystem) -> Result<(), Failure> {
     if kind == FileSystem::Btrfs {
         make_subvolumes(home, owner)?;
     }
+    lead_from_where_they_lie(home, owner)?;
     for (from, to) in moves(home) {
         run(as_owner(owner, &["cp", "--archive", "--no-target-directory", "--"]).arg(from).arg(to))?;
     }

@@ -106,6 +106,7 @@ pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
         | StoreError::SnapshotExists { .. }
         | StoreError::TooManySnapshots { .. }
         | StoreError::HasChildren { .. }
+        | StoreError::HasGuest { .. }
         | StoreError::NoParent(_)
         | StoreError::NotAsleep(_) => FailureKind::Conflict,
         StoreError::NoSuchBranch { .. }

@@ -35,7 +35,11 @@ impl BranchSet {
             Moment::Time(time) => Until::Time(time),
         };
         self.write_out(parent).await?;
-        let Recovery { log, until } = self.clone_past(parent, &mut draft, until).await?;
+        let Some(Recovery { log, until }) = self.clone_past(parent, &mut draft, until).await? else {
+            self.disable_subscriptions(parent, &mut draft).await?;
+            let subscriptions = subscriptions_now(parent);
+            return Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false });
+        };
         let install = self.installs.of(parent.record.major).map_err(Failure::failed)?;
         let home = self.store.home();
         nap_store::create::make_server_socket_dir(home, id).map_err(store_failure)?;
@@ -43,14 +47,7 @@ impl BranchSet {
         let data = draft.with(|draft| draft.data()).await?;
         let (target, inclusive) = target(until);
         let past = Past { data, socket_dir: home.server_socket_dir(id), log, target, inclusive };
-        let recovered = match recover(&self.children, &install, &past).await {
-            // Nothing was committed after this time: all there is, is as it was then.
-            Err(NotRecovered::EndsBefore) if matches!(until, Some(Until::Time(_))) => {
-                recover(&self.children, &install, &Past { target: None, ..past }).await
-            }
-            recovered => recovered,
-        };
-        recovered.map_err(|error| not_recovered(&error))?;
+        recover(&self.children, &install, &past).await.map_err(|error| not_recovered(&error))?;
         draft.try_with(Draft::find_where_it_left).await?;
         self.disable_subscriptions(parent, &mut draft).await?;
         let subscriptions = subscriptions_now(parent);
@@ -58,7 +55,7 @@ impl BranchSet {
     }
 
     /// The nearest snapshot. A busy server may have begun a segment since its log was looked at.
-    async fn clone_past(&self, parent: &Entry, draft: &mut Held, until: Until) -> Result<Recovery, Failure> {
+    async fn clone_past(&self, parent: &Entry, draft: &mut Held, until: Until) -> Result<Option<Recovery>, Failure> {
         for _ in 1..TRIES {
             let name = parent.record.name.clone();
             self.in_store(move |store| store.keep_log(&name)).await?;
@@ -194,14 +191,14 @@ fn shown_name(of: &BranchName, id: &BranchId) -> Result<BranchName, Failure> {
 }
 
 /// As PostgreSQL calls it, and whether what stands at it belongs to it: a place in the log is between two records.
-fn target(until: Option<Until>) -> (Option<(&'static str, String)>, bool) {
+fn target(until: Until) -> ((&'static str, String), bool) {
     match until {
-        None => (None, true),
-        Some(Until::Lsn(lsn)) => (Some(("recovery_target_lsn", lsn.to_string())), false),
+        Until::Lsn(lsn) => (("recovery_target_lsn", lsn.to_string()), false),
+        Until::Behind(lsn) => (("recovery_target_lsn", lsn.to_string()), true),
         // This setting takes no `Z`.
-        Some(Until::Time(time)) => {
+        Until::Time(time) => {
             let text = time.strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string();
-            (Some(("recovery_target_time", text)), true)
+            (("recovery_target_time", text), true)
         }
     }
 }

@@ -1,15 +1,17 @@
 //! From a server that runs: questions by psql, the whole cluster by pg_basebackup.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 
-use nap_control::{Failure, FailureKind};
+use nap_control::Failure;
 use nap_model::hba::Rules;
 use nap_model::ids::Major;
 use nap_model::pg_conf::{self, Adopted};
 use nap_server::children::Children;
 use nap_server::install::Install;
 use nap_server::program::{Printed, Program, ProgramError};
+use nap_store::Arrival;
 
 use super::{Arriving, Wanted};
 use crate::daemon::branch_set::BranchSet;
@@ -91,11 +93,14 @@ impl BranchSet {
         let mut remote = Remote::new(self, url, environment)?;
         let major = remote.major().await?;
         remote.install = self.install_of(major)?;
-        refuse_tablespaces(&remote).await?;
+        let far = tablespaces(&remote).await?;
         let mut arriving = self.arriving(&wanted, remote.install.clone()).await?;
         let data = arriving.arrival.with(|arrival| arrival.data()).await?;
+        let mapped =
+            arriving.arrival.with(move |arrival| far.iter().map(|far| far.mapped_to(arrival)).collect::<Vec<_>>());
         let backup = remote.program("pg_basebackup").args(["-X", "stream", "-c", "fast", "--no-sync", "--no-manifest"]);
-        let copied = backup.args(["-D".as_ref(), data.as_os_str()]).run(remote.children).await;
+        let backup = backup.args(["-D".as_ref(), data.as_os_str()]).args(mapped.await?);
+        let copied = backup.run(remote.children).await;
         copied.map_err(|error| {
             Failure::failed("the cluster cannot be copied").caused_by(&error).hint(
                 "pg_basebackup needs a role with REPLICATION, a line for replication in the server's pg_hba.conf, and \
@@ -165,18 +170,30 @@ const HBA: &str = "SELECT pg_catalog.pg_read_file(pg_catalog.current_setting('hb
 const CONFIGURED: &str = "SELECT coalesce(pg_catalog.json_object_agg(name, pg_catalog.current_setting(name)), '{}') \
      FROM pg_catalog.pg_settings WHERE source = 'configuration file' AND setting IS NOT NULL";
 
-const TABLESPACES: &str = "SELECT spcname || ' in ' || pg_catalog.pg_tablespace_location(oid) \
+const TABLESPACES: &str = "SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object( \
+     'oid', oid::pg_catalog.int8, 'place', pg_catalog.pg_tablespace_location(oid))), '[]') \
      FROM pg_catalog.pg_tablespace WHERE pg_catalog.pg_tablespace_location(oid) LIKE '/%'";
 
-/// A copy of one would be put where the original is.
-async fn refuse_tablespaces(remote: &Remote<'_>) -> Result<(), Failure> {
-    let found = remote.ask(TABLESPACES).await.map_err(|error| not_reached(&error))?;
-    if found.is_empty() {
-        return Ok(());
+/// A tablespace outside of the data directory.
+#[derive(serde::Deserialize)]
+struct Far {
+    oid: u32,
+    place: String,
+}
+
+impl Far {
+    /// A copy of it would be put where the original is, if nobody said otherwise.
+    fn mapped_to(&self, arrival: &Arrival) -> OsString {
+        let escaped = |path: &str| path.replace('=', "\\=");
+        let to = arrival.place_for_tablespace(self.oid);
+        format!("--tablespace-mapping={}={}", escaped(&self.place), escaped(&to.to_string_lossy())).into()
     }
-    let mut failure = Failure::new(FailureKind::Conflict, "the cluster has tablespaces outside its data directory");
-    failure.cause.extend(found.lines().map(str::to_owned));
-    Err(failure.hint("move what is in them to pg_default and drop them, or import single databases"))
+}
+
+async fn tablespaces(remote: &Remote<'_>) -> Result<Vec<Far>, Failure> {
+    let json = remote.ask(TABLESPACES).await.map_err(|error| not_reached(&error))?;
+    serde_json::from_str(&json)
+        .map_err(|error| Failure::failed("the server's tablespaces make no sense").caused_by(&error))
 }
 
 fn conf_of(json: &str) -> Result<Adopted, Failure> {
