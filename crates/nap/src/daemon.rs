@@ -4,6 +4,7 @@ mod branch_set;
 mod config;
 mod control_api;
 mod descriptors;
+mod discarded;
 mod doors;
 mod expiry;
 mod first_start;
@@ -239,6 +240,7 @@ fn look_after(
     tokio::spawn(keeper::rotate_logs(branches.clone()));
     tokio::spawn(pool_watch::warn_in_time(config.home().clone()));
     tokio::spawn(expiry::remove_in_time(branches.clone()));
+    tokio::spawn(discarded::drop_in_time(branches.clone()));
     tokio::spawn(tls.clone().renew_in_time());
     tokio::spawn(signals::reload_on_hangup(hangup, config.clone(), branches.clone(), tls));
 }

@@ -96,6 +96,16 @@ impl Store {
         }
     }
 
+    /// Deletes what came with the snapshot that a branch was made of and is not its own. Whether there was any.
+    pub fn drop_discarded(&self, name: &BranchName) -> Result<bool, StoreError> {
+        let place = self.home().branch(name).discarded();
+        if place.symlink_metadata().is_err() {
+            return Ok(false);
+        }
+        durable::remove_tree(&place).map_err(|e| StoreError::io("remove", &place, e))?;
+        Ok(true)
+    }
+
     /// The children of a branch become those of its parent, from where it was branched itself: their data is their own.
     fn give_children_away(&self, name: &BranchName) -> Result<Vec<BranchRecord>, StoreError> {
         let BranchRecord { parent, branched_at, .. } = self.branch(name)?.record;

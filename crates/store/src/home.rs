@@ -250,6 +250,11 @@ impl BranchDir {
         self.root.join("branch.toml")
     }
 
+    /// What came with a snapshot of its parent and is not its own: it is deleted when nobody waits for that.
+    pub fn discarded(&self) -> PathBuf {
+        self.root.join("discarded")
+    }
+
     /// Its log, kept.
     pub fn wal(&self) -> PathBuf {
         self.root.join("wal")

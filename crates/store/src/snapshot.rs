@@ -26,7 +26,7 @@ use crate::skip::is_of_a_backup;
 use crate::staging::Staged;
 use crate::store::{Branch, Store, entries as names};
 use crate::wal::{self, is_segment_name};
-use crate::whole;
+use crate::whole::{self, Rest};
 
 /// What a nap without any write puts into the log: two checkpoints. A snapshot that far behind the last is none's worth.
 const NOTHING_WRITTEN_BYTES: u64 = 1_024;
@@ -132,7 +132,7 @@ impl Store {
         if whole::is_whole(&branch.dir.root)
             && let Some(raw) = whole::take(&branch.dir.root, &staged)?
         {
-            return raw.strip(leaves_out, brings);
+            return raw.strip(leaves_out, brings, Rest::Now);
         }
         let data = staged.path().join("data");
         make_dir(&data)?;
@@ -159,7 +159,7 @@ impl Store {
         let timeline = control_of(&draft.data())?.timeline;
         let lsn = draft.begins_at().unwrap_or(Lsn(0));
         let snapshot = Snapshot { name: Some(name), files: cloned.files, prepared, ..Snapshot::at(lsn, timeline) };
-        for not_its in [draft.dir.log_dir(), draft.dir.roles()] {
+        for not_its in [draft.dir.log_dir(), draft.dir.roles(), draft.dir.discarded()] {
             durable::remove_tree(&not_its).map_err(|e| StoreError::io("remove", &not_its, e))?;
         }
         record(&draft.staged, &snapshot)?;

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
 use crate::tablespaces::make_place;
-use crate::whole;
+use crate::whole::{self, Rest};
 
 /// How the files of a parent can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Draft {
 
     fn strip_but(&mut self, brings: fn(&Path) -> bool) -> Result<bool, StoreError> {
         let Some(raw) = self.raw.take() else { return Ok(false) };
-        let (staged, cloned) = raw.strip(|_| false, brings)?;
+        let (staged, cloned) = raw.strip(|_| false, brings, Rest::Later)?;
         self.dir = BranchDir { root: staged.path().to_owned() };
         // What was there for files that come one by one goes.
         self.staged = staged;

@@ -67,17 +67,47 @@ pub(crate) fn is_whole(root: &Path) -> bool {
     true
 }
 
+/// When the log that a parent has kept is deleted in a clone of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Before it shows.
+    Now,
+    /// `Store::drop_discarded` is to be called once nobody waits for the clone any more. Hundreds of segments are in thousands of pieces, and the file system
+    /// would count the owners of each before the clone is durable.
+    Later,
+}
+
+/// Puts aside, within the snapshot, what is to be deleted later.
+#[expect(clippy::disallowed_methods, reason = "what is staged is made durable as a whole")]
+fn discard(root: &Path, path: &Path) -> Result<(), StoreError> {
+    let place = BranchDir { root: root.to_owned() }.discarded();
+    if path == place {
+        return Ok(());
+    }
+    if !place.is_dir() {
+        fs::create_dir(&place).map_err(|e| StoreError::io("make", &place, e))?;
+    }
+    // A parent that is young has some of its own.
+    let mut names = (0_u32..).map(|number| place.join(number.to_string()));
+    let to = names.find(|name| name.symlink_metadata().is_err()).unwrap_or_else(|| place.clone());
+    fs::rename(path, &to).map_err(|e| StoreError::io("move", path, e))
+}
+
 impl Raw {
     /// Leaves of it what a clone made file by file would have: `data`, without what is left out, and the tablespaces.
     pub(crate) fn strip(
         self,
         leaves_out: fn(&Path) -> bool,
         brings: fn(&Path) -> bool,
+        rest: Rest,
     ) -> Result<(Staged, Cloned), StoreError> {
         let started = Instant::now();
         let root = self.staged.path();
         for entry in entries(root)? {
-            if entry.file_name() != "data" && entry.file_name() != TABLESPACES {
+            let name = entry.file_name();
+            if rest == Rest::Later && (name == "wal" || name == "discarded") {
+                discard(root, &entry.path())?;
+            } else if name != "data" && name != TABLESPACES {
                 remove(&entry.path())?;
             }
         }

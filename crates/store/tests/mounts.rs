@@ -151,7 +151,16 @@ fn btrfs_takes_snapshots() {
         store.history(&name("grandchild")).unwrap(),
         nap_store::History { end: history.end, ..Default::default() }
     );
-    for branch in ["grandchild", "dev", "main"] {
+    // It came along all the same, and is deleted later. What is not deleted yet goes on to a child, which has its parent's as well.
+    store.take_snapshot(&name("grandchild")).unwrap().unwrap();
+    let child = store.clone_branch(&name("grandchild"), &name("child"), id(4)).unwrap();
+    assert_eq!(count(&child.branch.dir.discarded()), 2);
+    assert_eq!(count(&grandchild.branch.dir.discarded()), 1);
+    assert!(store.drop_discarded(&name("child")).unwrap());
+    assert!(!child.branch.dir.discarded().exists());
+    assert!(!store.drop_discarded(&name("child")).unwrap());
+    assert_eq!(count(&grandchild.branch.dir.discarded()), 1, "the parent's is its own");
+    for branch in ["child", "grandchild", "dev", "main"] {
         store.discard(&store.remove(&name(branch), false).unwrap().1);
     }
     assert_eq!(subvolumes(&mount), 0);

@@ -197,6 +197,11 @@ impl BranchSet {
         self.count.send_replace(entries.len());
     }
 
+    /// Where they lie.
+    pub(super) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> watch::Receiver<usize> {
         self.count.subscribe()
