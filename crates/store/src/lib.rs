@@ -52,7 +52,7 @@ pub use arrival::Arrival;
 pub use branches::NewBranch;
 pub use clone::{CloneMethod, Cloned, probe_reflink, probe_snapshot};
 pub use create::{Owner, make_home};
-pub use departure::Departure;
+pub use departure::{Departure, places_of_the_half_made};
 pub use disk_use::{DiskUse, disk_use};
 pub use draft::Draft;
 pub use error::StoreError;

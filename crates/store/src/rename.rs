@@ -51,7 +51,6 @@ impl Store {
             taken.insert(renamed.record.id.clone(), to.clone());
         }
         let _ = durable::remove_tree(&self.home().door_dir(from));
-        let children = self.children(to)?.iter().filter_map(|child| Some(self.branch(child).ok()?.record)).collect();
-        Ok((renamed, children))
+        Ok((renamed, self.records_of_children(to)))
     }
 }

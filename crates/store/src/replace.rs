@@ -76,7 +76,7 @@ impl Store {
             None => {}
         }
         let children = match &kept {
-            Some(kept) => self.follow(&branch.record.name, &kept.record.name),
+            Some(kept) => self.records_of_children(&kept.record.name),
             None => forgot,
         };
         Ok(Replaced { branch, kept, children, cloned, prepared })
@@ -95,6 +95,12 @@ impl Store {
         let record = BranchRecord { branched_at, shared_until, created, ..own.record };
         record.save(&draft.dir.record())?;
         Ok(Branch { record, dir: own.dir })
+    }
+
+    /// As they are now.
+    pub(crate) fn records_of_children(&self, of: &BranchName) -> Vec<BranchRecord> {
+        let children = self.children(of).unwrap_or_default().into_iter();
+        children.filter_map(|child| Some(self.branch(&child).ok()?.record)).collect()
     }
 
     /// What was branched from a state goes with it.
@@ -130,8 +136,9 @@ impl Store {
     pub(crate) fn finish_keeping(&self, staged: &Path) -> Result<Option<Branch>, StoreError> {
         let dir = BranchDir { root: staged.to_owned() };
         let Some(record) = BranchRecord::load_kept(&dir)? else { return Ok(None) };
-        // The same branch under another name takes its children with it, before the old name is forgotten.
-        if let Some(old) = BranchRecord::load_staged(&dir)?.filter(|old| old.id == record.id) {
+        // What was branched from it goes with it under its other name, before the old one is forgotten. Nobody can have branched
+        // anything from what has the old name now.
+        if let Some(old) = BranchRecord::load_staged(&dir)?.filter(|old| old.name != record.name) {
             self.follow(&old.name, &record.name);
             fault::point("followed");
         }

@@ -10,6 +10,7 @@ use nap_model::ids::{BranchId, BranchName};
 use nap_model::nearest::nearest;
 
 use crate::create::read_format;
+use crate::departure::sweep_departure;
 use crate::durable;
 use crate::error::StoreError;
 use crate::home::{BranchDir, Home};
@@ -74,6 +75,7 @@ impl Store {
         let store = Self { home, changes: Mutex::new(None), can_clone: OnceLock::new() };
         store.sweep_staging()?;
         store.sweep_temporaries();
+        store.sweep_sockets();
         Ok(store)
     }
 
@@ -168,6 +170,9 @@ impl Store {
     /// By way of the trash, because an initdb that outlived its daemon may still be writing there.
     fn sweep_staging(&self) -> Result<(), StoreError> {
         for name in entries(&self.home.staging())? {
+            if sweep_departure(&self.home.staging().join(&name)) {
+                continue;
+            }
             self.leave_named_snapshots(&self.home.staging().join(&name));
             match self.finish_keeping(&self.home.staging().join(&name)) {
                 Ok(None) => {}
@@ -182,6 +187,19 @@ impl Store {
             self.throw_away(&self.home.staging().join(name))?;
         }
         Ok(())
+    }
+
+    /// Socket directories of servers on what never became a branch. Those of a branch that cannot be used may be in use.
+    fn sweep_sockets(&self) {
+        let Ok(Branches { whole, broken }) = self.branches() else { return };
+        if !broken.is_empty() || !self.home.servers_dir().is_dir() {
+            return;
+        }
+        for name in entries(&self.home.servers_dir()).unwrap_or_default() {
+            if !whole.iter().any(|branch| branch.record.id.to_string() == name) {
+                let _ = durable::remove_tree(&self.home.servers_dir().join(name));
+            }
+        }
     }
 
     /// Files that were about to replace others when an earlier daemon was killed. They do no harm but for their space.

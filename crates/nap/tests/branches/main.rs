@@ -11,6 +11,7 @@ mod killed;
 mod past;
 mod proof;
 mod shown;
+mod steps;
 mod tree;
 
 fn builder() -> TestHomeBuilder {

@@ -13,6 +13,7 @@ mod debian;
 mod directory;
 mod export;
 mod killed;
+mod steps;
 mod url;
 
 fn home() -> TestHome {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::ids::BranchName;
 use nap_model::moment::Moment;
 use nap_model::state::State;
@@ -117,6 +118,7 @@ impl BranchSet {
         let (parent_name, own_id) = (from.clone(), id.clone());
         let mut draft = self.in_store(move |store| store.draft(&parent_name, &name, id)).await?;
         draft.set(&changes).map_err(store_failure)?;
+        reached("a branch is drafted").await;
         let Brought { draft, parent_in_use, pause, subscriptions, .. } = match at {
             None => self.bring_files(&parent, draft).await?,
             Some(moment) => self.bring_past(&parent, draft, &own_id, moment).await?,
@@ -128,7 +130,9 @@ impl BranchSet {
     /// Everybody can see it from now on.
     pub(super) async fn publish(&self, draft: Held, parent: &BranchName) -> Result<NewBranch, Failure> {
         let draft = draft.take()?;
+        reached("a branch is about to show").await;
         let new = self.in_store(|store| store.publish(draft)).await?;
+        reached("a branch shows").await;
         self.change_rules(|rules| rules.inherit(&new.branch.record.name, parent)).await;
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
         Ok(new)
@@ -151,6 +155,7 @@ impl BranchSet {
             if is_unused(parent).await {
                 match parent.server.hold_asleep().await {
                     Ok(hold) => {
+                        reached("a parent is kept asleep").await;
                         draft.try_with(Draft::clone_asleep).await?;
                         drop(hold);
                         return Self::brought_asleep(parent, draft).await;
@@ -214,18 +219,22 @@ impl BranchSet {
         way: Way,
     ) -> Result<(bool, Option<Duration>), Failure> {
         live.checkpoint().await.map_err(|error| cannot_be_copied(parent, &error))?;
+        reached("a parent has written out").await;
         if way == Way::Snapshot {
             // What waits to be written would be written while it stands still.
             draft.try_with(|draft| draft.write_out()).await?;
         }
         let still = live.stand_still().await.map_err(|error| cannot_be_copied(parent, &error))?;
+        reached("a parent stands still").await;
         let until = still.since() + STANDS_STILL_AT_MOST;
         let cloned = draft.with(move |draft| {
             let at_once = way == Way::Snapshot && draft.clone_at_once()?;
             if at_once { Ok(true) } else { draft.clone_standing(until) }
         });
         let cloned = cloned.await;
+        reached("a parent was cloned standing").await;
         let pause = still.go_on().map_err(|error| cannot_be_copied(parent, &error))?;
+        reached("a parent goes on").await;
         let is_cloned = cloned?.map_err(store_failure)?;
         if is_cloned {
             draft.try_with(Draft::find_its_beginning).await?;
@@ -241,8 +250,10 @@ impl BranchSet {
                  copied without",
             )
         })?;
+        reached("a parent is in backup mode").await;
         draft.try_with(Draft::copy_in_backup).await?;
         let (stop, label) = backup.end().await.map_err(|error| cannot_be_copied(parent, &error))?;
+        reached("a parent left backup mode").await;
         draft.try_with(move |draft| draft.end_backup(stop, &label)).await
     }
 
@@ -255,7 +266,9 @@ impl BranchSet {
             draft.forget_roles();
             Ok::<_, initdb::InitError>(())
         });
-        disabled.await?.map_err(|error| Failure::from_error(FailureKind::Failed, &error))
+        disabled.await?.map_err(|error| Failure::from_error(FailureKind::Failed, &error))?;
+        reached("subscriptions are disabled").await;
+        Ok(())
     }
 
     /// What takes the disk its time.

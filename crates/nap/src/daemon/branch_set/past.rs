@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nap_control::{DiskReport, Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::access::AccessSnapshot;
 use nap_model::ids::{BRANCH_NAME_MAX_BYTES, BranchId, BranchName};
 use nap_model::moment::Moment;
@@ -35,7 +36,9 @@ impl BranchSet {
             Moment::Time(time) => Until::Time(time),
         };
         self.write_out(parent).await?;
+        reached("a past is written out").await;
         let Recovery { log, until } = self.clone_past(parent, &mut draft, until).await?;
+        reached("a past is cloned").await;
         let install = self.installs.of(parent.record.major).map_err(Failure::failed)?;
         let home = self.store.home();
         nap_store::create::make_server_socket_dir(home, id).map_err(store_failure)?;
@@ -51,6 +54,7 @@ impl BranchSet {
             recovered => recovered,
         };
         recovered.map_err(|error| not_recovered(&error))?;
+        reached("a past is recovered").await;
         draft.try_with(Draft::find_where_it_left).await?;
         self.disable_subscriptions(parent, &mut draft).await?;
         let subscriptions = subscriptions_now(parent);
@@ -122,7 +126,9 @@ impl BranchSet {
         let draft = self.in_store(move |store| store.draft_snapshot(&of, &called)).await?;
         let Brought { draft, pause, .. } = self.bring(&entry, draft).await?;
         let draft = draft.take()?;
+        reached("a snapshot is about to show").await;
         let new = self.in_store(move |store| store.keep_snapshot(draft, name)).await?;
+        reached("a snapshot shows").await;
         Ok((new, pause))
     }
 

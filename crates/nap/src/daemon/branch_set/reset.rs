@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::ids::{BranchId, BranchName};
 use nap_model::moment::Moment;
 use nap_server::error::SleepError;
@@ -79,12 +80,15 @@ impl BranchSet {
     ) -> Result<Made, Failure> {
         let Brought { draft, parent_in_use, pause, subscriptions, .. } = brought;
         let name = &entry.record.name;
+        reached("another state is brought").await;
         // That took its time.
         self.changeable(name)?;
         let hold = self.empty(entry).await?;
         let draft = draft.take()?;
+        reached("a branch is emptied").await;
         let replaced = self.in_store(move |store| store.replace(draft, keep_as)).await;
         let Replaced { branch, kept, children, cloned, prepared } = replaced?;
+        reached("a branch has another state").await;
         self.know(branch.record.clone());
         children.into_iter().for_each(|child| self.know(child));
         drop(hold);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nap_control::{Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::hba::Rules;
 use nap_model::ids::Major;
 use nap_model::pg_conf::{self, Adopted};
@@ -94,6 +95,7 @@ impl BranchSet {
         refuse_tablespaces(&remote).await?;
         let mut arriving = self.arriving(&wanted, remote.install.clone()).await?;
         let data = arriving.arrival.with(|arrival| arrival.data()).await?;
+        reached("a base backup is to begin").await;
         let backup = remote.program("pg_basebackup").args(["-X", "stream", "-c", "fast", "--no-sync", "--no-manifest"]);
         let copied = backup.args(["-D".as_ref(), data.as_os_str()]).run(remote.children).await;
         copied.map_err(|error| {
