@@ -36,6 +36,9 @@ pub enum StoreError {
     /// It was branched from nothing.
     #[error("branch \"{0}\" has no parent")]
     NoParent(BranchName),
+    /// While a branch was made anew from its parent it got another one.
+    #[error("the parent of branch \"{0}\" has gone meanwhile, and another branch is its parent now")]
+    OtherParent(BranchName),
     /// Ids are drawn at random, but a directory copied by hand keeps its id. Two servers would share sockets.
     #[error("branch \"{name}\" would have the same id as \"{other}\"")]
     SameId {

@@ -85,11 +85,19 @@ impl Store {
     /// The branch as it will be: all that was said of it meanwhile holds. Its draft's record is made the same.
     fn in_its_place(&self, draft: &Draft) -> Result<Branch, StoreError> {
         let own = self.branch(&draft.record.name)?;
-        let is_same = own.record.id == draft.record.id && own.record.parent == draft.record.parent;
-        if !is_same {
+        if own.record.id != draft.record.id {
             return Err(self.no_such_branch(&draft.record.name));
         }
-        self.is_still_there(draft.source())?;
+        let source = draft.source();
+        if source.record.id == own.record.id {
+            self.is_still_there(source)?;
+        } else {
+            // It may have another name by now, and it may have gone and left its children to its own parent.
+            let parent = own.record.parent.as_ref().map(|parent| self.branch(parent)).transpose()?;
+            if parent.is_none_or(|parent| parent.record.id != source.record.id) {
+                return Err(StoreError::OtherParent(own.record.name));
+            }
+        }
         let created = Timestamp::now();
         let BranchRecord { branched_at, shared_until, .. } = draft.record;
         let record = BranchRecord { branched_at, shared_until, created, ..own.record };

@@ -12,6 +12,7 @@ mod past;
 mod proof;
 mod shown;
 mod steps;
+mod together;
 mod tree;
 
 fn builder() -> TestHomeBuilder {

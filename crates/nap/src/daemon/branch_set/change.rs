@@ -25,6 +25,23 @@ impl BranchSet {
         })
     }
 
+    /// Something was made of a branch's files while that was removed, renamed, or got another state: they are not those of one
+    /// branch, and what went wrong went wrong for that.
+    pub(super) fn refuse_another_state(&self, entry: &Entry) -> Result<(), Failure> {
+        let BranchRecord { name, id, created, .. } = &entry.record;
+        let now = self.existing(name)?.record;
+        if now.id == *id && now.created == *created {
+            return Ok(());
+        }
+        let message = format!("branch \"{name}\" got another state meanwhile");
+        Err(Failure::new(FailureKind::Conflict, message).hint("try again: it is another past by now"))
+    }
+
+    /// A server that would not sleep, and whose branch may have gone while somebody waited for that.
+    pub(super) fn not_asleep(&self, entry: &Entry, error: SleepError) -> Failure {
+        self.existing(&entry.record.name).map_or_else(|gone| gone, |_| sleep_failure(error))
+    }
+
     /// Changes some of a branch's own settings, all or none; `None`: the home's holds again.
     pub(in crate::daemon) fn set(
         &self,
@@ -107,6 +124,7 @@ pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
         | StoreError::TooManySnapshots { .. }
         | StoreError::HasChildren { .. }
         | StoreError::NoParent(_)
+        | StoreError::OtherParent(_)
         | StoreError::NotAsleep(_) => FailureKind::Conflict,
         StoreError::NoSuchBranch { .. }
         | StoreError::NoSuchSnapshot { .. }

@@ -16,7 +16,7 @@ use nap_server::live::Live;
 use nap_store::{Draft, NewBranch, Store, StoreError, Way};
 use tokio::time::Instant;
 
-use super::change::{sleep_failure, store_failure, wanted};
+use super::change::{store_failure, wanted};
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
 use crate::daemon::secrets;
@@ -150,6 +150,14 @@ impl BranchSet {
 
     /// The files of a parent, as no server has run on them yet.
     pub(super) async fn bring(&self, parent: &Entry, draft: Draft) -> Result<Brought, Failure> {
+        let brought = self.bring_now(parent, draft).await;
+        if brought.is_err() {
+            self.refuse_another_state(parent)?;
+        }
+        brought
+    }
+
+    async fn bring_now(&self, parent: &Entry, draft: Draft) -> Result<Brought, Failure> {
         let mut draft = Held::new(draft);
         for _ in 0..TRIES {
             if is_unused(parent).await {
@@ -162,7 +170,7 @@ impl BranchSet {
                     }
                     // Somebody has come.
                     Err(SleepError::Guarded { .. } | SleepError::NotAwake { .. }) => {}
-                    Err(error) => return Err(sleep_failure(error)),
+                    Err(error) => return Err(self.not_asleep(parent, error)),
                 }
             }
             let lease = parent.server.awake(Instant::now() + WAKES_WITHIN).await.map_err(wake_failure)?;

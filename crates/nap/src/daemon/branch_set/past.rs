@@ -37,7 +37,20 @@ impl BranchSet {
         };
         self.write_out(parent).await?;
         reached("a past is written out").await;
-        let Recovery { log, until } = self.clone_past(parent, &mut draft, until).await?;
+        let recovered = self.recover_past(parent, &mut draft, id, until).await;
+        // Recovery reads the branch's log where it lies. Of another state's it may have taken something for its own.
+        self.refuse_another_state(parent)?;
+        recovered?;
+        reached("a past is recovered").await;
+        draft.try_with(Draft::find_where_it_left).await?;
+        self.disable_subscriptions(parent, &mut draft).await?;
+        let subscriptions = subscriptions_now(parent);
+        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false })
+    }
+
+    /// The nearest snapshot, and a server that recovers it from there.
+    async fn recover_past(&self, parent: &Entry, draft: &mut Held, id: &BranchId, until: Until) -> Result<(), Failure> {
+        let Recovery { log, until } = self.clone_past(parent, draft, until).await?;
         reached("a past is cloned").await;
         let install = self.installs.of(parent.record.major).map_err(Failure::failed)?;
         let home = self.store.home();
@@ -53,12 +66,7 @@ impl BranchSet {
             }
             recovered => recovered,
         };
-        recovered.map_err(|error| not_recovered(&error))?;
-        reached("a past is recovered").await;
-        draft.try_with(Draft::find_where_it_left).await?;
-        self.disable_subscriptions(parent, &mut draft).await?;
-        let subscriptions = subscriptions_now(parent);
-        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false })
+        recovered.map_err(|error| not_recovered(&error))
     }
 
     /// The nearest snapshot. A busy server may have begun a segment since its log was looked at.

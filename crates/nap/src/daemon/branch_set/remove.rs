@@ -116,7 +116,11 @@ impl BranchSet {
             None
         } else {
             let held = entry.server.hold_asleep().await;
-            Some(held.map_err(|error| sleep_failure(error).hint("--force ends its sessions"))?)
+            let refused = |error| match self.existing(name) {
+                Ok(_) => sleep_failure(error).hint("--force ends its sessions"),
+                Err(gone) => gone,
+            };
+            Some(held.map_err(refused)?)
         };
         reached("a branch is to go").await;
         let gone = name.clone();
@@ -156,7 +160,7 @@ impl BranchSet {
             return Err(store_failure(StoreError::Exists(to)));
         }
         self.refuse_sessions(name, "`nap sessions` shows them, `--end` ends one").await?;
-        let hold = entry.server.hold_asleep().await.map_err(sleep_failure)?;
+        let hold = entry.server.hold_asleep().await.map_err(|error| self.not_asleep(&entry, error))?;
         reached("a branch is to be renamed").await;
         let (from, new_name) = (name.clone(), to.clone());
         let (branch, children) = self.in_store(move |store| store.rename(&from, &new_name)).await?;

@@ -11,7 +11,7 @@ use nap_server::handle::AsleepHold;
 use nap_store::{NewBranch, Replaced, StoreError};
 use tokio::time::Instant;
 
-use super::change::{sleep_failure, store_failure};
+use super::change::store_failure;
 use super::create::{Brought, Made};
 use super::{BranchSet, Entry};
 use crate::daemon::secrets;
@@ -112,7 +112,7 @@ impl BranchSet {
                 Err(SleepError::Guarded { .. } | SleepError::NotAwake { .. }) if Instant::now() < deadline => {
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
-                Err(error) => return Err(sleep_failure(error)),
+                Err(error) => return Err(self.not_asleep(entry, error)),
             }
         }
     }
