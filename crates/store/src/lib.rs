@@ -20,6 +20,7 @@ mod fault;
 mod fixture;
 pub mod history;
 pub mod home;
+mod inodes;
 #[cfg(test)]
 mod kill_tests;
 pub mod lock;
@@ -58,6 +59,7 @@ pub use draft::Draft;
 pub use error::StoreError;
 pub use history::History;
 pub use home::{BranchDir, Home};
+pub use inodes::{FREE_AT_LEAST_PERCENT, Inodes};
 pub use lock::{HomeLock, LockError};
 pub use migrate::migrate;
 pub use past::{Recovery, Until};

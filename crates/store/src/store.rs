@@ -23,6 +23,8 @@ pub struct Store {
     home: Home,
     /// Held while the tree changes: a parent may not go between a look at its children and the change.
     changes: Mutex<Option<TakenIds>>,
+    /// Held while history is thinned out: the oldest of all branches goes first, whoever asks.
+    thinning: Mutex<()>,
     /// Whether files can be cloned here, as soon as that has been tried.
     pub(crate) can_clone: OnceLock<bool>,
 }
@@ -72,7 +74,7 @@ impl Store {
         if read_format(&home)?.is_none() {
             return Err(StoreError::NoHome(home.root().to_owned()));
         }
-        let store = Self { home, changes: Mutex::new(None), can_clone: OnceLock::new() };
+        let store = Self { home, changes: Mutex::new(None), thinning: Mutex::default(), can_clone: OnceLock::new() };
         store.sweep_staging()?;
         store.sweep_temporaries();
         store.sweep_sockets();
@@ -143,6 +145,10 @@ impl Store {
     pub(crate) fn lock_changes(&self) -> MutexGuard<'_, Option<TakenIds>> {
         // Each change of what it guards is one call, which no panic leaves half-done.
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_thinning(&self) -> MutexGuard<'_, ()> {
+        self.thinning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn taken_ids<'a>(&self, changing: &'a mut Option<TakenIds>) -> Result<&'a mut TakenIds, StoreError> {

@@ -7,6 +7,7 @@ use nap_testkit::{Disk, Output, TestHome, TestHomeBuilder, eventually, process};
 
 mod busy;
 mod inherited;
+mod inodes;
 mod killed;
 mod past;
 mod proof;

@@ -159,6 +159,8 @@ impl BranchSet {
 
     async fn bring_now(&self, parent: &Entry, draft: Draft) -> Result<Brought, Failure> {
         let mut draft = Held::new(draft);
+        let name = parent.record.name.clone();
+        self.in_store(move |store| store.make_room_for_copy(&name)).await?;
         for _ in 0..TRIES {
             if is_unused(parent).await {
                 match parent.server.hold_asleep().await {
