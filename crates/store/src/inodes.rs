@@ -16,6 +16,9 @@ use crate::store::{Branch, Store};
 /// So much of a file system's inodes is left free by history: one in twenty, a share that ext4 keeps of its blocks for root, too.
 pub const FREE_AT_LEAST_PERCENT: u64 = 5;
 
+/// What one takes, unless mkfs.xfs is told otherwise. XFS makes them of free blocks, and counts those as free.
+const INODE_BYTES: u64 = 512;
+
 /// The inodes of a file system that has a bound of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inodes {
@@ -26,10 +29,13 @@ pub struct Inodes {
 }
 
 impl Inodes {
-    /// Those of the file system that holds `path`; none: it has no bound.
+    /// Those of the file system that holds `path`; none: it has no bound, or they are as many as its free blocks can hold. Who
+    /// has no blocks left wants space, which is told by whoever needs some; no history goes for that.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let stat = statvfs(path)?;
-        Ok((stat.f_files > 0).then_some(Self { free: stat.f_favail, total: stat.f_files }))
+        let in_free_blocks = stat.f_bfree.saturating_mul(stat.f_frsize / INODE_BYTES);
+        let is_bound = stat.f_files > 0 && stat.f_favail < in_free_blocks;
+        Ok(is_bound.then_some(Self { free: stat.f_favail, total: stat.f_files }))
     }
 
     /// What history leaves free.

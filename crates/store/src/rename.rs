@@ -14,9 +14,10 @@ use crate::store::{Branch, Store};
 
 impl Store {
     /// It stays what it was, if that can be.
-    fn take_back(&self, staged: &Path, branch: &Branch) {
+    fn take_back(&self, staged: &Path, branch: &Branch, to: &BranchName) {
         let name = &branch.record.name;
-        let back = branch.record.save(&BranchDir { root: staged.to_owned() }.record());
+        let back =
+            self.follow(to, name).and_then(|()| branch.record.save(&BranchDir { root: staged.to_owned() }.record()));
         if back.is_ok() && durable::rename_new(staged, &branch.dir.root).is_ok() {
             let _ = durable::remove_tree(&branch.dir.kept_record());
         } else {
@@ -32,6 +33,7 @@ impl Store {
         if self.home().branch(to).root.symlink_metadata().is_ok() {
             return Err(StoreError::Exists(to.clone()));
         }
+        let reserve = self.reserve_for_records(from)?;
         let kept_record = branch.dir.kept_record();
         BranchRecord { name: to.clone(), ..branch.record.clone() }.save(&kept_record)?;
         fault::point("to be renamed");
@@ -39,11 +41,13 @@ impl Store {
         durable::rename_new(&branch.dir.root, &staged).map_err(|e| StoreError::io("rename", &branch.dir.root, e))?;
         // From here on it is done, by the next start if not by this one.
         fault::point("taken away");
-        let renamed = match self.finish_keeping(&staged) {
+        let finished = self.finish_keeping(&staged, Some(&reserve));
+        drop(reserve);
+        let renamed = match finished {
             Ok(Some(renamed)) => renamed,
             Ok(None) => return Err(self.no_such_branch(to)),
             Err(error) => {
-                self.take_back(&staged, &branch);
+                self.take_back(&staged, &branch, to);
                 return Err(error);
             }
         };

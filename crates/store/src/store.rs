@@ -180,7 +180,7 @@ impl Store {
                 continue;
             }
             self.leave_named_snapshots(&self.home.staging().join(&name));
-            match self.finish_keeping(&self.home.staging().join(&name)) {
+            match self.finish_keeping(&self.home.staging().join(&name), None) {
                 Ok(None) => {}
                 Ok(Some(_)) => continue,
                 // It stays for the next start.

@@ -1,6 +1,8 @@
 //! A command is walked through: its daemon dies at every place that it comes to, and each time the next one must find
 //! everything whole, nothing left over, and do the same command when it is given again.
 
+mod full;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use nap_testkit::{Disk, Output, TestHome, TestHomeBuilder, eventually, process};
 
 mod busy;
+mod full;
 mod inherited;
 mod inodes;
 mod killed;

@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use nap_testkit::{Disk, TestHome, Walk, eventually};
+use nap_testkit::walk::nothing_is_left_over;
+use nap_testkit::{Disk, TestHome, Walk, eventually, process};
 
 use super::builder;
 
 /// A home on a disk of its own, with a table `kept` in main and nothing that runs in the background.
-fn home(disk: &Disk, history: &str) -> TestHome {
+pub(super) fn home(disk: &Disk, history: &str) -> TestHome {
     let home = builder().faults().below(&disk.path()).setting("history", history).build();
     home.up();
     home.psql("postgres@main", "create table kept (number int)").ok();
     home
 }
 
-fn count(home: &TestHome, branch: &str) -> u64 {
+pub(super) fn count(home: &TestHome, branch: &str) -> u64 {
     home.psql(&format!("postgres@{branch}"), "select count(*) from kept").ok().parse().unwrap()
 }
 
@@ -56,7 +57,7 @@ impl Busy {
     }
 }
 
-fn remove(home: &TestHome, branch: &str) {
+pub(super) fn remove(home: &TestHome, branch: &str) {
     if home.branch(branch).is_some() {
         home.nap(&["rm", branch, "--force"]).ok();
     }
@@ -139,6 +140,50 @@ fn slow_a_past_is_branched() {
     assert!(places.iter().any(|place| place == "a server aside is ready"), "{places:?}");
 }
 
+/// A server in the middle of a recovery dies, or what brings it its log: it is told, nothing is left, and the next time it goes well.
+#[test]
+fn a_recovery_that_is_killed_is_told_and_leaves_nothing() {
+    let Some(disk) = Disk::xfs(1_024) else { return };
+    // Before the system's own cp stands one that dies when it is told to.
+    let (programs, order) = (disk.path().join("bin"), disk.path().join("die"));
+    std::fs::create_dir(&programs).unwrap();
+    let script = format!("#!/bin/sh\n[ -e {} ] && kill -9 $$\nexec /bin/cp \"$@\"\n", order.display());
+    std::fs::write(programs.join("cp"), script).unwrap();
+    for path in [&programs, &programs.join("cp")] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let (home, at) = with_past_in(builder().faults().environment("PATH", &path).below(&disk.path()).build());
+    let staging = home.path().join("staging");
+    for place in ["cp", "a server aside begins", "a server aside is ready"] {
+        let said = if place == "cp" {
+            std::fs::write(&order, "").unwrap();
+            let said = home.nap(&["branch", "then", "--at", &at]);
+            std::fs::remove_file(&order).unwrap();
+            said
+        } else {
+            home.faults().hold_at(place);
+            let branch = nap_testkit::Beside::begin(home.nap_command(&["branch", "then", "--at", &at]));
+            let held = home.faults().wait_held(place);
+            // It works there as soon as it has read its configuration.
+            let server = eventually("a server recovers", || process::below(&staging).into_iter().next());
+            let postmaster = std::iter::successors(Some(server), |pid| process::parent(*pid))
+                .take_while(|pid| Some(*pid) != home.daemon_process())
+                .last()
+                .unwrap();
+            process::kill9(postmaster);
+            drop(held);
+            branch.end()
+        };
+        assert!(said.fails_with(1).contains("recovery failed"), "{place}: {said}");
+        nothing_is_left_over(&home);
+        assert_eq!(count(&home, "main"), 2);
+        home.nap(&["branch", "then", "--at", &at]).ok();
+        assert_eq!(count(&home, "then"), 1);
+        remove(&home, "then");
+    }
+}
+
 #[test]
 fn slow_a_branch_is_restored() {
     let Some(disk) = Disk::xfs(1_024) else { return };
@@ -165,8 +210,13 @@ fn slow_a_branch_is_restored() {
 }
 
 /// A row, a moment, another row; all is asleep.
-fn with_past(disk: &Disk) -> (TestHome, String) {
-    let home = home(disk, "\"7d\"");
+pub(super) fn with_past(disk: &Disk) -> (TestHome, String) {
+    with_past_in(builder().faults().below(&disk.path()).setting("history", "\"7d\"").build())
+}
+
+fn with_past_in(home: TestHome) -> (TestHome, String) {
+    home.up();
+    home.psql("postgres@main", "create table kept (number int)").ok();
     home.psql("postgres@main", "insert into kept values (1)").ok();
     let at = home.psql("postgres@main", "select pg_current_wal_lsn()").ok().to_owned();
     home.psql("postgres@main", "insert into kept values (2)").ok();

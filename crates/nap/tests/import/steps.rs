@@ -8,21 +8,21 @@ use nap_testkit::{Beside, Disk, TestHome, Walk, eventually, give_to_server_user,
 
 use super::{Cluster, as_role};
 
-fn home_on(disk: &Disk) -> TestHome {
+pub(super) fn home_on(disk: &Disk) -> TestHome {
     let home = TestHome::builder(env!("CARGO_BIN_EXE_nap")).faults().below(&disk.path());
     let home = home.setting("sleep_after", "\"10min\"").setting("history", "\"0s\"").build();
     home.up();
     home
 }
 
-fn filled(home: &TestHome) -> Cluster {
+pub(super) fn filled(home: &TestHome) -> Cluster {
     let cluster = Cluster::new(home.install());
     cluster.start().psql("create table t as select n from generate_series(1, 1000) n").ok();
     cluster
 }
 
 /// What was imported is whole, or not there.
-fn is_whole(home: &TestHome, role: &str) -> bool {
+pub(super) fn is_whole(home: &TestHome, role: &str) -> bool {
     if home.branch("copy").is_none() {
         return false;
     }
@@ -30,7 +30,7 @@ fn is_whole(home: &TestHome, role: &str) -> bool {
     true
 }
 
-fn remove(home: &TestHome) {
+pub(super) fn remove(home: &TestHome) {
     if home.branch("copy").is_some() {
         home.nap(&["rm", "copy", "--force"]).ok();
     }
@@ -103,7 +103,7 @@ fn slow_a_database_is_imported() {
 }
 
 /// A directory that the daemon may write to.
-fn outside(home: &TestHome) -> PathBuf {
+pub(super) fn outside(home: &TestHome) -> PathBuf {
     let path = home.beside().join("out");
     std::fs::create_dir(&path).unwrap();
     give_to_server_user(&path);
@@ -111,7 +111,7 @@ fn outside(home: &TestHome) -> PathBuf {
 }
 
 /// What is there is the export, or nothing.
-fn is_there(out: &Path, name: &str) -> bool {
+pub(super) fn is_there(out: &Path, name: &str) -> bool {
     let found: Vec<_> = std::fs::read_dir(out).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(found.iter().all(|found| found == name), "beside it: {found:?}");
     !found.is_empty()

@@ -7,6 +7,7 @@ use nap_model::ids::BranchName;
 use nap_model::nearest::{did_you_mean, nearest};
 use nap_model::settings::Fate;
 use nap_server::error::SleepError;
+use nap_server::procfs::is_full;
 use nap_store::{BranchRecord, Changes, StoreError};
 
 use super::{BranchSet, Entry};
@@ -38,8 +39,9 @@ impl BranchSet {
     }
 
     /// A server that would not sleep, and whose branch may have gone while somebody waited for that.
-    pub(super) fn not_asleep(&self, entry: &Entry, error: SleepError) -> Failure {
-        self.existing(&entry.record.name).map_or_else(|gone| gone, |_| sleep_failure(error))
+    pub(in crate::daemon) fn not_asleep(&self, entry: &Entry, error: SleepError) -> Failure {
+        let failure = self.existing(&entry.record.name).map_or_else(|gone| gone, |_| sleep_failure(error));
+        because_it_is_full(entry, failure)
     }
 
     /// Changes some of a branch's own settings, all or none; `None`: the home's holds again.
@@ -136,6 +138,11 @@ pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
     let mut failure = Failure::from_error(kind, &error);
     failure.hint = error.hint().map(Into::into);
     failure
+}
+
+/// A server that cannot write its log ends without a word to who is connected.
+pub(super) fn because_it_is_full(entry: &Entry, failure: Failure) -> Failure {
+    if is_full(&entry.dir.data()) { failure.because("its file system is full") } else { failure }
 }
 
 /// A server that would not sleep.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
 use nap_fault::reached;
-use nap_model::ids::BranchName;
+use nap_model::ids::{BranchId, BranchName};
 use nap_model::moment::Moment;
 use nap_model::state::State;
 use nap_server::error::SleepError;
@@ -16,7 +16,8 @@ use nap_server::live::Live;
 use nap_store::{Draft, NewBranch, Store, StoreError, Way};
 use tokio::time::Instant;
 
-use super::change::{store_failure, wanted};
+use super::change::{because_it_is_full, store_failure, wanted};
+use super::socket_dir::SocketDir;
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
 use crate::daemon::secrets;
@@ -130,12 +131,21 @@ impl BranchSet {
     /// Everybody can see it from now on.
     pub(super) async fn publish(&self, draft: Held, parent: &BranchName) -> Result<NewBranch, Failure> {
         let draft = draft.take()?;
+        let sockets = self.make_sockets(draft.id())?;
         reached("a branch is about to show").await;
         let new = self.in_store(|store| store.publish(draft)).await?;
+        sockets.keep();
         reached("a branch shows").await;
         self.change_rules(|rules| rules.inherit(&new.branch.record.name, parent)).await;
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
         Ok(new)
+    }
+
+    /// The socket directory of a branch that is about to show: one that shows must not be refused for want of space for that.
+    pub(super) fn make_sockets(&self, id: &BranchId) -> Result<SocketDir, Failure> {
+        let home = self.store.home();
+        nap_store::create::make_server_socket_dir(home, id).map_err(store_failure)?;
+        Ok(SocketDir::new(home.server_socket_dir(id)))
     }
 
     /// The files of a parent for a branch of its own: its subscriptions are disabled before any server runs on it. A
@@ -301,7 +311,7 @@ async fn is_unused(parent: &Entry) -> bool {
     }
 }
 
-fn cannot_be_copied(parent: &Entry, error: &(dyn Error + 'static)) -> Failure {
+pub(super) fn cannot_be_copied(parent: &Entry, error: &(dyn Error + 'static)) -> Failure {
     let message = format!("branch \"{}\" is in use and cannot be copied now", parent.record.name);
-    Failure::new(FailureKind::Failed, message).caused_by(error)
+    because_it_is_full(parent, Failure::new(FailureKind::Failed, message).caused_by(error))
 }

@@ -14,7 +14,7 @@ use nap_store::{BranchRecord, Draft, History, NewSnapshot, Recovery, StoreError,
 use tokio::time::Instant;
 
 use super::change::store_failure;
-use super::create::{Brought, Held, TRIES, WAKES_WITHIN};
+use super::create::{Brought, Held, TRIES, WAKES_WITHIN, cannot_be_copied};
 use super::socket_dir::SocketDir;
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
@@ -188,7 +188,7 @@ impl BranchSet {
         }
         let lease = parent.server.awake(Instant::now() + WAKES_WITHIN).await.map_err(wake_failure)?;
         if let Some(live) = parent.server.live(&lease).await {
-            live.checkpoint().await.map_err(|error| Failure::from_error(FailureKind::Failed, &error))?;
+            live.checkpoint().await.map_err(|error| cannot_be_copied(parent, &error))?;
         }
         Ok(())
     }

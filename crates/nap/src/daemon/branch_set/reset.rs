@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::change::store_failure;
 use super::create::{Brought, Made};
+use super::socket_dir::SocketDir;
 use super::{BranchSet, Entry};
 use crate::daemon::secrets;
 
@@ -85,9 +86,11 @@ impl BranchSet {
         self.changeable(name)?;
         let hold = self.empty(entry).await?;
         let draft = draft.take()?;
+        let sockets = keep_as.as_ref().map(|(_, id)| self.make_sockets(id)).transpose()?;
         reached("a branch is emptied").await;
         let replaced = self.in_store(move |store| store.replace(draft, keep_as)).await;
         let Replaced { branch, kept, children, cloned, prepared } = replaced?;
+        sockets.into_iter().for_each(SocketDir::keep);
         reached("a branch has another state").await;
         self.know(branch.record.clone());
         children.into_iter().for_each(|child| self.know(child));
