@@ -16,8 +16,8 @@ pub use failure::{Failure, FailureKind};
 pub use line::{REPLY_MAX_BYTES, REQUEST_MAX_BYTES};
 pub use report::{
     Answer, BranchReport, CloneMethod, ConfigChange, ConfigReport, ConnectionReport, Counts, CreatedReport, DiskReport,
-    ExportReport, HistoryReport, ImportReport, LoweredReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX, SessionReport,
-    SnapshotReport, StatusReport, TakenReport,
+    ExportReport, HistoryReport, ImportReport, InodesReport, LoweredReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX,
+    SessionReport, SnapshotReport, StatusReport, TakenReport,
 };
 pub use request::{Children, ExportFormat, ImportSource, Request, Variables};
 pub use server::{Handler, listen, serve};

@@ -311,6 +311,20 @@ pub struct HistoryReport {
     pub end: Option<Lsn>,
     /// How many segments of its log are kept.
     pub segments: u64,
+    /// The inodes of its file system, if that has a bound of them.
+    #[serde(default)]
+    pub inodes: Option<InodesReport>,
+}
+
+/// A file of a snapshot costs one, but no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InodesReport {
+    /// How many can still be made.
+    pub free: u64,
+    /// How many there can be.
+    pub total: u64,
+    /// So much of them history leaves free: then its oldest snapshots go.
+    pub history_leaves_percent: u64,
 }
 
 /// A snapshot that was just taken.

@@ -148,6 +148,8 @@ async fn serve(
     let home = options.home.clone();
     let config = Config::open(home.clone(), options.port, &inherited)?;
     let rules = crate::rules::at_start(&home, config.listens_beyond_loopback())?;
+    // What they work on is swept.
+    nap_server::strays::end(&nap_store::places_of_the_half_made(&home)).await;
     let store = Arc::new(Store::open(home.clone())?);
     let kept = inherited.duplicates().context("cannot duplicate the inherited sockets")?;
     if let Some(estate) = &mut estate {

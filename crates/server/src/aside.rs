@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nap_fault::reached;
 use nap_model::postmaster_pid::{PostmasterPid, Progress};
 use rustix::process::Signal;
 use tokio::sync::oneshot;
@@ -75,6 +76,7 @@ impl Aside {
         let mut command = command(install, &place, settings);
         command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said.try_clone()?);
         let Spawned { pid, exit } = children.spawn(&mut command)?;
+        reached("a server aside begins").await;
         let mut aside = Self { running: Running(pid), exit, said, place };
         let begun = Instant::now();
         loop {
@@ -84,6 +86,7 @@ impl Aside {
                 () = sleep(LOOK_PAUSE) => {}
             }
             if is_ready(&aside.place.data, pid) {
+                reached("a server aside is ready").await;
                 return Ok(aside);
             }
             if begun.elapsed() > READY_WITHIN {
@@ -105,6 +108,7 @@ impl Aside {
             return Err(self.why());
         }
         std::mem::forget(self.running);
+        reached("a server aside has ended").await;
         Ok(())
     }
 

@@ -88,11 +88,9 @@ impl Children {
         // A file rather than a pipe: nobody has to read while it runs, so nothing can get stuck.
         let mut printed = nameless_file()?;
         command.stdout(printed.try_clone()?).stderr(printed.try_clone()?);
-        let status = self
-            .spawn(command)?
-            .exit
-            .blocking_recv()
-            .map_err(|_| io::Error::other("the reaper of children has ended"))?;
+        let Spawned { exit, .. } = self.spawn(command)?;
+        nap_fault::point("a standalone program runs");
+        let status = exit.blocking_recv().map_err(|_| io::Error::other("the reaper of children has ended"))?;
         printed.rewind()?;
         let mut bytes = Vec::new();
         printed.take(1 << 20).read_to_end(&mut bytes)?;

@@ -53,6 +53,7 @@ impl Frozen {
     async fn stop_all(&mut self, postmaster: i32) {
         self.stop(postmaster);
         self.all_still().await;
+        nap_fault::reached("a postmaster stands still").await;
         loop {
             let data = self.data;
             let found = tokio::task::spawn_blocking(move || procfs::postgres_processes_of(data)).await;

@@ -29,4 +29,5 @@ pub mod recover;
 pub mod sessions;
 pub mod slots;
 pub mod spec;
+pub mod strays;
 mod takeover;

@@ -90,6 +90,7 @@ impl Live {
     pub async fn stand_still(&self) -> Result<Still, NotStill> {
         let turn = self.copying.clone().lock_owned().await;
         let ward = self.guardian.watch_over(&self.data).await.map_err(|error| NotStill(error.to_string()))?;
+        nap_fault::reached("the guardian has heard").await;
         let mut failure = None;
         // A process that waits for the disk comes to no stop before that has answered.
         for _ in 0..FREEZE_TRIES {

@@ -99,6 +99,7 @@ impl<'a> Program<'a> {
         std::os::unix::process::CommandExt::process_group(&mut self.command, 0);
         let Spawned { pid, exit } = children.spawn(&mut self.command).map_err(not_run)?;
         let running = Running(pid);
+        nap_fault::reached(program).await;
         let status = exit.await.map_err(|_| not_run(io::Error::other("the reaper of children has ended")))?;
         // The number may be another process's from now on.
         std::mem::forget(running);

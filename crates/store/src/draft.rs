@@ -215,6 +215,11 @@ impl Draft {
         Ok(())
     }
 
+    /// Whose it will be.
+    pub fn id(&self) -> &BranchId {
+        &self.record.id
+    }
+
     /// Where its files are, for who changes them before anybody can see them.
     pub fn data(&self) -> PathBuf {
         self.dir.data()

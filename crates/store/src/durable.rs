@@ -100,6 +100,28 @@ fn stage_symlink(dir: &Path, target: &Path, link: &Path) -> io::Result<tempfile:
     Ok(dir)
 }
 
+/// Space of a file system, taken by a file without a name: for who must come to an end behind a point of no return.
+#[derive(Debug)]
+pub(crate) struct Reserve(File);
+
+impl Reserve {
+    /// Takes it.
+    pub(crate) fn take(dir: &Path, bytes: u64) -> io::Result<Self> {
+        let file = tempfile::tempfile_in(dir)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            // Some file systems cannot tell.
+            Ok(()) | Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NOSYS) => Ok(Self(file)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives half of what is left back, for what is written now.
+    pub(crate) fn give_half(&self) {
+        let half = self.0.metadata().map_or(0, |found| found.len() / 2);
+        let _ = self.0.set_len(half);
+    }
+}
+
 /// Makes the names in a directory durable.
 pub fn fsync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

@@ -36,6 +36,9 @@ pub enum StoreError {
     /// It was branched from nothing.
     #[error("branch \"{0}\" has no parent")]
     NoParent(BranchName),
+    /// While a branch was made anew from its parent it got another one.
+    #[error("the parent of branch \"{0}\" has gone meanwhile, and another branch is its parent now")]
+    OtherParent(BranchName),
     /// Ids are drawn at random, but a directory copied by hand keeps its id. Two servers would share sockets.
     #[error("branch \"{name}\" would have the same id as \"{other}\"")]
     SameId {
@@ -128,6 +131,16 @@ pub enum StoreError {
     /// `ENOSPC` or `EDQUOT`.
     #[error("no space is left for {}", .0.display())]
     NoSpace(PathBuf),
+    /// It would take what is left for the files of tables.
+    #[error("a copy of branch \"{name}\" takes {wanted} inodes, and {free} are free on its file system")]
+    TooFewInodes {
+        /// Of which branch.
+        name: BranchName,
+        /// How many its files take.
+        wanted: u64,
+        /// How many are free.
+        free: u64,
+    },
     /// `EROFS`
     #[error("{} is on a read-only file system", .0.display())]
     ReadOnly(PathBuf),
@@ -284,6 +297,9 @@ impl StoreError {
             Self::DestinationTaken(_) => "Choose another name.".into(),
             Self::NoSpace(_) => {
                 "Free space on that file system, for instance with `nap rm` of branches no longer needed.".into()
+            }
+            Self::TooFewInodes { .. } => {
+                "Remove files, branches or snapshots from that file system, or grow it: history leaves one inode in twenty free.".into()
             }
             Self::ReadOnly(_) => "Remount it read-write, or choose another home with --home.".into(),
             Self::BadRecord { .. } => "Correct the file; nothing else of the branch is affected.".into(),

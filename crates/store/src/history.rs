@@ -18,6 +18,7 @@ use nap_model::lsn::Lsn;
 use crate::durable;
 use crate::error::StoreError;
 use crate::home::BranchDir;
+use crate::inodes::Inodes;
 use crate::snapshot::{Snapshot, directory_name, is_log, snapshots};
 use crate::store::{Branch, Store, entries as names};
 use crate::wal::{self, is_segment_name};
@@ -31,6 +32,8 @@ pub struct History {
     pub end: Option<Lsn>,
     /// How many segments of its log are kept.
     pub segments: usize,
+    /// The inodes of its file system, if that has a bound of them.
+    pub inodes: Option<Inodes>,
 }
 
 impl Store {
@@ -66,7 +69,8 @@ impl Store {
     pub fn history(&self, name: &BranchName) -> Result<History, StoreError> {
         let branch = self.branch(name)?;
         let segments = if branch.dir.wal().is_dir() { names(&branch.dir.wal())?.len() } else { 0 };
-        Ok(History { snapshots: snapshots(&branch.dir)?, end: wal::end_of_wal(&branch.dir.data()).ok(), segments })
+        let end = wal::end_of_wal(&branch.dir.data()).ok();
+        Ok(History { snapshots: snapshots(&branch.dir)?, end, segments, inodes: self.inodes().ok().flatten() })
     }
 
     /// Forgets what is older than this (`None`: nothing is), but for the last snapshot before, from which the span begins; and
@@ -74,6 +78,7 @@ impl Store {
     pub fn thin_history(&self, name: &BranchName, span: Option<Duration>) -> Result<usize, StoreError> {
         let branch = self.branch(name)?;
         let now = Timestamp::now();
+        let _one = self.lock_thinning();
         let snapshots = unnamed(&branch.dir)?;
         let goes = superfluous(&snapshots, now, span);
         for snapshot in &goes {
@@ -92,23 +97,33 @@ impl Store {
     /// went.
     pub fn bound_history(&self, name: &BranchName, max_bytes: u64) -> Result<usize, StoreError> {
         let branch = self.branch(name)?;
+        let _one = self.lock_thinning();
         let mut gone = 0;
         loop {
-            let snapshots = unnamed(&branch.dir)?;
-            let Some(first) = snapshots.first() else {
-                // Nothing leads to it.
-                forget_alone(&branch.dir.wal())?;
-                return Ok(gone);
-            };
-            if alone(&branch.dir.wal())?.iter().map(|(_, bytes)| bytes).sum::<u64>() <= max_bytes {
+            let has_snapshots = !unnamed(&branch.dir)?.is_empty();
+            let bytes = alone(&branch.dir.wal())?.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            if has_snapshots && bytes <= max_bytes {
                 return Ok(gone);
             }
+            self.forget_first(&branch)?;
+            if !has_snapshots {
+                return Ok(gone);
+            }
+            gone += 1;
+        }
+    }
+
+    /// Forgets the oldest of a branch's past: its first snapshot, and the log up to the second. Without any, no log leads anywhere.
+    pub(crate) fn forget_first(&self, branch: &Branch) -> Result<(), StoreError> {
+        let snapshots = unnamed(&branch.dir)?;
+        if let Some(first) = snapshots.first() {
             let thrown_away = self.throw_away(&branch.dir.snapshots().join(directory_name(first)))?;
             self.discard(&thrown_away);
-            gone += 1;
-            if let Some(second) = snapshots.get(1) {
-                self.forget_log_before(&branch, second)?;
-            }
+        }
+        match snapshots.get(1) {
+            Some(second) => self.forget_log_before(branch, second),
+            None if snapshots.is_empty() => forget_alone(&branch.dir.wal()),
+            None => Ok(()),
         }
     }
 
@@ -128,7 +143,7 @@ impl Store {
 }
 
 /// Those that nobody has given a name to: they go when they are superfluous. Named ones stay, and need no log.
-fn unnamed(dir: &BranchDir) -> Result<Vec<Snapshot>, StoreError> {
+pub(crate) fn unnamed(dir: &BranchDir) -> Result<Vec<Snapshot>, StoreError> {
     Ok(snapshots(dir)?.into_iter().filter(|snapshot| snapshot.name.is_none()).collect())
 }
 

@@ -301,6 +301,26 @@ fn a_state_is_kept_only_under_a_free_name() {
     assert!(matches!(root_draft.as_mut().err(), Some(StoreError::NoParent(_))));
 }
 
+/// Somebody takes the name between the look at it and the end: whatever fails there, a full disk say, ends like this.
+#[test]
+fn a_state_that_cannot_be_kept_is_put_back() {
+    let root = tempfile::tempdir().unwrap();
+    let store = with_changed_child(root.path());
+    store.clone_branch(&name("old"), &name("grandchild"), id(3)).unwrap();
+    let before = store.branch(&name("old")).unwrap().record;
+    let taken = store.home().branch(&name("before")).root;
+    fault::meanwhile("exchanged", move || std::fs::create_dir(taken).unwrap());
+    assert!(run(&store, "reset and keep").is_err());
+    std::fs::remove_dir(store.home().branch(&name("before")).root).unwrap();
+    assert!(has_its_own(&store, "old"));
+    assert_eq!(store.branch(&name("old")).unwrap().record, before);
+    assert_eq!(store.children(&name("old")).unwrap(), [name("grandchild")]);
+    assert_eq!(count(&store.home().staging()), 0);
+    assert!(store.branches().unwrap().broken.is_empty());
+    run(&store, "reset and keep").unwrap();
+    assert_eq!(store.children(&name("before")).unwrap(), [name("grandchild")]);
+}
+
 #[test]
 fn a_killed_renaming_is_done_or_not() {
     for place in

@@ -16,9 +16,10 @@ use crate::tablespaces;
 
 impl Store {
     /// It stays what it was, if that can be.
-    fn take_back(&self, staged: &Path, branch: &Branch) {
+    fn take_back(&self, staged: &Path, branch: &Branch, to: &BranchName) {
         let name = &branch.record.name;
-        let back = branch.record.save(&BranchDir { root: staged.to_owned() }.record());
+        let back =
+            self.follow(to, name).and_then(|()| branch.record.save(&BranchDir { root: staged.to_owned() }.record()));
         if back.is_ok() && durable::rename_new(staged, &branch.dir.root).is_ok() {
             let _ = durable::remove_tree(&branch.dir.kept_record());
         } else {
@@ -36,6 +37,7 @@ impl Store {
         }
         replay::refuse_to_move(&branch)?;
         self.refuse_guests(from)?;
+        let reserve = self.reserve_for_records(from)?;
         tablespaces::make_relative(&branch.dir)?;
         let kept_record = branch.dir.kept_record();
         BranchRecord { name: to.clone(), ..branch.record.clone() }.save(&kept_record)?;
@@ -44,11 +46,13 @@ impl Store {
         durable::rename_new(&branch.dir.root, &staged).map_err(|e| StoreError::io("rename", &branch.dir.root, e))?;
         // From here on it is done, by the next start if not by this one.
         fault::point("taken away");
-        let renamed = match self.finish_keeping(&staged) {
+        let finished = self.finish_keeping(&staged, Some(&reserve));
+        drop(reserve);
+        let renamed = match finished {
             Ok(Some(renamed)) => renamed,
             Ok(None) => return Err(self.no_such_branch(to)),
             Err(error) => {
-                self.take_back(&staged, &branch);
+                self.take_back(&staged, &branch, to);
                 return Err(error);
             }
         };
@@ -56,7 +60,6 @@ impl Store {
             taken.insert(renamed.record.id.clone(), to.clone());
         }
         let _ = durable::remove_tree(&self.home().door_dir(from));
-        let children = self.children(to)?.iter().filter_map(|child| Some(self.branch(child).ok()?.record)).collect();
-        Ok((renamed, children))
+        Ok((renamed, self.records_of_children(to)))
     }
 }

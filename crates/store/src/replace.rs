@@ -8,7 +8,7 @@ use nap_model::settings::BranchSettings;
 
 use crate::clone::Cloned;
 use crate::draft::Draft;
-use crate::durable;
+use crate::durable::{self, Reserve};
 use crate::error::StoreError;
 use crate::fault;
 use crate::home::BranchDir;
@@ -17,6 +17,10 @@ use crate::replay;
 use crate::store::{Branch, Store, TakenIds};
 use crate::tablespaces;
 use crate::whole;
+
+/// A record takes a block, its name may take another one, and an inode may take a chunk of them.
+const RESERVED_BYTES: u64 = 1 << 20;
+const RESERVED_BYTES_PER_CHILD: u64 = 64 << 10;
 
 /// A branch with another state.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,14 +53,16 @@ impl Store {
         // One that was kept before has left none, but for a crash.
         durable::remove_tree(&kept_record).map_err(|e| StoreError::io("remove", &kept_record, e))?;
         let mut forgot = Vec::new();
+        let reserve = self.reserve_for_records(&branch.record.name)?;
+        let before = self.branch(&branch.record.name)?.record;
         if let Some((name, id)) = keep_as {
             self.refuse_taken(self.taken_ids(&mut changing)?, &name, &id)?;
             replay::refuse_to_move(&branch)?;
-            to_be_kept(&self.branch(&branch.record.name)?.record, name, id).save(&kept_record)?;
+            to_be_kept(&before, name, id).save(&kept_record)?;
             fault::point("to be kept");
         } else {
             // Their past before they began is gone with what it was.
-            forgot = self.change_children(&branch.record.name, &[("shared_until", None)]);
+            forgot = self.change_children(&branch.record.name, &[("shared_until", None)])?;
         }
         tablespaces::make_relative(&branch.dir)?;
         durable::exchange(draft.staged.path(), &place)
@@ -64,12 +70,19 @@ impl Store {
         // From here on it is done, and what lies in staging is what the branch was.
         let staged = draft.staged.leave();
         fault::point("exchanged");
+        reserve.give_half();
         self.leave_named_snapshots(&staged);
         durable::fsync_dir(&self.home().branches_dir()).unwrap_or_else(|error| warn(&place, &error));
-        let kept = self.finish_keeping(&staged).unwrap_or_else(|error| {
-            warn(&staged, &error);
-            None
-        });
+        let finished = self.finish_keeping(&staged, Some(&reserve));
+        drop(reserve);
+        let kept = match finished {
+            Ok(kept) => kept,
+            Err(error) if self.exchange_back(&staged, &before) => return Err(error),
+            Err(error) => {
+                warn(&staged, &error);
+                None
+            }
+        };
         match &kept {
             Some(kept) => {
                 if let Ok(taken) = self.taken_ids(&mut changing) {
@@ -81,7 +94,7 @@ impl Store {
             None => {}
         }
         let children = match &kept {
-            Some(kept) => self.follow(&branch.record.name, &kept.record.name),
+            Some(kept) => self.records_of_children(&kept.record.name),
             None => forgot,
         };
         Ok(Replaced { branch, kept, children, cloned, prepared })
@@ -90,11 +103,19 @@ impl Store {
     /// The branch as it will be: all that was said of it meanwhile holds. Its draft's record is made the same.
     fn in_its_place(&self, draft: &Draft) -> Result<Branch, StoreError> {
         let own = self.branch(&draft.record.name)?;
-        let is_same = own.record.id == draft.record.id && own.record.parent == draft.record.parent;
-        if !is_same {
+        if own.record.id != draft.record.id {
             return Err(self.no_such_branch(&draft.record.name));
         }
-        self.is_still_there(draft.source())?;
+        let source = draft.source();
+        if source.record.id == own.record.id {
+            self.is_still_there(source)?;
+        } else {
+            // It may have another name by now, and it may have gone and left its children to its own parent.
+            let parent = own.record.parent.as_ref().map(|parent| self.branch(parent)).transpose()?;
+            if parent.is_none_or(|parent| parent.record.id != source.record.id) {
+                return Err(StoreError::OtherParent(own.record.name));
+            }
+        }
         let created = Timestamp::now();
         let BranchRecord { branched_at, shared_until, .. } = draft.record;
         let record = BranchRecord { branched_at, shared_until, created, ..own.record };
@@ -102,18 +123,57 @@ impl Store {
         Ok(Branch { record, dir: own.dir })
     }
 
-    /// What was branched from a state goes with it.
-    fn follow(&self, from: &BranchName, to: &BranchName) -> Vec<BranchRecord> {
-        self.change_children(from, &[("parent", Some(to.to_string()))])
+    /// As they are now.
+    pub(crate) fn records_of_children(&self, of: &BranchName) -> Vec<BranchRecord> {
+        let children = self.children(of).unwrap_or_default().into_iter();
+        children.filter_map(|child| Some(self.branch(&child).ok()?.record)).collect()
     }
 
-    fn change_children(&self, of: &BranchName, changes: &[(&str, Option<String>)]) -> Vec<BranchRecord> {
-        let children = self.children(of).unwrap_or_default().into_iter();
-        let changed = children.filter_map(|child| {
-            let dir = self.home().branch(&child);
-            record::rewrite(&dir, &[], changes).inspect_err(|error| warn(&dir.root, error)).ok()
-        });
-        changed.collect()
+    /// Room for the records that are written when a branch has left its place.
+    pub(crate) fn reserve_for_records(&self, name: &BranchName) -> Result<Reserve, StoreError> {
+        let staging = self.home().staging();
+        let children = u64::try_from(self.children(name)?.len()).unwrap_or(u64::MAX);
+        let bytes = RESERVED_BYTES.saturating_add(children.saturating_mul(RESERVED_BYTES_PER_CHILD));
+        Reserve::take(&staging, bytes).map_err(|e| StoreError::io("take space in", &staging, e))
+    }
+
+    /// What a branch was cannot be kept, as on a full disk: it stays what it was. Whether that could be done; if not, the next start
+    /// goes on with it.
+    fn exchange_back(&self, staged: &Path, before: &BranchRecord) -> bool {
+        let (dir, place) = (BranchDir { root: staged.to_owned() }, self.home().branch(&before.name));
+        let is_as_it_was = || {
+            if let Some(kept) = BranchRecord::load_kept(&dir)? {
+                self.follow(&kept.name, &before.name)?;
+            }
+            if BranchRecord::load_staged(&dir)?.as_ref() != Some(before) {
+                before.save(&dir.record())?;
+            }
+            let exchanged = durable::exchange(staged, &place.root);
+            exchanged.map_err(|e| StoreError::io("put a state back in the place of", &place.root, e))
+        };
+        if let Err(error) = is_as_it_was() {
+            warn(staged, &error);
+            return false;
+        }
+        self.leave_named_snapshots(staged);
+        durable::fsync_dir(&self.home().branches_dir()).unwrap_or_else(|error| warn(&place.root, &error));
+        durable::remove_tree(&place.kept_record()).unwrap_or_else(|error| warn(&place.root, &error));
+        self.throw_away_all(staged);
+        true
+    }
+
+    /// What was branched from a state goes with it.
+    pub(crate) fn follow(&self, from: &BranchName, to: &BranchName) -> Result<(), StoreError> {
+        self.change_children(from, &[("parent", Some(to.to_string()))]).map(drop)
+    }
+
+    fn change_children(
+        &self,
+        of: &BranchName,
+        changes: &[(&str, Option<String>)],
+    ) -> Result<Vec<BranchRecord>, StoreError> {
+        let children = self.children(of)?.into_iter();
+        children.map(|child| record::rewrite(&self.home().branch(&child), &[], changes)).collect()
     }
 
     fn refuse_taken(&self, taken: &TakenIds, name: &BranchName, id: &BranchId) -> Result<(), StoreError> {
@@ -132,14 +192,21 @@ impl Store {
     }
 
     /// What is in this directory becomes a branch, if that was to be. May have been begun before.
-    pub(crate) fn finish_keeping(&self, staged: &Path) -> Result<Option<Branch>, StoreError> {
+    pub(crate) fn finish_keeping(
+        &self,
+        staged: &Path,
+        reserve: Option<&Reserve>,
+    ) -> Result<Option<Branch>, StoreError> {
         let dir = BranchDir { root: staged.to_owned() };
         let Some(record) = BranchRecord::load_kept(&dir)? else { return Ok(None) };
-        // The same branch under another name takes its children with it, before the old name is forgotten.
-        if let Some(old) = BranchRecord::load_staged(&dir)?.filter(|old| old.id == record.id) {
-            self.follow(&old.name, &record.name);
+        // What was branched from it goes with it under its other name, before the old one is forgotten. Nobody can have branched
+        // anything from what has the old name now.
+        if let Some(old) = BranchRecord::load_staged(&dir)?.filter(|old| old.name != record.name) {
+            reserve.into_iter().for_each(Reserve::give_half);
+            self.follow(&old.name, &record.name)?;
             fault::point("followed");
         }
+        reserve.into_iter().for_each(Reserve::give_half);
         record.save(&dir.record())?;
         fault::point("kept");
         let dir = self.home().branch(&record.name);

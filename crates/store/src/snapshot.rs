@@ -111,6 +111,7 @@ impl Store {
 
     /// Of the files as they are.
     fn snapshot_now(&self, branch: &Branch, control: &PgControl) -> Result<Option<Snapshot>, StoreError> {
+        self.make_room_for_snapshot(&branch.record.name, &branch.dir.data())?;
         let (lsn, what): (_, Parts) = match control.clean {
             true => (control.checkpoint, (is_segment, |_| false)),
             false => (wal::end_of_wal(&branch.dir.data())?, (|_| false, is_of_a_backup)),

@@ -10,6 +10,7 @@ use nap_model::ids::{BranchId, BranchName};
 use nap_model::nearest::nearest;
 
 use crate::create::read_format;
+use crate::departure::sweep_departure;
 use crate::durable;
 use crate::error::StoreError;
 use crate::home::{BranchDir, Home};
@@ -22,6 +23,8 @@ pub struct Store {
     home: Home,
     /// Held while the tree changes: a parent may not go between a look at its children and the change.
     changes: Mutex<Option<TakenIds>>,
+    /// Held while history is thinned out: the oldest of all branches goes first, whoever asks.
+    thinning: Mutex<()>,
     /// Whether files can be cloned here, as soon as that has been tried.
     pub(crate) can_clone: OnceLock<bool>,
 }
@@ -71,9 +74,10 @@ impl Store {
         if read_format(&home)?.is_none() {
             return Err(StoreError::NoHome(home.root().to_owned()));
         }
-        let store = Self { home, changes: Mutex::new(None), can_clone: OnceLock::new() };
+        let store = Self { home, changes: Mutex::new(None), thinning: Mutex::default(), can_clone: OnceLock::new() };
         store.sweep_staging()?;
         store.sweep_temporaries();
+        store.sweep_sockets();
         Ok(store)
     }
 
@@ -143,6 +147,10 @@ impl Store {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn lock_thinning(&self) -> MutexGuard<'_, ()> {
+        self.thinning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn taken_ids<'a>(&self, changing: &'a mut Option<TakenIds>) -> Result<&'a mut TakenIds, StoreError> {
         let taken = match changing.take() {
             Some(taken) => taken,
@@ -168,8 +176,11 @@ impl Store {
     /// By way of the trash, because an initdb that outlived its daemon may still be writing there.
     fn sweep_staging(&self) -> Result<(), StoreError> {
         for name in entries(&self.home.staging())? {
+            if sweep_departure(&self.home.staging().join(&name)) {
+                continue;
+            }
             self.leave_named_snapshots(&self.home.staging().join(&name));
-            match self.finish_keeping(&self.home.staging().join(&name)) {
+            match self.finish_keeping(&self.home.staging().join(&name), None) {
                 Ok(None) => {}
                 Ok(Some(_)) => continue,
                 // It stays for the next start.
@@ -182,6 +193,19 @@ impl Store {
             self.throw_away(&self.home.staging().join(name))?;
         }
         Ok(())
+    }
+
+    /// Socket directories of servers on what never became a branch. Those of a branch that cannot be used may be in use.
+    fn sweep_sockets(&self) {
+        let Ok(Branches { whole, broken }) = self.branches() else { return };
+        if !broken.is_empty() || !self.home.servers_dir().is_dir() {
+            return;
+        }
+        for name in entries(&self.home.servers_dir()).unwrap_or_default() {
+            if !whole.iter().any(|branch| branch.record.id.to_string() == name) {
+                let _ = durable::remove_tree(&self.home.servers_dir().join(name));
+            }
+        }
     }
 
     /// Files that were about to replace others when an earlier daemon was killed. They do no harm but for their space.

@@ -192,7 +192,7 @@ fn an_exported_cluster_has_them_in_it() {
     let to = root.path().join("exported");
     let mut draft = store.draft_of_itself(&name("main")).unwrap();
     draft.clone_asleep().unwrap();
-    let departure = Departure::begin(&to).unwrap();
+    let departure = Departure::begin(store.home(), &to).unwrap();
     draft.depart(&departure, &[]).unwrap();
     drop(draft);
     departure.arrive().unwrap();

@@ -28,6 +28,34 @@ impl Disk {
         Self::made_by(&["mkfs.xfs", "-q", "-m", "reflink=1"], megabytes)
     }
 
+    /// One with a percent of its blocks for inodes: 20,000 of them in 1 GB.
+    pub fn xfs_with_few_inodes(megabytes: u64) -> Option<Self> {
+        Self::made_by(&["mkfs.xfs", "-q", "-m", "reflink=1", "-i", "maxpct=1"], megabytes)
+    }
+
+    /// Takes all inodes but so many, by empty files. [`Disk::free_inodes`] gives them back.
+    pub fn take_inodes_but(&self, left: u64) {
+        let directory = self.path().join("empty");
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let begun = std::fs::read_dir(&directory).expect("a directory").count();
+        let taken = self.free_inode_count().saturating_sub(left);
+        for number in 0..taken {
+            File::create(directory.join(format!("{}", begun as u64 + number))).expect("an empty file");
+        }
+    }
+
+    /// Gives back what [`Disk::take_inodes_but`] took.
+    pub fn free_inodes(&self) {
+        std::fs::remove_dir_all(self.path().join("empty")).expect("they go");
+        run(Command::new("sync").arg("-f").arg(self.path()));
+    }
+
+    /// How many can still be made.
+    pub fn free_inode_count(&self) -> u64 {
+        run(Command::new("sync").arg("-f").arg(self.path()));
+        rustix::fs::statvfs(self.path()).expect("a file system").f_favail
+    }
+
     /// The same with btrfs, which can clone, and has snapshots; no smaller than 300 MB.
     pub fn btrfs(megabytes: u64) -> Option<Self> {
         Self::made_by(&["mkfs.btrfs", "-q"], megabytes)

@@ -32,6 +32,7 @@ pub struct TestHomeBuilder {
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
     parent: PathBuf,
+    faults: bool,
 }
 
 impl TestHomeBuilder {
@@ -54,6 +55,13 @@ impl TestHomeBuilder {
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The daemon takes orders to die or to wait somewhere: [`TestHome::faults`].
+    #[must_use]
+    pub fn faults(mut self) -> Self {
+        self.faults = true;
         self
     }
 
@@ -103,7 +111,14 @@ impl TestHomeBuilder {
             }
         }
         let nap = reachable_program(&self.nap, base.path());
-        TestHome { base, nap, ports, install: self.install, environment: self.environment }
+        let mut environment = self.environment;
+        if self.faults {
+            let faults = base.path().join("faults");
+            std::fs::create_dir(&faults).expect("make a directory");
+            mode(&faults, 0o777);
+            environment.push(("NAP_TEST_FAULTS".into(), faults.display().to_string()));
+        }
+        TestHome { base, nap, ports, install: self.install, environment }
     }
 }
 
@@ -123,6 +138,7 @@ impl TestHome {
             settings: vec![("sleep_after".into(), "\"1s\"".into())],
             environment: Vec::new(),
             parent: PathBuf::from("/tmp"),
+            faults: false,
         }
     }
 

@@ -8,13 +8,14 @@ use std::process::Command;
 /// Every crate of the workspace, and the rooms it may import. The direction is what keeps decisions apart from I/O and
 /// the gateway apart from the store; testkit and bench look at the program from outside.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("nap-fault", &[]),
     ("nap-wire", &[]),
     ("nap-model", &[]),
-    ("nap-store", &["nap-model"]),
-    ("nap-server", &["nap-model"]),
+    ("nap-store", &["nap-fault", "nap-model"]),
+    ("nap-server", &["nap-fault", "nap-model"]),
     ("nap-gateway", &["nap-wire", "nap-model"]),
     ("nap-control", &["nap-model"]),
-    ("nap-nap", &["nap-wire", "nap-model", "nap-store", "nap-server", "nap-gateway", "nap-control"]),
+    ("nap-nap", &["nap-fault", "nap-wire", "nap-model", "nap-store", "nap-server", "nap-gateway", "nap-control"]),
     ("nap-testkit", &[]),
     ("nap-bench", &[]),
     ("nap-fuzz-checks", &["nap-wire", "nap-model", "nap-gateway", "nap-control"]),

@@ -1,7 +1,7 @@
 //! `nap history`
 
 use clap::Args;
-use nap_control::{Answer, HistoryReport, Request, SnapshotReport};
+use nap_control::{Answer, HistoryReport, InodesReport, Request, SnapshotReport};
 use nap_model::ids::BranchName;
 
 use crate::command_error::CommandError;
@@ -27,7 +27,7 @@ impl History {
 }
 
 fn say(report: &HistoryReport) -> String {
-    let HistoryReport { branch, span, snapshots, end, segments, .. } = report;
+    let HistoryReport { branch, span, snapshots, end, segments, inodes, .. } = report;
     let head = match (snapshots.iter().find(|snapshot| snapshot.name.is_none()), end) {
         (Some(SnapshotReport { lsn, taken, .. }), Some(end)) => {
             let taken = words::here(taken);
@@ -45,7 +45,15 @@ fn say(report: &HistoryReport) -> String {
         let name = name.as_ref().map(ToString::to_string).unwrap_or_default();
         rows.add_row([lsn.to_string(), name, words::here(taken), words::since_text(taken), files.to_string()]);
     }
-    format!("{head}\n{}", table::text(rows))
+    let inodes = inodes.as_ref().map(say_inodes).unwrap_or_default();
+    format!("{head}\n{}{inodes}", table::text(rows))
+}
+
+/// Each file is one.
+fn say_inodes(inodes: &InodesReport) -> String {
+    let InodesReport { free, total, history_leaves_percent } = inodes;
+    let percent = free.saturating_mul(100) / (*total).max(1);
+    format!("\n{free} inodes ({percent} %) are free; below {history_leaves_percent} % the oldest snapshots go")
 }
 
 #[cfg(test)]
@@ -63,6 +71,7 @@ mod tests {
             snapshots: Vec::new(),
             end: Some(Lsn(0x200_0000)),
             segments: 3,
+            inodes: None,
         };
         assert_eq!(say(&report), "main has no history yet: it begins when its server next falls asleep");
         let snapshot = |name: Option<&str>| SnapshotReport {
@@ -78,6 +87,8 @@ mod tests {
             format!("main: from 0/15ECF68 ({then}) to 0/2000000, now; kept for 7d, with 3 segments of its log\n");
         assert!(said.starts_with(&head), "{said}");
         assert!(said.contains(&format!("0/15ECF68  before  {then}")), "{said}");
+        report.inodes = Some(InodesReport { free: 1_200, total: 10_000, history_leaves_percent: 5 });
+        assert!(say(&report).ends_with("\n1200 inodes (12 %) are free; below 5 % the oldest snapshots go"));
         report.snapshots.clear();
         report.is_kept = false;
         assert_eq!(say(&report), "main has no history: this file system cannot clone");

@@ -96,7 +96,7 @@ impl ControlApi {
                 State::Dozing => "it dozes instead; `nap sessions` shows which sessions those are",
                 _ => "`nap ls` shows what keeps it awake",
             };
-            sleep_failure(error).hint(hint)
+            self.branches.not_asleep(&entry, error).hint(hint)
         })?;
         Ok(Answer::Done)
     }

@@ -101,10 +101,14 @@ impl Historian {
         let max_bytes = u64::from(self.history.borrow().1) << 30;
         let kept = tokio::task::spawn_blocking(move || {
             let linked = store.keep_log(&branch)?;
-            if linked > 0 { store.bound_history(&branch, max_bytes) } else { Ok(0) }
+            if linked > 0 { Ok((store.bound_history(&branch, max_bytes)?, store.bound_inodes()?)) } else { Ok((0, 0)) }
         });
-        if let Some(gone @ 1..) = self.told(kept.await, "its log cannot be kept") {
+        let Some((gone, gone_for_inodes)) = self.told(kept.await, "its log cannot be kept") else { return };
+        if gone > 0 {
             tracing::warn!(branch = %self.branch, gone, "history: as much of its log is kept as history_max_gb allows, and it begins later now");
+        }
+        if gone_for_inodes > 0 {
+            tracing::warn!(gone = gone_for_inodes, "history: few inodes are free, and it begins later now");
         }
     }
 

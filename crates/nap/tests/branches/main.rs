@@ -6,12 +6,16 @@ use std::process::{Child, Command, Stdio};
 use nap_testkit::{Disk, Output, TestHome, TestHomeBuilder, eventually, process};
 
 mod busy;
+mod full;
 mod inherited;
+mod inodes;
 mod killed;
 mod past;
 mod proof;
 mod shown;
+mod steps;
 mod tablespaces;
+mod together;
 mod tree;
 
 fn builder() -> TestHomeBuilder {

@@ -12,7 +12,9 @@ use nap_testkit::{Install, Output, PortPair, TestHome, as_server_user, give_to_s
 mod debian;
 mod directory;
 mod export;
+mod full;
 mod killed;
+mod steps;
 mod tablespaces;
 mod url;
 

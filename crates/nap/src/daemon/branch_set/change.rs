@@ -7,6 +7,7 @@ use nap_model::ids::BranchName;
 use nap_model::nearest::{did_you_mean, nearest};
 use nap_model::settings::Fate;
 use nap_server::error::SleepError;
+use nap_server::procfs::is_full;
 use nap_store::{BranchRecord, Changes, StoreError};
 
 use super::{BranchSet, Entry};
@@ -23,6 +24,24 @@ impl BranchSet {
                 None => failure.hint("`nap ls` shows all branches"),
             }
         })
+    }
+
+    /// Something was made of a branch's files while that was removed, renamed, or got another state: they are not those of one
+    /// branch, and what went wrong went wrong for that.
+    pub(super) fn refuse_another_state(&self, entry: &Entry) -> Result<(), Failure> {
+        let BranchRecord { name, id, created, .. } = &entry.record;
+        let now = self.existing(name)?.record;
+        if now.id == *id && now.created == *created {
+            return Ok(());
+        }
+        let message = format!("branch \"{name}\" got another state meanwhile");
+        Err(Failure::new(FailureKind::Conflict, message).hint("try again: it is another past by now"))
+    }
+
+    /// A server that would not sleep, and whose branch may have gone while somebody waited for that.
+    pub(in crate::daemon) fn not_asleep(&self, entry: &Entry, error: SleepError) -> Failure {
+        let failure = self.existing(&entry.record.name).map_or_else(|gone| gone, |_| sleep_failure(error));
+        because_it_is_full(entry, failure)
     }
 
     /// Changes some of a branch's own settings, all or none; `None`: the home's holds again.
@@ -108,6 +127,7 @@ pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
         | StoreError::HasChildren { .. }
         | StoreError::HasGuest { .. }
         | StoreError::NoParent(_)
+        | StoreError::OtherParent(_)
         | StoreError::NotAsleep(_) => FailureKind::Conflict,
         StoreError::NoSuchBranch { .. }
         | StoreError::NoSuchSnapshot { .. }
@@ -119,6 +139,11 @@ pub(in crate::daemon) fn store_failure(error: StoreError) -> Failure {
     let mut failure = Failure::from_error(kind, &error);
     failure.hint = error.hint().map(Into::into);
     failure
+}
+
+/// A server that cannot write its log ends without a word to who is connected.
+pub(super) fn because_it_is_full(entry: &Entry, failure: Failure) -> Failure {
+    if is_full(&entry.dir.data()) { failure.because("its file system is full") } else { failure }
 }
 
 /// A server that would not sleep.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
-use nap_model::ids::BranchName;
+use nap_fault::reached;
+use nap_model::ids::{BranchId, BranchName};
 use nap_model::moment::Moment;
 use nap_model::state::State;
 use nap_server::error::SleepError;
@@ -15,7 +16,8 @@ use nap_server::live::Live;
 use nap_store::{Draft, NewBranch, Store, StoreError, Way};
 use tokio::time::Instant;
 
-use super::change::{sleep_failure, store_failure, wanted};
+use super::change::{because_it_is_full, store_failure, wanted};
+use super::socket_dir::SocketDir;
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
 use crate::daemon::secrets;
@@ -117,6 +119,7 @@ impl BranchSet {
         let (parent_name, own_id) = (from.clone(), id.clone());
         let mut draft = self.in_store(move |store| store.draft(&parent_name, &name, id)).await?;
         draft.set(&changes).map_err(store_failure)?;
+        reached("a branch is drafted").await;
         let Brought { draft, parent_in_use, pause, subscriptions, .. } = match at {
             None => self.bring_files(&parent, draft).await?,
             Some(moment) => self.bring_past(&parent, draft, &own_id, moment).await?,
@@ -128,10 +131,21 @@ impl BranchSet {
     /// Everybody can see it from now on.
     pub(super) async fn publish(&self, draft: Held, parent: &BranchName) -> Result<NewBranch, Failure> {
         let draft = draft.take()?;
+        let sockets = self.make_sockets(draft.id())?;
+        reached("a branch is about to show").await;
         let new = self.in_store(|store| store.publish(draft)).await?;
+        sockets.keep();
+        reached("a branch shows").await;
         self.change_rules(|rules| rules.inherit(&new.branch.record.name, parent)).await;
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
         Ok(new)
+    }
+
+    /// The socket directory of a branch that is about to show: one that shows must not be refused for want of space for that.
+    pub(super) fn make_sockets(&self, id: &BranchId) -> Result<SocketDir, Failure> {
+        let home = self.store.home();
+        nap_store::create::make_server_socket_dir(home, id).map_err(store_failure)?;
+        Ok(SocketDir::new(home.server_socket_dir(id)))
     }
 
     /// The files of a parent for a branch of its own: its subscriptions are disabled before any server runs on it. A
@@ -146,18 +160,29 @@ impl BranchSet {
 
     /// The files of a parent, as no server has run on them yet.
     pub(super) async fn bring(&self, parent: &Entry, draft: Draft) -> Result<Brought, Failure> {
+        let brought = self.bring_now(parent, draft).await;
+        if brought.is_err() {
+            self.refuse_another_state(parent)?;
+        }
+        brought
+    }
+
+    async fn bring_now(&self, parent: &Entry, draft: Draft) -> Result<Brought, Failure> {
         let mut draft = Held::new(draft);
+        let name = parent.record.name.clone();
+        self.in_store(move |store| store.make_room_for_copy(&name)).await?;
         for _ in 0..TRIES {
             if is_unused(parent).await {
                 match parent.server.hold_asleep().await {
                     Ok(hold) => {
+                        reached("a parent is kept asleep").await;
                         draft.try_with(Draft::clone_asleep).await?;
                         drop(hold);
                         return Self::brought_asleep(parent, draft).await;
                     }
                     // Somebody has come.
                     Err(SleepError::Guarded { .. } | SleepError::NotAwake { .. }) => {}
-                    Err(error) => return Err(sleep_failure(error)),
+                    Err(error) => return Err(self.not_asleep(parent, error)),
                 }
             }
             let lease = parent.server.awake(Instant::now() + WAKES_WITHIN).await.map_err(wake_failure)?;
@@ -214,18 +239,22 @@ impl BranchSet {
         way: Way,
     ) -> Result<(bool, Option<Duration>), Failure> {
         live.checkpoint().await.map_err(|error| cannot_be_copied(parent, &error))?;
+        reached("a parent has written out").await;
         if way == Way::Snapshot {
             // What waits to be written would be written while it stands still.
             draft.try_with(|draft| draft.write_out()).await?;
         }
         let still = live.stand_still().await.map_err(|error| cannot_be_copied(parent, &error))?;
+        reached("a parent stands still").await;
         let until = still.since() + STANDS_STILL_AT_MOST;
         let cloned = draft.with(move |draft| {
             let at_once = way == Way::Snapshot && draft.clone_at_once()?;
             if at_once { Ok(true) } else { draft.clone_standing(until) }
         });
         let cloned = cloned.await;
+        reached("a parent was cloned standing").await;
         let pause = still.go_on().map_err(|error| cannot_be_copied(parent, &error))?;
+        reached("a parent goes on").await;
         let is_cloned = cloned?.map_err(store_failure)?;
         if is_cloned {
             draft.try_with(Draft::find_its_beginning).await?;
@@ -241,8 +270,10 @@ impl BranchSet {
                  copied without",
             )
         })?;
+        reached("a parent is in backup mode").await;
         draft.try_with(Draft::copy_in_backup).await?;
         let (stop, label) = backup.end().await.map_err(|error| cannot_be_copied(parent, &error))?;
+        reached("a parent left backup mode").await;
         draft.try_with(move |draft| draft.end_backup(stop, &label)).await
     }
 
@@ -255,7 +286,9 @@ impl BranchSet {
             draft.forget_roles();
             Ok::<_, initdb::InitError>(())
         });
-        disabled.await?.map_err(|error| Failure::from_error(FailureKind::Failed, &error))
+        disabled.await?.map_err(|error| Failure::from_error(FailureKind::Failed, &error))?;
+        reached("subscriptions are disabled").await;
+        Ok(())
     }
 
     /// What takes the disk its time.
@@ -278,7 +311,7 @@ async fn is_unused(parent: &Entry) -> bool {
     }
 }
 
-fn cannot_be_copied(parent: &Entry, error: &(dyn Error + 'static)) -> Failure {
+pub(super) fn cannot_be_copied(parent: &Entry, error: &(dyn Error + 'static)) -> Failure {
     let message = format!("branch \"{}\" is in use and cannot be copied now", parent.record.name);
-    Failure::new(FailureKind::Failed, message).caused_by(error)
+    because_it_is_full(parent, Failure::new(FailureKind::Failed, message).caused_by(error))
 }

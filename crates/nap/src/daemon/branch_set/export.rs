@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use nap_control::{ExportFormat, Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::ids::BranchName;
 use nap_model::pg_conf;
 use nap_server::aside::{Aside, Place};
@@ -42,6 +43,7 @@ impl BranchSet {
         let entry = self.existing(name)?;
         let departure = self.depart(to).await?;
         let own = name.clone();
+        reached("an export has a place").await;
         let draft = self.in_store(move |store| store.draft_of_itself(&own)).await?;
         let Brought { mut draft, parent_in_use, subscriptions, .. } = self.bring_files(&entry, draft).await?;
         if parent_in_use {
@@ -49,7 +51,9 @@ impl BranchSet {
         }
         let sent = draft.try_with(move |draft| {
             let files = plain_files(draft);
+            nap_fault::point("an export is whole");
             draft.depart(&departure, &files)?;
+            nap_fault::point("an export has left");
             departure.arrive()
         });
         Ok(Exported { bytes: sent.await?, subscriptions_disabled: subscriptions })
@@ -98,6 +102,7 @@ impl BranchSet {
         let dumped = dump.run(&self.children).await;
         drop(lease);
         dumped.map_err(|error| not_dumped(database, &error))?;
+        reached("a dump is whole").await;
         let bytes = self.in_store(move |_| departure.arrive()).await?;
         Ok(Exported { bytes, subscriptions_disabled: Some(0) })
     }
@@ -113,7 +118,7 @@ impl BranchSet {
             let message = format!("{} lies in the home, which is Napgres' own", to.display());
             return Err(Failure::new(FailureKind::Usage, message).hint("choose a place outside"));
         }
-        self.in_store(move |_| Departure::begin(&to)).await.map_err(|failure| match failure.hint {
+        self.in_store(move |store| Departure::begin(store.home(), &to)).await.map_err(|failure| match failure.hint {
             Some(_) => failure,
             None => failure
                 .hint("the daemon writes it, as the user that it runs as: choose a directory where that user may"),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use nap_control::{Failure, FailureKind, ImportSource};
+use nap_fault::reached;
 use nap_model::access::AccessSnapshot;
 use nap_model::hba::Rules;
 use nap_model::ids::{BranchId, BranchName, Major};
@@ -85,7 +86,9 @@ impl BranchSet {
                 self.import_database(&url, environment.0, wanted).await?
             }
         };
+        reached("a cluster has come").await;
         let arriving = self.settle_in(arriving).await?;
+        reached("a cluster has settled in").await;
         // Who asked may go away now: what is published must be taken on.
         let this = self.clone();
         let shown = tokio::spawn(async move { this.show(arriving).await });
@@ -129,6 +132,7 @@ impl BranchSet {
         let looked = arriving.arrival.with(move |arrival| initdb::look_into(&children, &install, &arrival.data()));
         let found = looked.await?.map_err(|error| does_not_start(&error))?;
         arriving.notes.subscriptions_disabled = found.subscriptions;
+        reached("a cluster was looked into").await;
         let aside = self.run_aside(&mut arriving).await?;
         let admin = Admin::new(arriving.name.clone(), arriving.install.major, aside.socket_dir().to_owned());
         admin.learn(&AccessSnapshot { superusers: found.superusers, ..nobody(control.system_identifier) });
@@ -162,6 +166,7 @@ impl BranchSet {
         let arrival = arrival.take()?;
         let new = self.in_store(move |store| store.publish_arrival(arrival, install.major)).await?;
         sockets.keep();
+        reached("a cluster shows").await;
         self.change_rules(|book| book.take_up(&name, rules)).await;
         self.take_on(new.branch.clone()).map_err(|error| Failure::from_error(FailureKind::Failed, error.as_ref()))?;
         tracing::info!(branch = %name, major = %install.major, "was imported");

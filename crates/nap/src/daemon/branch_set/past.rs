@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nap_control::{DiskReport, Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::access::AccessSnapshot;
 use nap_model::ids::{BRANCH_NAME_MAX_BYTES, BranchId, BranchName};
 use nap_model::moment::Moment;
@@ -13,7 +14,7 @@ use nap_store::{BranchRecord, Draft, History, NewSnapshot, Recovery, StoreError,
 use tokio::time::Instant;
 
 use super::change::store_failure;
-use super::create::{Brought, Held, TRIES, WAKES_WITHIN};
+use super::create::{Brought, Held, TRIES, WAKES_WITHIN, cannot_be_copied};
 use super::socket_dir::SocketDir;
 use super::{BranchSet, Entry};
 use crate::daemon::control_api::wake_failure;
@@ -35,11 +36,31 @@ impl BranchSet {
             Moment::Time(time) => Until::Time(time),
         };
         self.write_out(parent).await?;
-        let Some(Recovery { log, until }) = self.clone_past(parent, &mut draft, until).await? else {
-            self.disable_subscriptions(parent, &mut draft).await?;
-            let subscriptions = subscriptions_now(parent);
-            return Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false });
-        };
+        reached("a past is written out").await;
+        let recovered = self.recover_past(parent, &mut draft, id, until).await;
+        // Recovery reads the branch's log where it lies. Of another state's it may have taken something for its own.
+        self.refuse_another_state(parent)?;
+        let is_recovered = recovered?;
+        reached("a past is recovered").await;
+        if is_recovered {
+            draft.try_with(Draft::find_where_it_left).await?;
+        }
+        self.disable_subscriptions(parent, &mut draft).await?;
+        let subscriptions = subscriptions_now(parent);
+        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false })
+    }
+
+    /// The nearest snapshot, and a server that recovers it from there. False: the snapshot is what it was like then.
+    async fn recover_past(
+        &self,
+        parent: &Entry,
+        draft: &mut Held,
+        id: &BranchId,
+        until: Until,
+    ) -> Result<bool, Failure> {
+        let recovery = self.clone_past(parent, draft, until).await?;
+        reached("a past is cloned").await;
+        let Some(Recovery { log, until }) = recovery else { return Ok(false) };
         let install = self.installs.of(parent.record.major).map_err(Failure::failed)?;
         let home = self.store.home();
         nap_store::create::make_server_socket_dir(home, id).map_err(store_failure)?;
@@ -48,10 +69,7 @@ impl BranchSet {
         let (target, inclusive) = target(until);
         let past = Past { data, socket_dir: home.server_socket_dir(id), log, target, inclusive };
         recover(&self.children, &install, &past).await.map_err(|error| not_recovered(&error))?;
-        draft.try_with(Draft::find_where_it_left).await?;
-        self.disable_subscriptions(parent, &mut draft).await?;
-        let subscriptions = subscriptions_now(parent);
-        Ok(Brought { draft, parent_in_use: false, pause: None, subscriptions, has_subscriptions: false })
+        Ok(true)
     }
 
     /// The nearest snapshot. A busy server may have begun a segment since its log was looked at.
@@ -119,7 +137,9 @@ impl BranchSet {
         let draft = self.in_store(move |store| store.draft_snapshot(&of, &called)).await?;
         let Brought { draft, pause, .. } = self.bring(&entry, draft).await?;
         let draft = draft.take()?;
+        reached("a snapshot is about to show").await;
         let new = self.in_store(move |store| store.keep_snapshot(draft, name)).await?;
+        reached("a snapshot shows").await;
         Ok((new, pause))
     }
 
@@ -171,7 +191,7 @@ impl BranchSet {
         }
         let lease = parent.server.awake(Instant::now() + WAKES_WITHIN).await.map_err(wake_failure)?;
         if let Some(live) = parent.server.live(&lease).await {
-            live.checkpoint().await.map_err(|error| Failure::from_error(FailureKind::Failed, &error))?;
+            live.checkpoint().await.map_err(|error| cannot_be_copied(parent, &error))?;
         }
         Ok(())
     }

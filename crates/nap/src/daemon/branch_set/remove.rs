@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nap_control::{Children, Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::ids::BranchName;
 use nap_store::{BranchRecord, StoreError};
 use tokio::time::Instant;
@@ -115,8 +116,13 @@ impl BranchSet {
             None
         } else {
             let held = entry.server.hold_asleep().await;
-            Some(held.map_err(|error| sleep_failure(error).hint("--force ends its sessions"))?)
+            let refused = |error| match self.existing(name) {
+                Ok(_) => sleep_failure(error).hint("--force ends its sessions"),
+                Err(gone) => gone,
+            };
+            Some(held.map_err(refused)?)
         };
+        reached("a branch is to go").await;
         let gone = name.clone();
         let (kept, thrown_away) = match self.in_store(move |store| store.remove(&gone, children_stay)).await {
             Ok(removed) => removed,
@@ -132,13 +138,17 @@ impl BranchSet {
                 return Err(failure);
             }
         };
+        reached("a branch has gone").await;
         kept.into_iter().for_each(|child| self.know(child));
         // As long as it is among the branches no new one of its name can take on rules, which these are not.
         self.change_rules(|rules| rules.forget(name)).await;
         self.forget(name, &entry).await;
         // Nobody waits for that.
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || store.discard(&thrown_away));
+        tokio::task::spawn_blocking(move || {
+            nap_fault::point("a branch is to be deleted");
+            store.discard(&thrown_away);
+        });
         Ok(())
     }
 
@@ -150,9 +160,11 @@ impl BranchSet {
             return Err(store_failure(StoreError::Exists(to)));
         }
         self.refuse_sessions(name, "`nap sessions` shows them, `--end` ends one").await?;
-        let hold = entry.server.hold_asleep().await.map_err(sleep_failure)?;
+        let hold = entry.server.hold_asleep().await.map_err(|error| self.not_asleep(&entry, error))?;
+        reached("a branch is to be renamed").await;
         let (from, new_name) = (name.clone(), to.clone());
         let (branch, children) = self.in_store(move |store| store.rename(&from, &new_name)).await?;
+        reached("a branch is renamed").await;
         self.change_rules(|rules| {
             rules.inherit(&to, name);
             rules.forget(name);

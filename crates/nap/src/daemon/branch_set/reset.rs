@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nap_control::{Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::ids::{BranchId, BranchName};
 use nap_model::moment::Moment;
 use nap_server::error::SleepError;
@@ -10,8 +11,9 @@ use nap_server::handle::AsleepHold;
 use nap_store::{NewBranch, Replaced, StoreError};
 use tokio::time::Instant;
 
-use super::change::{sleep_failure, store_failure};
+use super::change::store_failure;
 use super::create::{Brought, Made};
+use super::socket_dir::SocketDir;
 use super::{BranchSet, Entry};
 use crate::daemon::secrets;
 
@@ -79,12 +81,17 @@ impl BranchSet {
     ) -> Result<Made, Failure> {
         let Brought { draft, parent_in_use, pause, subscriptions, .. } = brought;
         let name = &entry.record.name;
+        reached("another state is brought").await;
         // That took its time.
         self.changeable(name)?;
         let hold = self.empty(entry).await?;
         let draft = draft.take()?;
+        let sockets = keep_as.as_ref().map(|(_, id)| self.make_sockets(id)).transpose()?;
+        reached("a branch is emptied").await;
         let replaced = self.in_store(move |store| store.replace(draft, keep_as)).await;
         let Replaced { branch, kept, children, cloned, prepared } = replaced?;
+        sockets.into_iter().for_each(SocketDir::keep);
+        reached("a branch has another state").await;
         self.know(branch.record.clone());
         children.into_iter().for_each(|child| self.know(child));
         drop(hold);
@@ -108,7 +115,7 @@ impl BranchSet {
                 Err(SleepError::Guarded { .. } | SleepError::NotAwake { .. }) if Instant::now() < deadline => {
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
-                Err(error) => return Err(sleep_failure(error)),
+                Err(error) => return Err(self.not_asleep(entry, error)),
             }
         }
     }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nap_control::{
-    Answer, BranchReport, ConnectionReport, Counts, Failure, HistoryReport, PostgresReport, Reply, SESSIONS_SHOWN_MAX,
-    SessionReport, SnapshotReport, StatusReport,
+    Answer, BranchReport, ConnectionReport, Counts, Failure, HistoryReport, InodesReport, PostgresReport, Reply,
+    SESSIONS_SHOWN_MAX, SessionReport, SnapshotReport, StatusReport,
 };
 use nap_model::access::AccessSnapshot;
 use nap_model::ids::BranchName;
 use nap_model::state::State;
 use nap_server::initdb::BOOTSTRAP_SUPERUSER;
+use nap_store::FREE_AT_LEAST_PERCENT;
 use nap_wire::scram::Verifier;
 
 use super::ControlApi;
@@ -68,6 +69,11 @@ impl ControlApi {
         let branch = entry.record.name;
         let span = entry.record.settings.history.unwrap_or(self.config.get().history);
         let (history, is_kept) = self.branches.history(&branch).await?;
+        let inodes = history.inodes.map(|inodes| InodesReport {
+            free: inodes.free,
+            total: inodes.total,
+            history_leaves_percent: FREE_AT_LEAST_PERCENT,
+        });
         let snapshots = history.snapshots.into_iter();
         let snapshots = snapshots.map(|at| SnapshotReport {
             name: at.name,
@@ -77,7 +83,7 @@ impl ControlApi {
         });
         let snapshots = snapshots.collect();
         let segments = u64::try_from(history.segments).unwrap_or(u64::MAX);
-        Ok(Answer::History(HistoryReport { branch, span, is_kept, snapshots, end: history.end, segments }))
+        Ok(Answer::History(HistoryReport { branch, span, is_kept, snapshots, end: history.end, segments, inodes }))
     }
 
     pub(super) fn status(&self) -> StatusReport {

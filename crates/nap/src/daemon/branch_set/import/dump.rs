@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use nap_control::{Failure, FailureKind};
+use nap_fault::reached;
 use nap_model::ids::Major;
 use nap_server::aside::Aside;
 use nap_server::initdb::{self, BOOTSTRAP_SUPERUSER};
@@ -50,8 +51,10 @@ impl BranchSet {
                 .hint("pg_dump must be able to read every table; extensions' own rules apply")
         })?;
         let roles = dump_roles(&remote, &database, &roles_file, &mut arriving).await;
+        reached("a database was dumped").await;
         let aside = self.run_aside(&mut arriving).await?;
         let restored = self.restore_dump(&aside, &mut arriving, (&database, roles), (&dump, &roles_file)).await;
+        reached("a database was restored").await;
         let stopped = aside.stop().await;
         restored?;
         stopped.map_err(|error| does_not_start(&error))?;

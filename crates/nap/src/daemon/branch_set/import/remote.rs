@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use nap_control::Failure;
+use nap_fault::reached;
 use nap_model::hba::Rules;
 use nap_model::ids::Major;
 use nap_model::pg_conf::{self, Adopted};
@@ -98,6 +99,7 @@ impl BranchSet {
         let data = arriving.arrival.with(|arrival| arrival.data()).await?;
         let mapped =
             arriving.arrival.with(move |arrival| far.iter().map(|far| far.mapped_to(arrival)).collect::<Vec<_>>());
+        reached("a base backup is to begin").await;
         let backup = remote.program("pg_basebackup").args(["-X", "stream", "-c", "fast", "--no-sync", "--no-manifest"]);
         let backup = backup.args(["-D".as_ref(), data.as_os_str()]).args(mapped.await?);
         let copied = backup.run(remote.children).await;
