@@ -17,14 +17,17 @@ const SECTOR_BYTES: u64 = 512;
 pub(crate) struct Made {
     by: &'static [&'static str],
     options: &'static str,
+    /// What is written goes to the disk below, and not into memory a second time.
+    direct: bool,
 }
 
 /// Files are cloned one by one there.
-pub(crate) const XFS: Made = Made { by: &["mkfs.xfs", "-q", "-m", "reflink=1"], options: "loop" };
+pub(crate) const XFS: Made = Made { by: &["mkfs.xfs", "-q", "-m", "reflink=1"], options: "loop", direct: false };
 /// As `nap pool` has it: a branch is a snapshot, and goes in one call.
 pub(crate) const BTRFS: Made = Made {
     by: &["mkfs.btrfs", "-q", "-m", "single"],
     options: "loop,noatime,nosuid,nodev,discard=async,user_subvol_rm_allowed",
+    direct: true,
 };
 
 /// The directory to work in. What was mounted is unmounted and removed when this is dropped; nothing may use it then.
@@ -48,7 +51,20 @@ impl Ground {
         run(Command::new(program).args(arguments).arg(&image))?;
         std::fs::create_dir(&path)?;
         run(Command::new("mount").args(["-o", made.options]).arg(&image).arg(&path))?;
-        Ok(Self { path, image: Some(image) })
+        let ground = Self { path, image: Some(image) };
+        if made.direct {
+            run(Command::new("losetup").arg("--direct-io=on").arg(format!("/dev/{}", ground.device()?)))?;
+        }
+        Ok(ground)
+    }
+
+    /// The name of its device.
+    fn device(&self) -> Result<String> {
+        let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+        let path = self.path.to_string_lossy();
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(&*path)).context("a mount")?;
+        let device = line.split(' ').next().and_then(|device| device.strip_prefix("/dev/")).context("a device")?;
+        Ok(device.to_owned())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -68,11 +84,7 @@ impl Ground {
             return Ok(None);
         }
         run(Command::new("sync").arg("-f").arg(&self.path))?;
-        let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-        let path = self.path.to_string_lossy();
-        let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(&*path)).context("a mount")?;
-        let device = line.split(' ').next().and_then(|device| device.strip_prefix("/dev/")).context("a device")?;
-        let numbers = std::fs::read_to_string(format!("/sys/class/block/{device}/stat"))?;
+        let numbers = std::fs::read_to_string(format!("/sys/class/block/{}/stat", self.device()?))?;
         let sectors: u64 = numbers.split_whitespace().nth(6).context("sectors written")?.parse()?;
         Ok(Some(sectors * SECTOR_BYTES))
     }
