@@ -15,10 +15,12 @@ use tokio::time::{Instant, sleep};
 use crate::children::{Children, Spawned, nameless_file};
 use crate::install::Install;
 use crate::last_words::last_words;
-use crate::procfs::signal;
+use crate::procfs::{is_full, signal};
 
 /// The pause between looks whether it is ready.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
+/// On a full disk a server tries its last checkpoint again and again, and ends only when there is space. Nobody waits for that.
+const FULL_FOR: Duration = Duration::from_secs(5);
 /// Days of log take their time.
 const READY_WITHIN: Duration = Duration::from_secs(60 * 60);
 
@@ -42,6 +44,9 @@ pub enum AsideError {
     /// It ended, or was not shut down cleanly. What it said.
     #[error("the server ended: {0}")]
     Ended(String),
+    /// The same, or it would not end, for want of space. What it said last may be of something else.
+    #[error("there is no space left on its file system: {0}")]
+    Full(String),
     /// It takes too long.
     #[error("the server was not ready after {} min", READY_WITHIN.as_secs() / 60)]
     Late,
@@ -103,7 +108,17 @@ impl Aside {
     /// Shuts it down cleanly.
     pub async fn stop(mut self) -> Result<(), AsideError> {
         signal(self.running.0, Signal::INT);
-        let status = (&mut self.exit).await.map_err(|_| AsideError::Late)?;
+        let status = loop {
+            tokio::select! {
+                biased;
+                status = &mut self.exit => break status.map_err(|_| AsideError::Late)?,
+                () = sleep(FULL_FOR) => {}
+            }
+            if is_full(&self.place.data) {
+                // Dropped, it is ended at once.
+                return Err(AsideError::Full(last_words(&text(&self.said))));
+            }
+        };
         if !status.success() {
             return Err(self.why());
         }
@@ -115,7 +130,8 @@ impl Aside {
     /// It has ended: the number may be another process's from now on.
     fn why(self) -> AsideError {
         std::mem::forget(self.running);
-        AsideError::Ended(last_words(&text(&self.said)))
+        let said = last_words(&text(&self.said));
+        if is_full(&self.place.data) { AsideError::Full(said) } else { AsideError::Ended(said) }
     }
 }
 

@@ -53,14 +53,16 @@ impl Store {
     /// Forgets the oldest snapshots of all branches, but for those with a name, until history leaves as many inodes free as it
     /// should. How many went.
     pub fn bound_inodes(&self) -> Result<usize, StoreError> {
-        let Some(inodes) = self.inodes()? else { return Ok(0) };
+        // Of two who look at once, one would forget for what the other has freed.
         let _one = self.lock_thinning();
+        let Some(inodes) = self.inodes()? else { return Ok(0) };
         Ok(self.forget_oldest(inodes.missing(0))?.0)
     }
 
     /// Sees to it that there are inodes for a snapshot of these files, at the cost of older ones. What would not make room enough
     /// stays where it is.
     pub(crate) fn make_room_for_snapshot(&self, name: &BranchName, data: &Path) -> Result<(), StoreError> {
+        let _one = self.lock_thinning();
         let Some(inodes) = self.scarce_inodes()? else { return Ok(()) };
         let wanted = count(data)?;
         let missing = inodes.missing(wanted);
@@ -68,7 +70,6 @@ impl Store {
             return Ok(());
         }
         let too_few = || StoreError::TooFewInodes { name: name.clone(), wanted, free: inodes.free };
-        let _one = self.lock_thinning();
         if self.oldest_first()?.iter().map(|(_, snapshot)| snapshot.files).sum::<u64>() < missing {
             self.forget_oldest(inodes.missing(0))?;
             return Err(too_few());
@@ -81,9 +82,9 @@ impl Store {
     /// Sees to it that there are inodes for a copy that somebody wants to have of a branch: history yields as far as it can. An
     /// error before anything is copied: there are too few all the same.
     pub fn make_room_for_copy(&self, of: &BranchName) -> Result<(), StoreError> {
+        let _one = self.lock_thinning();
         let Some(inodes) = self.scarce_inodes()? else { return Ok(()) };
         let wanted = count(&self.branch(of)?.dir.data())?;
-        let _one = self.lock_thinning();
         let (gone, freed) = self.forget_oldest(inodes.missing(wanted))?;
         if gone > 0 {
             tracing::warn!(gone, "history: few inodes are free, and it begins later now");

@@ -168,6 +168,8 @@ impl Store {
             match durable::rename_new(path, &target) {
                 Ok(()) => return Ok(target),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                // The branch that it was in has been renamed since it was moved, and could not be made durable by its old name.
+                Err(_) if path.symlink_metadata().is_err() && target.symlink_metadata().is_ok() => return Ok(target),
                 Err(e) => return Err(StoreError::io("remove", path, e)),
             }
         }

@@ -1,5 +1,6 @@
 //! The daemon dies at every step of every command that changes the tree.
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -30,8 +31,9 @@ struct Busy {
 
 impl Busy {
     fn begin(home: &TestHome) -> Self {
-        let (config, acknowledged, ends) = (home.config("postgres@main"), Arc::<AtomicU64>::default(), Arc::default());
-        let (counted, stop): (_, Arc<AtomicBool>) = (acknowledged.clone(), Arc::clone(&ends));
+        let (config, acknowledged) = (home.config("postgres@main"), Arc::<AtomicU64>::default());
+        let ends = Arc::<AtomicBool>::default();
+        let (counted, stop) = (acknowledged.clone(), ends.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -66,32 +68,26 @@ pub(super) fn remove(home: &TestHome, branch: &str) {
 /// What has been acknowledged while main was branched is in main; in the branch is what had been until then, or more.
 fn of_a_busy_parent(disk: &Disk, comes_to: &[&str]) {
     let home = home(disk, "\"0s\"");
-    let (mut busy, mut begun_with) = (None, 0);
-    let mut rows = 0;
-    let busy_now = std::cell::RefCell::new(&mut busy);
-    let least = std::cell::Cell::new((0, 0));
+    let (writing, acknowledged, least) = (RefCell::new(None), Cell::new(0), Cell::new(0));
     let places = Walk {
         home: &home,
         prepare: &mut |home| {
-            begun_with = count(home, "main");
-            let begun = Busy::begin(home);
-            least.set((begun_with, begun_with + begun.acknowledged.load(Ordering::Relaxed)));
-            **busy_now.borrow_mut() = Some(begun);
+            let busy = Busy::begin(home);
+            least.set(acknowledged.get() + busy.acknowledged.load(Ordering::Relaxed));
+            writing.replace(Some(busy));
         },
         command: &["branch", "new"],
         look: &mut |home| {
-            let (begun_with, least) = least.get();
-            if let Some(busy) = busy_now.borrow_mut().take() {
-                rows = begun_with + busy.end();
+            if let Some(busy) = writing.take() {
+                acknowledged.set(acknowledged.get() + busy.end());
             }
             let in_main = count(home, "main");
-            assert!(in_main >= rows, "{rows} were acknowledged, {in_main} are there");
-            if home.branch("new").is_none() {
-                return false;
-            }
-            let in_new = count(home, "new");
-            assert!((least..=in_main).contains(&in_new), "{least} ≤ {in_new} ≤ {in_main}");
-            true
+            assert!(in_main >= acknowledged.get(), "{} were acknowledged, {in_main} are there", acknowledged.get());
+            home.branch("new").is_some_and(|_| {
+                let in_new = count(home, "new");
+                assert!((least.get()..=in_main).contains(&in_new), "{} ≤ {in_new} ≤ {in_main}", least.get());
+                true
+            })
         },
         undo: &mut |home| remove(home, "new"),
     }
