@@ -199,7 +199,7 @@ pub const SPECS: &[Spec] = {
                 "history_max_gb",
                 "10",
                 Reload,
-                "how much of a branch's log is kept that its server itself does not need any more, in GB; beyond that its past begins later",
+                "how much of a branch's log is kept that its server itself does not need any more, in GB; beyond that its past begins later. So it does, its snapshots with a name excepted, where less than 5 % of a file system's inodes are free: each file of a snapshot is one (XFS; btrfs has no bound of them)",
             )
         },
         spec(
