@@ -1,4 +1,4 @@
-//! What a gateway leaves to its successor in the same process: listening sockets, sessions with their sockets and state,
+//! What a gateway leaves to its successor, in the same process or in the next one: listening sockets, sessions with their sockets and state,
 //! the hubs' backends. The sockets are handed on as they are; a session is left at a place where both of its sides are
 //! between two messages.
 

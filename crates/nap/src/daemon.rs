@@ -87,6 +87,8 @@ pub(crate) fn prepare_home(home: &Home, run_as: &str, program: &Path) -> anyhow:
 /// Runs the daemon to its end.
 pub(crate) fn run(mut options: DaemonOptions) -> anyhow::Result<()> {
     privileges::keep_descriptors_from_servers();
+    // What another daemon has left is received below.
+    privileges::raise_file_limit();
     // Variables that were a service manager's tell nothing to the program that goes on in the same process.
     let (succession, inherited) = if options.takes_over {
         let (succession, inherited) = succession::take_over()?;
@@ -104,7 +106,6 @@ pub(crate) fn run(mut options: DaemonOptions) -> anyhow::Result<()> {
     privileges::become_user(owner, &settings.run_as)?;
     nap_store::pool::check(&options.home)?;
     make_home(&options.home)?;
-    privileges::raise_file_limit();
     let (lock, estate, lost) = match succession {
         Some(Ok(succession)) => (succession.lock, Some(succession.estate), None),
         Some(Err(error)) => (home_lock::take(&options.home)?, None, Some(error)),

@@ -17,7 +17,7 @@ use crate::home::BranchDir;
 use crate::pool;
 use crate::record::{self, BranchRecord};
 use crate::staging::Staged;
-use crate::store::{Branch, Store};
+use crate::store::{Branch, Store, entries as names};
 use crate::whole;
 
 /// A branch that was just made.
@@ -96,13 +96,19 @@ impl Store {
         }
     }
 
-    /// Deletes what came with the snapshot that a branch was made of and is not its own. Whether there was any.
+    /// Deletes what came with the snapshot that a branch was made of and is not its own; in the snapshots of its first moments first.
+    /// Whether there was any.
     pub fn drop_discarded(&self, name: &BranchName) -> Result<bool, StoreError> {
-        let place = self.home().branch(name).discarded();
-        if place.symlink_metadata().is_err() {
+        let dir = self.home().branch(name);
+        if dir.discarded().symlink_metadata().is_err() {
             return Ok(false);
         }
-        durable::remove_tree(&place).map_err(|e| StoreError::io("remove", &place, e))?;
+        let of_snapshots = names(&dir.snapshots()).unwrap_or_default();
+        let of_snapshots =
+            of_snapshots.into_iter().map(|name| BranchDir { root: dir.snapshots().join(name) }.discarded());
+        for place in of_snapshots.chain([dir.discarded()]) {
+            durable::remove_tree(&place).map_err(|e| StoreError::io("remove", &place, e))?;
+        }
         Ok(true)
     }
 

@@ -51,7 +51,16 @@ pub struct BranchRecord {
     pub settings: BranchSettings,
 }
 
+/// So long what came with a branch and is not its own is left where it is.
+const YOUNG: std::time::Duration = std::time::Duration::from_secs(60);
+
 impl BranchRecord {
+    /// Whether it was made a moment ago. One from the future is not: the clock was set.
+    pub fn is_young(&self) -> bool {
+        let age = std::time::Duration::try_from(jiff::Timestamp::now().duration_since(self.created));
+        age.is_ok_and(|age| age < YOUNG)
+    }
+
     /// Reads the record of the branch in this directory.
     pub fn load(dir: &BranchDir) -> Result<Self, StoreError> {
         let path = dir.record();

@@ -133,7 +133,9 @@ impl Store {
         if whole::is_whole(&branch.dir.root)
             && let Some(raw) = whole::take(&branch.dir.root, &staged)?
         {
-            return raw.strip(leaves_out, brings, Rest::Now);
+            // The first client of a branch that was just made waits for its first snapshot.
+            let rest = if branch.record.is_young() { Rest::Later } else { Rest::Now };
+            return raw.strip(leaves_out, brings, rest);
         }
         let data = staged.path().join("data");
         make_dir(&data)?;

@@ -141,12 +141,15 @@ fn strays(home: &TestHome) -> Vec<String> {
     let (root, branches) = (home.path(), home.path().join("branches"));
     let name = root.display().to_string();
     let daemon = home.daemon_process();
+    let in_branches = branches.display().to_string();
     let is_stray = |pid: &i32| {
         let line = process::command_line(*pid).join(" ");
         let cwd = process::working_directory(*pid);
         let is_ours = line.contains(&name) || cwd.as_ref().is_some_and(|cwd| cwd.starts_with(&root));
         let is_deleted = cwd.as_ref().is_some_and(|cwd| cwd.to_string_lossy().ends_with(" (deleted)"));
-        let is_server = !is_deleted && cwd.is_some_and(|cwd| cwd.starts_with(&branches));
+        // One that the daemon has just started has not gone to its directory yet.
+        let starts = daemon.is_some() && process::parent(*pid) == daemon && line.contains(&in_branches);
+        let is_server = starts || (!is_deleted && cwd.is_some_and(|cwd| cwd.starts_with(&branches)));
         is_ours && process::is_alive(*pid) && !is_server && Some(*pid) != daemon && !line.contains("guardian")
     };
     let strays = process::everything().into_iter().filter(|pid| *pid != std::process::id() as i32).filter(is_stray);

@@ -265,10 +265,7 @@ impl ControlApi {
         let Ok(_one) = self.replacing.try_lock() else {
             return Err(Failure::new(FailureKind::Conflict, "the daemon is being replaced already"));
         };
-        if self.timed_work.is_under_way() {
-            return Err(Failure::new(FailureKind::Conflict, "the work of a wake_at is under way")
-                .hint("`nap logs --daemon` says when it is done"));
-        }
+        self.refuse_at_work()?;
         // What the next program would refuse, or do otherwise, is found out while there is still this one.
         if let Answer::Config(ConfigReport { changes }) = self.reload().await?
             && let Some(change) = changes.first()
@@ -276,14 +273,11 @@ impl ControlApi {
             let message = format!("{} was changed, which waits for the next start", change.name);
             return Err(Failure::new(FailureKind::Conflict, message).hint("`nap down` and `nap up`, or set it back"));
         }
-        if self.branches.is_making() {
-            return Err(Failure::new(FailureKind::Conflict, "a branch is being made").hint("try again when it is done"));
-        }
         rustix::fs::access(program, rustix::fs::Access::EXEC_OK)
             .map_err(|error| Failure::failed(format!("cannot run {}", program.display())).caused_by(&error))?;
         tracing::info!(program = %program.display(), "leaves everything to another program");
-        let (home, estate) = (self.config.home(), self.leave().await);
-        let failed = succession::pack(&self.belongings, &estate)
+        let (home, estate) = (self.config.home(), self.leave().await?);
+        let failed = succession::pack(&self.belongings.lock, &self.belongings.kept, &estate)
             .and_then(|packed| succession::go_on_as(program, home, self.foreground, packed));
         self.gateway.take_up(estate).await;
         let Err(error) = failed;
@@ -291,25 +285,48 @@ impl ControlApi {
         Err(Failure::failed(format!("cannot run {}", program.display())).caused_by(&error))
     }
 
-    async fn leave(&self) -> Estate {
+    /// What would be cut off.
+    fn refuse_at_work(&self) -> Result<(), Failure> {
+        if self.timed_work.is_under_way() {
+            return Err(Failure::new(FailureKind::Conflict, "the work of a wake_at is under way")
+                .hint("`nap logs --daemon` says when it is done"));
+        }
+        if self.branches.is_making() {
+            return Err(Failure::new(FailureKind::Conflict, "a branch is being made").hint("try again when it is done"));
+        }
+        Ok(())
+    }
+
+    async fn leave(&self) -> Result<Estate, Failure> {
         let mut estate = self.gateway.leave(Instant::now() + LEAVE_WITHIN).await;
+        // That took its time, in which commands went on coming.
+        if let Err(failure) = self.refuse_at_work() {
+            self.gateway.take_up(estate).await;
+            return Err(failure);
+        }
         if let Ok(control_socket) = self.control_socket.try_clone() {
             estate.add_listener(control_socket);
         }
-        estate
+        Ok(estate)
     }
 
     /// Leaves everything to the daemon that systemd is about to start. Returns only if nothing comes of that.
     pub(super) async fn leave_to_the_next(&self, systemd: &Systemd) {
         let Ok(_one) = self.replacing.try_lock() else { return };
-        if self.timed_work.is_under_way() || self.branches.is_making() {
-            return tracing::info!("a branch is being made, or a wake_at is at work: sessions end with the restart");
-        }
-        if let Err(failure) = self.reload().await {
-            return tracing::error!(%failure, "the next daemon may not start: sessions end with the restart");
-        }
-        let estate = self.leave().await;
-        let stored = match succession::pack(&self.belongings, &estate) {
+        let ready = match self.refuse_at_work() {
+            Ok(()) => self.reload().await.map(drop),
+            refused => refused,
+        };
+        let estate = match ready {
+            Ok(()) => self.leave().await,
+            Err(failure) => Err(failure),
+        };
+        let mut estate = match estate {
+            Ok(estate) => estate,
+            Err(failure) => return tracing::error!(%failure, "sessions end with the restart"),
+        };
+        self.belongings.leave_kept_out(&mut estate);
+        let stored = match succession::pack(&self.belongings.lock, &[], &estate) {
             Ok(packed) => systemd.store(&packed).await,
             Err(error) => Err(error),
         };

@@ -4,14 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::branch_set::BranchSet;
 
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// A branch is left alone for so long.
-const LEFT_ALONE: Duration = Duration::from_secs(60);
-
 /// For as long as the daemon is up.
 pub(super) async fn drop_in_time(branches: Arc<BranchSet>) {
     let mut changes = branches.count();
@@ -26,12 +21,12 @@ pub(super) async fn drop_in_time(branches: Arc<BranchSet>) {
 async fn drop_those_of_age(branches: &Arc<BranchSet>) -> bool {
     let mut some_wait = false;
     for record in branches.all().into_iter().map(|entry| entry.record) {
-        let age = Duration::try_from(Timestamp::now().duration_since(record.created)).unwrap_or_default();
+        let is_young = record.is_young();
         let (store, branch) = (branches.store().clone(), record.name);
         if !store.home().branch(&branch).discarded().exists() {
             continue;
         }
-        if age < LEFT_ALONE {
+        if is_young {
             some_wait = true;
             continue;
         }

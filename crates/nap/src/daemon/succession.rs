@@ -15,8 +15,8 @@ use anyhow::Context as _;
 use nap_gateway::{ESTATE_FORMAT, Estate};
 use nap_store::{Home, HomeLock};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,19 @@ pub(super) struct Belongings {
     pub(super) kept: Vec<(String, OwnedFd)>,
 }
 
+impl Belongings {
+    /// systemd has these itself, and may close them and bind their addresses anew meanwhile: nobody else may listen there.
+    pub(super) fn leave_kept_out(&self, estate: &mut Estate) {
+        let identity = |socket: &OwnedFd| rustix::fs::fstat(socket).map(|found| (found.st_dev, found.st_ino)).ok();
+        let kept: Vec<_> = self.kept.iter().map(|(_, socket)| identity(socket)).collect();
+        for listener in estate.take_listeners() {
+            if !kept.contains(&identity(&listener)) {
+                estate.add_listener(listener);
+            }
+        }
+    }
+}
+
 /// What stands beside the descriptors of the gateway's.
 #[derive(Serialize, Deserialize)]
 struct Label {
@@ -49,15 +62,15 @@ struct Label {
 }
 
 /// Puts everything into a socket, for whoever is given that.
-pub(super) fn pack(belongings: &Belongings, estate: &Estate) -> io::Result<UnixStream> {
+pub(super) fn pack(lock: &HomeLock, kept: &[(String, OwnedFd)], estate: &Estate) -> io::Result<UnixStream> {
     let (bytes, sockets) = estate.write()?;
     let inventory = readable(&bytes)?;
-    let kept = belongings.kept.iter().map(|(name, _)| name.clone()).collect();
-    let label = readable(&serde_json::to_vec(&Label { format: ESTATE_FORMAT, kept })?)?;
+    let names = kept.iter().map(|(name, _)| name.clone()).collect();
+    let label = readable(&serde_json::to_vec(&Label { format: ESTATE_FORMAT, kept: names })?)?;
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    let lock = belongings.lock.duplicate()?;
-    let kept = belongings.kept.iter().map(|(_, socket)| socket.as_fd());
+    let lock = lock.duplicate()?;
+    let kept = kept.iter().map(|(_, socket)| socket.as_fd());
     let all: Vec<BorrowedFd<'_>> =
         [label.as_fd(), lock.as_fd(), inventory.as_fd()].into_iter().chain(kept).chain(sockets).collect();
     for some in all.chunks(AT_ONCE) {
@@ -140,6 +153,9 @@ fn receive(from: &UnixStream, descriptors: &mut Vec<OwnedFd>) -> io::Result<usiz
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let received = recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::other("more descriptors were left than this process may have open"));
+    }
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(given) = message {
             descriptors.extend(given);

@@ -51,7 +51,7 @@ impl Systemd {
         sd_notify::notify_with_fds(&message, &[packed.as_fd()])?;
         let late = Instant::now() + STORED_WITHIN;
         while Instant::now() < late {
-            if self.stored().await? > before {
+            if self.stored().await.is_ok_and(|stored| stored > before) {
                 return Ok(());
             }
             sleep(LOOK_PAUSE).await;

@@ -64,7 +64,6 @@ fn slips_of_the_user_end_with_2() {
         &["up", "--port", "65535"],
         &["up", "--pg", "new"],
         &["up", "--ready-on-stdout"],
-        &["set", "dev"],
         &["set", "dev", "sleep_after"],
         &["set", "dev", "max_awake=1"],
         &["set", "dev", "sleep_after=5m"],

@@ -127,9 +127,11 @@ async fn a_restart_leaves_sessions_alone(home: &TestHome, socket: &[&str]) {
     let parked = home.connect("postgres@feature").await;
     parked.batch_execute("set my.setting = 'kept'").await.unwrap();
     home.sleep("feature");
-    let (daemon, server) = (home.daemon_pid(), home.server_pid("main"));
-    for _ in 0..2 {
-        let restarted = manager.systemctl(&["restart", "napgres.service"]);
+    let server = home.server_pid("main");
+    let units = [["napgres.service"].as_slice(), &["napgres.service"], &["napgres.socket", "napgres.service"]];
+    for units in units.into_iter().take(if socket.is_empty() { 2 } else { 3 }) {
+        let daemon = home.daemon_pid();
+        let restarted = manager.systemctl(&[&["restart"], units].concat());
         assert!(restarted.succeeded(), "{restarted}{}", manager.log());
         assert_ne!(home.daemon_pid(), daemon);
         assert_eq!(home.server_pid("main"), server, "its server has run on");

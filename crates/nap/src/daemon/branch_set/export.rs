@@ -85,6 +85,7 @@ impl BranchSet {
         to: &Path,
         format: ExportFormat,
     ) -> Result<Exported, Failure> {
+        let _making = self.making.clone();
         let entry = self.existing(name)?;
         let departure = self.depart(to).await?;
         let install = self.installs.of(entry.record.major).map_err(Failure::failed)?;
