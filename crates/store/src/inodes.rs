@@ -71,7 +71,7 @@ impl Store {
         }
         let _one = self.lock_thinning();
         let Some(inodes) = self.scarce_inodes()? else { return Ok(()) };
-        let wanted = count(data)?;
+        let wanted = count_cluster(data, &self.home().branch(name).tablespaces())?;
         let missing = inodes.missing(wanted);
         if missing == 0 {
             return Ok(());
@@ -98,7 +98,8 @@ impl Store {
     }
 
     fn yield_to_copy(&self, of: &BranchName, inodes: Inodes) -> Result<(), StoreError> {
-        let wanted = count(&self.branch(of)?.dir.data())?;
+        let dir = self.branch(of)?.dir;
+        let wanted = count_cluster(&dir.data(), &dir.tablespaces())?;
         let check = |freed| {
             let free = inodes.free.saturating_add(freed);
             if free < wanted { Err(StoreError::TooFewInodes { name: of.clone(), wanted, free }) } else { Ok(()) }
@@ -171,15 +172,25 @@ fn inodes_of(branch: &Branch, snapshot: &Snapshot) -> Result<u64, StoreError> {
     }
 }
 
-/// How many inodes there are in a directory. A server that runs makes and removes files meanwhile.
+/// How many inodes a copy of these files takes.
+fn count_cluster(data: &Path, tablespaces: &Path) -> Result<u64, StoreError> {
+    Ok(count(data)?.saturating_add(count(tablespaces)?))
+}
+
+/// How many inodes there are in a directory; none if it is not there. A server that runs makes and removes some meanwhile.
 fn count(dir: &Path) -> Result<u64, StoreError> {
-    let mut found = 1;
+    let mut found = 0;
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).map_err(|e| StoreError::io("read", &dir, e))?.flatten() {
-            found += 1;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                dirs.push(entry.path());
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(|e| StoreError::io("read", &dir, e))?,
+        };
+        found += 1;
+        for entry in entries.flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => dirs.push(entry.path()),
+                _ => found += 1,
             }
         }
     }
@@ -204,7 +215,9 @@ mod tests {
         let store = crate::history::tests::with_past(root.path(), &[1, 3]);
         let main = "main".parse().unwrap();
         let dir = store.branch(&main).unwrap().dir;
-        let (wanted, kept) = (count(&dir.data()).unwrap(), store.in_history().unwrap());
+        crate::fixture::make_tablespace(&dir, b"fast");
+        let wanted = count(&dir.data()).unwrap() + count(&dir.tablespaces()).unwrap();
+        let kept = store.in_history().unwrap();
         assert!((1..wanted).contains(&kept), "{kept} of {wanted}");
         let with_free = |free| store.yield_to_copy(&main, Inodes { free, total: 100 });
         let refused = with_free(wanted - kept - 1).unwrap_err();
@@ -220,5 +233,6 @@ mod tests {
         fs::create_dir_all(root.path().join("a/b")).unwrap();
         fs::write(root.path().join("a/c"), "").unwrap();
         assert_eq!(count(root.path()).unwrap(), 4);
+        assert_eq!(count(&root.path().join("gone")).unwrap(), 0, "removed meanwhile");
     }
 }
