@@ -107,18 +107,20 @@ impl Store {
             return Err(self.no_such_branch(&draft.record.name));
         }
         let source = draft.source();
+        let mut shared_until = draft.record.shared_until;
         if source.record.id == own.record.id {
             self.is_still_there(source)?;
         } else {
             // It may have another name by now, and it may have gone and left its children to its own parent.
             let parent = own.record.parent.as_ref().map(|parent| self.branch(parent)).transpose()?;
-            if parent.is_none_or(|parent| parent.record.id != source.record.id) {
+            let Some(parent) = parent.filter(|parent| parent.record.id == source.record.id) else {
                 return Err(StoreError::OtherParent(own.record.name));
-            }
+            };
+            // Another state has taken its place meanwhile: what came before is another one's past by now.
+            shared_until = shared_until.filter(|_| parent.record.created == source.record.created);
         }
         let created = Timestamp::now();
-        let BranchRecord { branched_at, shared_until, .. } = draft.record;
-        let record = BranchRecord { branched_at, shared_until, created, ..own.record };
+        let record = BranchRecord { branched_at: draft.record.branched_at, shared_until, created, ..own.record };
         record.save(&draft.dir.record())?;
         Ok(Branch { record, dir: own.dir })
     }
