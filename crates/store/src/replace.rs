@@ -212,7 +212,7 @@ impl Store {
         record.save(&dir.record())?;
         fault::point("kept");
         let dir = self.home().branch(&record.name);
-        durable::rename_new(staged, &dir.root).map_err(|e| StoreError::io("keep", &dir.root, e))?;
+        durable::rename_new_and_go_on(staged, &dir.root).map_err(|e| StoreError::io("keep", &dir.root, e))?;
         fault::point("published");
         durable::remove_tree(&dir.kept_record()).unwrap_or_else(|error| warn(&dir.root, &error));
         Ok(Some(Branch { record, dir }))
