@@ -40,11 +40,17 @@ impl Store {
         let reserve = self.reserve_for_records(from)?;
         tablespaces::make_relative(&branch.dir)?;
         let kept_record = branch.dir.kept_record();
-        BranchRecord { name: to.clone(), ..branch.record.clone() }.save(&kept_record)?;
-        fault::point("to be renamed");
         let staged = self.home().staging().join(format!("{from}-{}-renamed", branch.record.id));
-        durable::rename_new_and_go_on(&branch.dir.root, &staged)
-            .map_err(|e| StoreError::io("rename", &branch.dir.root, e))?;
+        let taken_away = BranchRecord { name: to.clone(), ..branch.record.clone() }.save(&kept_record).and_then(|()| {
+            fault::point("to be renamed");
+            durable::rename_new_and_go_on(&branch.dir.root, &staged)
+                .map_err(|e| StoreError::io("rename", &branch.dir.root, e))
+        });
+        if let Err(error) = taken_away {
+            // With it nothing would take the branch for a whole one any more.
+            let _ = durable::remove_tree(&kept_record);
+            return Err(error);
+        }
         // From here on it is done, by the next start if not by this one.
         fault::point("taken away");
         let finished = self.finish_keeping(&staged, Some(&reserve));
