@@ -54,20 +54,33 @@ pub fn rename_durable(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Moves a file or directory to a name that must be free (`AlreadyExists` if it is not).
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    move_new(from, to)?;
+    fsync_parents(from, to)
+}
+
+/// The same where others find it at once: that it could not be made durable is logged. An error would tell them that it has not
+/// been done, and they would undo what shows, or never learn of it.
+pub fn rename_new_and_go_on(from: &Path, to: &Path) -> io::Result<()> {
+    move_new(from, to)?;
+    if let Err(error) = fsync_parents(from, to) {
+        tracing::warn!(path = %to.display(), %error, "it is in its place, but may not be after a power cut");
+    }
+    Ok(())
+}
+
+fn move_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => {}
         // Some file systems do not know the flag. Who renames there holds the lock of the store, or made the place itself: looking first will do.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             if to.symlink_metadata().is_ok() {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            fs::rename(from, to)?;
+            fs::rename(from, to)
         }
-        Err(e) => return Err(e.into()),
+        renamed => Ok(renamed?),
     }
-    fsync_parents(from, to)
 }
 
 /// Puts each of two directories in the other's place, at once; what is left to be made durable is their parents. Not every

@@ -204,7 +204,7 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::snapshot::RECORD;
 
@@ -241,7 +241,7 @@ mod tests {
     }
 
     /// A branch with a snapshot in each of these segments of a megabyte, and the log from the first of them to the sixth.
-    fn with_past(root: &Path, snapshots: &[u64]) -> Store {
+    pub(crate) fn with_past(root: &Path, snapshots: &[u64]) -> Store {
         use crate::fixture::{MAJOR, home_with_template, id, name, no_fill};
         const LENGTH: u64 = 1 << 20;
         let store = home_with_template(root);

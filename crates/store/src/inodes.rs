@@ -53,24 +53,31 @@ impl Store {
     /// Forgets the oldest snapshots of all branches, but for those with a name, until history leaves as many inodes free as it
     /// should. How many went.
     pub fn bound_inodes(&self) -> Result<usize, StoreError> {
+        let missing = || self.inodes().map(|inodes| inodes.map_or(0, |inodes| inodes.missing(0)));
+        if missing()? == 0 {
+            return Ok(0);
+        }
         // Of two who look at once, one would forget for what the other has freed.
         let _one = self.lock_thinning();
-        let Some(inodes) = self.inodes()? else { return Ok(0) };
-        Ok(self.forget_oldest(inodes.missing(0))?.0)
+        Ok(self.forget_oldest(missing()?)?.0)
     }
 
     /// Sees to it that there are inodes for a snapshot of these files, at the cost of older ones. What would not make room enough
     /// stays where it is.
     pub(crate) fn make_room_for_snapshot(&self, name: &BranchName, data: &Path) -> Result<(), StoreError> {
+        // Mostly there are enough, and who thins history out meanwhile is not waited for.
+        if self.scarce_inodes()?.is_none() {
+            return Ok(());
+        }
         let _one = self.lock_thinning();
         let Some(inodes) = self.scarce_inodes()? else { return Ok(()) };
-        let wanted = count(data)?;
+        let wanted = count_cluster(data, &self.home().branch(name).tablespaces())?;
         let missing = inodes.missing(wanted);
         if missing == 0 {
             return Ok(());
         }
         let too_few = || StoreError::TooFewInodes { name: name.clone(), wanted, free: inodes.free };
-        if self.oldest_first()?.iter().map(|(_, snapshot)| snapshot.files).sum::<u64>() < missing {
+        if self.in_history()? < missing {
             self.forget_oldest(inodes.missing(0))?;
             return Err(too_few());
         }
@@ -82,15 +89,30 @@ impl Store {
     /// Sees to it that there are inodes for a copy that somebody wants to have of a branch: history yields as far as it can. An
     /// error before anything is copied: there are too few all the same.
     pub fn make_room_for_copy(&self, of: &BranchName) -> Result<(), StoreError> {
+        if self.scarce_inodes()?.is_none() {
+            return Ok(());
+        }
         let _one = self.lock_thinning();
         let Some(inodes) = self.scarce_inodes()? else { return Ok(()) };
-        let wanted = count(&self.branch(of)?.dir.data())?;
+        self.yield_to_copy(of, inodes)
+    }
+
+    fn yield_to_copy(&self, of: &BranchName, inodes: Inodes) -> Result<(), StoreError> {
+        let dir = self.branch(of)?.dir;
+        let wanted = count_cluster(&dir.data(), &dir.tablespaces())?;
+        let check = |freed| {
+            let free = inodes.free.saturating_add(freed);
+            if free < wanted { Err(StoreError::TooFewInodes { name: of.clone(), wanted, free }) } else { Ok(()) }
+        };
+        // All of it would go for nothing.
+        if inodes.free < wanted {
+            check(self.in_history()?)?;
+        }
         let (gone, freed) = self.forget_oldest(inodes.missing(wanted))?;
         if gone > 0 {
             tracing::warn!(gone, "history: few inodes are free, and it begins later now");
         }
-        let free = inodes.free.saturating_add(freed);
-        if free < wanted { Err(StoreError::TooFewInodes { name: of.clone(), wanted, free }) } else { Ok(()) }
+        check(freed)
     }
 
     /// Those of the file system, if they are so few that it is worth the time to count what is to be copied.
@@ -102,6 +124,12 @@ impl Store {
     pub fn inodes(&self) -> Result<Option<Inodes>, StoreError> {
         let dir = self.home().branches_dir();
         Inodes::of(&dir).map_err(|error| StoreError::io("look at the file system of", &dir, error))
+    }
+
+    /// How many would be free if all snapshots went that may.
+    fn in_history(&self) -> Result<u64, StoreError> {
+        let all = self.oldest_first()?;
+        all.iter().map(|(branch, snapshot)| inodes_of(branch, snapshot)).sum()
     }
 
     /// How many went, and how many inodes with them. The file system itself may count them as free only later.
@@ -136,15 +164,33 @@ impl Store {
     }
 }
 
-/// How many inodes there are in a directory. A server that runs makes and removes files meanwhile.
+/// As its record says; that of an older release says nothing.
+fn inodes_of(branch: &Branch, snapshot: &Snapshot) -> Result<u64, StoreError> {
+    match snapshot.files {
+        0 => count(&branch.dir.snapshots().join(directory_name(snapshot))),
+        files => Ok(files),
+    }
+}
+
+/// How many inodes a copy of these files takes.
+fn count_cluster(data: &Path, tablespaces: &Path) -> Result<u64, StoreError> {
+    Ok(count(data)?.saturating_add(count(tablespaces)?))
+}
+
+/// How many inodes there are in a directory; none if it is not there. A server that runs makes and removes some meanwhile.
 fn count(dir: &Path) -> Result<u64, StoreError> {
-    let mut found = 1;
+    let mut found = 0;
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).map_err(|e| StoreError::io("read", &dir, e))?.flatten() {
-            found += 1;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                dirs.push(entry.path());
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(|e| StoreError::io("read", &dir, e))?,
+        };
+        found += 1;
+        for entry in entries.flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => dirs.push(entry.path()),
+                _ => found += 1,
             }
         }
     }
@@ -164,10 +210,29 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_forgotten_for_a_copy_that_there_is_no_room_for() {
+        let root = tempfile::tempdir().unwrap();
+        let store = crate::history::tests::with_past(root.path(), &[1, 3]);
+        let main = "main".parse().unwrap();
+        let dir = store.branch(&main).unwrap().dir;
+        crate::fixture::make_tablespace(&dir, b"fast");
+        let wanted = count(&dir.data()).unwrap() + count(&dir.tablespaces()).unwrap();
+        let kept = store.in_history().unwrap();
+        assert!((1..wanted).contains(&kept), "{kept} of {wanted}");
+        let with_free = |free| store.yield_to_copy(&main, Inodes { free, total: 100 });
+        let refused = with_free(wanted - kept - 1).unwrap_err();
+        assert!(matches!(refused, StoreError::TooFewInodes { .. }), "{refused}");
+        assert_eq!(unnamed(&dir).unwrap().len(), 2);
+        with_free(wanted - kept).unwrap();
+        assert_eq!(unnamed(&dir).unwrap().len(), 0);
+    }
+
+    #[test]
     fn directories_count_too() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("a/b")).unwrap();
         fs::write(root.path().join("a/c"), "").unwrap();
         assert_eq!(count(root.path()).unwrap(), 4);
+        assert_eq!(count(&root.path().join("gone")).unwrap(), 0, "removed meanwhile");
     }
 }

@@ -68,6 +68,7 @@ pub use migrate::migrate;
 pub use past::{Recovery, Until};
 pub use record::{BranchRecord, Changes};
 pub use replace::Replaced;
+pub use replay::makes_own_tablespace;
 pub use snapshot::{NewSnapshot, Snapshot};
 pub use store::{Branch, Branches, BrokenBranch, Store};
 pub use templates::Template;

@@ -20,7 +20,7 @@ impl Store {
         let name = &branch.record.name;
         let back =
             self.follow(to, name).and_then(|()| branch.record.save(&BranchDir { root: staged.to_owned() }.record()));
-        if back.is_ok() && durable::rename_new(staged, &branch.dir.root).is_ok() {
+        if back.is_ok() && durable::rename_new_and_go_on(staged, &branch.dir.root).is_ok() {
             let _ = durable::remove_tree(&branch.dir.kept_record());
         } else {
             tracing::error!(branch = %name, path = %staged.display(), "half renamed: the next start goes on with it");
@@ -40,10 +40,17 @@ impl Store {
         let reserve = self.reserve_for_records(from)?;
         tablespaces::make_relative(&branch.dir)?;
         let kept_record = branch.dir.kept_record();
-        BranchRecord { name: to.clone(), ..branch.record.clone() }.save(&kept_record)?;
-        fault::point("to be renamed");
         let staged = self.home().staging().join(format!("{from}-{}-renamed", branch.record.id));
-        durable::rename_new(&branch.dir.root, &staged).map_err(|e| StoreError::io("rename", &branch.dir.root, e))?;
+        let taken_away = BranchRecord { name: to.clone(), ..branch.record.clone() }.save(&kept_record).and_then(|()| {
+            fault::point("to be renamed");
+            durable::rename_new_and_go_on(&branch.dir.root, &staged)
+                .map_err(|e| StoreError::io("rename", &branch.dir.root, e))
+        });
+        if let Err(error) = taken_away {
+            // With it nothing would take the branch for a whole one any more.
+            let _ = durable::remove_tree(&kept_record);
+            return Err(error);
+        }
         // From here on it is done, by the next start if not by this one.
         fault::point("taken away");
         let finished = self.finish_keeping(&staged, Some(&reserve));

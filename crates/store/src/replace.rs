@@ -52,21 +52,22 @@ impl Store {
         let (kept_record, place) = (branch.dir.kept_record(), branch.dir.root.clone());
         // One that was kept before has left none, but for a crash.
         durable::remove_tree(&kept_record).map_err(|e| StoreError::io("remove", &kept_record, e))?;
-        let mut forgot = Vec::new();
         let reserve = self.reserve_for_records(&branch.record.name)?;
         let before = self.branch(&branch.record.name)?.record;
-        if let Some((name, id)) = keep_as {
-            self.refuse_taken(self.taken_ids(&mut changing)?, &name, &id)?;
-            replay::refuse_to_move(&branch)?;
-            to_be_kept(&before, name, id).save(&kept_record)?;
-            fault::point("to be kept");
-        } else {
-            // Their past before they began is gone with what it was.
-            forgot = self.change_children(&branch.record.name, &[("shared_until", None)])?;
-        }
-        tablespaces::make_relative(&branch.dir)?;
-        durable::exchange(draft.staged.path(), &place)
-            .map_err(|e| StoreError::io("put another state in the place of", &place, e))?;
+        let kept = match keep_as {
+            Some((name, id)) => {
+                self.refuse_taken(self.taken_ids(&mut changing)?, &name, &id)?;
+                replay::refuse_to_move(&branch)?;
+                Some(to_be_kept(&before, name, id))
+            }
+            None => None,
+        };
+        let children = self.records_of_children(&before.name);
+        let exchanged = self.exchange(&branch, kept.as_ref(), draft.staged.path());
+        let forgot = exchanged.inspect_err(|_| {
+            reserve.give_half();
+            self.stay(&branch, &children);
+        })?;
         // From here on it is done, and what lies in staging is what the branch was.
         let staged = draft.staged.leave();
         fault::point("exchanged");
@@ -100,6 +101,41 @@ impl Store {
         Ok(Replaced { branch, kept, children, cloned, prepared })
     }
 
+    /// Another state takes the branch's place, and what it was is left there. Gives back its children, if those lose what they
+    /// shared with it: their past before they began is gone with what it was. They lose it before, for a crash between the two
+    /// must not leave them with another one's past.
+    fn exchange(
+        &self,
+        branch: &Branch,
+        kept: Option<&BranchRecord>,
+        staged: &Path,
+    ) -> Result<Vec<BranchRecord>, StoreError> {
+        let mut forgot = Vec::new();
+        if let Some(kept) = kept {
+            kept.save(&branch.dir.kept_record())?;
+            fault::point("to be kept");
+        } else {
+            forgot = self.change_children(&branch.record.name, &[("shared_until", None)])?;
+        }
+        tablespaces::make_relative(&branch.dir)?;
+        let place = &branch.dir.root;
+        durable::exchange(staged, place).map_err(|e| StoreError::io("put another state in the place of", place, e))?;
+        Ok(forgot)
+    }
+
+    /// That came to nothing: the branch is not to be kept under another name, and its children share with it what they shared.
+    fn stay(&self, branch: &Branch, children: &[BranchRecord]) {
+        let kept_record = branch.dir.kept_record();
+        durable::remove_tree(&kept_record).unwrap_or_else(|error| warn_of_rest(&kept_record, &error));
+        for child in children {
+            let (dir, until) = (self.home().branch(&child.name), child.shared_until);
+            let changes = [("shared_until", until.map(|until| until.to_string()))];
+            if let Err(error) = record::rewrite(&dir, &[], &changes) {
+                warn_of_rest(&dir.root, &error);
+            }
+        }
+    }
+
     /// The branch as it will be: all that was said of it meanwhile holds. Its draft's record is made the same.
     fn in_its_place(&self, draft: &Draft) -> Result<Branch, StoreError> {
         let own = self.branch(&draft.record.name)?;
@@ -107,18 +143,20 @@ impl Store {
             return Err(self.no_such_branch(&draft.record.name));
         }
         let source = draft.source();
+        let mut shared_until = draft.record.shared_until;
         if source.record.id == own.record.id {
             self.is_still_there(source)?;
         } else {
             // It may have another name by now, and it may have gone and left its children to its own parent.
             let parent = own.record.parent.as_ref().map(|parent| self.branch(parent)).transpose()?;
-            if parent.is_none_or(|parent| parent.record.id != source.record.id) {
+            let Some(parent) = parent.filter(|parent| parent.record.id == source.record.id) else {
                 return Err(StoreError::OtherParent(own.record.name));
-            }
+            };
+            // Another state has taken its place meanwhile: what came before is another one's past by now.
+            shared_until = shared_until.filter(|_| parent.record.created == source.record.created);
         }
         let created = Timestamp::now();
-        let BranchRecord { branched_at, shared_until, .. } = draft.record;
-        let record = BranchRecord { branched_at, shared_until, created, ..own.record };
+        let record = BranchRecord { branched_at: draft.record.branched_at, shared_until, created, ..own.record };
         record.save(&draft.dir.record())?;
         Ok(Branch { record, dir: own.dir })
     }
@@ -210,7 +248,7 @@ impl Store {
         record.save(&dir.record())?;
         fault::point("kept");
         let dir = self.home().branch(&record.name);
-        durable::rename_new(staged, &dir.root).map_err(|e| StoreError::io("keep", &dir.root, e))?;
+        durable::rename_new_and_go_on(staged, &dir.root).map_err(|e| StoreError::io("keep", &dir.root, e))?;
         fault::point("published");
         durable::remove_tree(&dir.kept_record()).unwrap_or_else(|error| warn(&dir.root, &error));
         Ok(Some(Branch { record, dir }))
@@ -220,6 +258,10 @@ impl Store {
 /// What was to be done is done all the same.
 fn warn(path: &Path, error: &impl std::fmt::Display) {
     tracing::warn!(path = %path.display(), %error, "another state has taken its place, and something is left to be done");
+}
+
+fn warn_of_rest(path: &Path, error: &impl std::fmt::Display) {
+    tracing::warn!(path = %path.display(), %error, "the branch stays what it was, but something is not as it was");
 }
 
 /// The same under another name. A port leads to one branch only, work is done and orders are taken once, and what was to be

@@ -10,6 +10,7 @@ use nap_model::pg_control::PgControl;
 
 use crate::durable;
 use crate::error::StoreError;
+use crate::home::BranchDir;
 use crate::past::Until;
 use crate::snapshot::{Snapshot, control_of};
 use crate::store::Branch;
@@ -57,13 +58,17 @@ pub(crate) fn refuse_tablespaces(data: &Path) -> Result<(), StoreError> {
     own(data)?.map_or(Ok(()), |span| span.refuse_tablespaces())
 }
 
-/// Refuses to give another directory to a branch that has made a tablespace and then crashed: its recovery would look for it where
-/// it was, where another branch may be by then.
+/// Refuses to give another directory to a branch whose recovery needs the one that it has.
 pub(crate) fn refuse_to_move(branch: &Branch) -> Result<(), StoreError> {
+    if makes_own_tablespace(&branch.dir) { Err(StoreError::NotAsleep(branch.record.name.clone())) } else { Ok(()) }
+}
+
+/// Whether a branch has made a tablespace and then crashed: its recovery would look for it where it was, where another branch, or
+/// nothing, may be by then.
+pub fn makes_own_tablespace(dir: &BranchDir) -> bool {
     // A log that cannot be read is not replayed either.
-    let Ok(Some(span)) = own(&branch.dir.data()) else { return Ok(()) };
-    let is_own = |place: &PathBuf| inside(&branch.dir.root, place).is_some();
-    if span.made.iter().any(is_own) { Err(StoreError::NotAsleep(branch.record.name.clone())) } else { Ok(()) }
+    let Ok(Some(span)) = own(&dir.data()) else { return false };
+    span.made.iter().any(|place| inside(&dir.root, place).is_some())
 }
 
 /// What the recovery of these files replays; nothing: they were shut down.
@@ -189,7 +194,7 @@ mod tests {
     }
 
     /// Files of a crash, whose log makes a tablespace in this place.
-    fn crashed(dir: &crate::home::BranchDir, place: &Path) {
+    fn crashed(dir: &BranchDir, place: &Path) {
         let mut log = Written::new(1);
         let redo = log.record(b"checkpoint", CHECKPOINT);
         let path = place.as_os_str().as_bytes();

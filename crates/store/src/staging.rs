@@ -75,7 +75,7 @@ impl Staged {
 
     /// Moves it to where it shows. `AlreadyExists` if that name is taken.
     pub(crate) fn publish(&self, to: &Path) -> io::Result<()> {
-        durable::rename_new(&self.path, to)?;
+        durable::rename_new_and_go_on(&self.path, to)?;
         fault::point("published");
         Ok(())
     }

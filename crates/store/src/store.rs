@@ -165,11 +165,10 @@ impl Store {
         let mut number = 0;
         loop {
             let target = self.home.trash().join(format!("{name}.{number}"));
-            match durable::rename_new(path, &target) {
+            // The branch that it was in may be renamed meanwhile, and cannot be made durable by its old name then.
+            match durable::rename_new_and_go_on(path, &target) {
                 Ok(()) => return Ok(target),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                // The branch that it was in has been renamed since it was moved, and could not be made durable by its old name.
-                Err(_) if path.symlink_metadata().is_err() && target.symlink_metadata().is_ok() => return Ok(target),
                 Err(e) => return Err(StoreError::io("remove", path, e)),
             }
         }

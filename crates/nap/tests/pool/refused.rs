@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use nap_testkit::{Disk, Output, TestHome, as_server_user};
+use nap_testkit::{Disk, Output, TestHome, as_server_user, eventually};
 
 use super::{OnExt4, system};
 
@@ -165,6 +165,33 @@ fn servers_that_a_killed_daemon_left_are_not_moved() {
     assert!(refused.fails_with(1).contains("a server of branch \"main\" still runs"), "{refused}");
     home.up();
     home.has_its_row();
+}
+
+/// Its log says where it is to be made again.
+#[test]
+fn a_branch_that_made_a_tablespace_and_crashed_recovers_first() {
+    let Some(home) = OnExt4::with_a_row(1_024) else { return };
+    home.up();
+    let place = home.path().join("branches/main/tablespaces/fast");
+    std::fs::create_dir(&place).unwrap();
+    nap_testkit::give_to_server_user(&place);
+    home.psql("postgres@main", &format!("create tablespace fast location '{}'", place.display())).ok();
+    home.kill_daemon();
+    home.kill_postmaster("main");
+    let left = home.path().join("branches");
+    eventually("its server is gone", || nap_testkit::process::below(&left).is_empty().then_some(()));
+    let before = home.names();
+    let refused = home.nap(&["pool", "create", "--size", "1G"]);
+    assert!(refused.fails_with(1).contains("branch \"main\" crashed after it had made a tablespace"), "{refused}");
+    assert!(refused.stderr.contains("hint: `nap up`, `nap wake main` and `nap down`"), "{refused}");
+    assert_eq!(home.names(), before);
+    for words in [&["up"][..], &["wake", "main"], &["down"]] {
+        home.nap(words).ok();
+    }
+    home.pool("btrfs", "1G");
+    home.up();
+    home.has_its_row();
+    home.psql("postgres@main", "create table there tablespace fast as select 1").ok();
 }
 
 #[test]

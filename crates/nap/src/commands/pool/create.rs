@@ -8,7 +8,7 @@ use clap::Args;
 use nap_control::{Failure, FailureKind};
 use nap_server::procfs::postgres_processes_in;
 use nap_store::pool::{self, PoolRecord, Progress};
-use nap_store::{Home, HomeLock, LockError, Owner, durable, probe_reflink};
+use nap_store::{BranchDir, Home, HomeLock, LockError, Owner, durable, makes_own_tablespace, probe_reflink};
 use nix::unistd::User;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
@@ -60,6 +60,7 @@ impl Create {
             Progress::HalfMade => sweep(home)?,
             Progress::Whole(record) => return self.finish_earlier(context, owner, &record),
         }
+        refuse_recoveries(home)?;
         let size_bytes = rounded(self.size.0);
         self.check_room(context, size_bytes)?;
         let branches = directories(home).len();
@@ -245,6 +246,20 @@ fn refuse_servers(home: &Home) -> Result<(), Failure> {
         Some(branch) => {
             let message = format!("a server of branch \"{branch}\" still runs, without a daemon");
             Err(Failure::new(FailureKind::Conflict, message).hint("`nap up` takes it over, and `nap down` ends it"))
+        }
+    }
+}
+
+/// A server that crashed after it had made a tablespace makes it again, by the path that it had.
+fn refuse_recoveries(home: &Home) -> Result<(), Failure> {
+    let recovers = |name: &String| makes_own_tablespace(&BranchDir { root: home.branches_dir().join(name) });
+    match directories(home).into_iter().find(recovers) {
+        None => Ok(()),
+        Some(branch) => {
+            let message =
+                format!("branch \"{branch}\" crashed after it had made a tablespace, and has not recovered yet");
+            let hint = format!("`nap up`, `nap wake {branch}` and `nap down`, and it is recovered");
+            Err(Failure::new(FailureKind::Conflict, message).hint(hint))
         }
     }
 }
