@@ -140,13 +140,16 @@ fn names(directory: PathBuf) -> Vec<String> {
 fn strays(home: &TestHome) -> Vec<String> {
     let (root, branches) = (home.path(), home.path().join("branches"));
     let name = root.display().to_string();
+    let its_data = format!("postgres -D {}/", branches.display());
     let daemon = home.daemon_process();
     let is_stray = |pid: &i32| {
         let line = process::command_line(*pid).join(" ");
         let cwd = process::working_directory(*pid);
         let is_ours = line.contains(&name) || cwd.as_ref().is_some_and(|cwd| cwd.starts_with(&root));
         let is_deleted = cwd.as_ref().is_some_and(|cwd| cwd.to_string_lossy().ends_with(" (deleted)"));
-        let is_server = !is_deleted && cwd.is_some_and(|cwd| cwd.starts_with(&branches));
+        // One that has just been started has not gone to its directory yet.
+        let begins = line.contains(&its_data) && cwd.as_ref().is_none_or(|cwd| !cwd.starts_with(&root));
+        let is_server = begins || !is_deleted && cwd.is_some_and(|cwd| cwd.starts_with(&branches));
         is_ours && process::is_alive(*pid) && !is_server && Some(*pid) != daemon && !line.contains("guardian")
     };
     let strays = process::everything().into_iter().filter(|pid| *pid != std::process::id() as i32).filter(is_stray);
