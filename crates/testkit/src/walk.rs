@@ -3,7 +3,7 @@
 
 mod full;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::command::Output;
@@ -83,7 +83,7 @@ const MANY_VISITS: u32 = 100;
 /// Segments of logs and the like come and go; a branch has a thousand files.
 const INODES_TOLERATED: u64 = 150;
 
-/// The files of the home's file system: those that were deleted while somebody has them open count, too.
+/// The files of the home's file system: those that were deleted while somebody has them open count, too. Btrfs has no count.
 fn inodes_in_use(home: &TestHome) -> u64 {
     let stat = rustix::fs::statvfs(home.path()).expect("a file system");
     stat.f_files.saturating_sub(stat.f_ffree)
@@ -114,6 +114,7 @@ pub fn nothing_is_left_over(home: &TestHome) {
         listed.as_array().expect("a list").iter().map(|entry| entry["name"].as_str().expect("a name").into()).collect();
     assert_eq!(names(home.path().join("branches")), known, "every directory is a branch that can be used");
     nothing_is("at work that is no branch's", || strays(home));
+    nothing_is("open that nobody finds any more", || open_but_gone(home));
     let sockets = names(home.path().join("run/.servers"));
     assert_eq!(sockets.len(), known.len(), "each server has its socket directory: {sockets:?} of {known:?}");
 }
@@ -154,6 +155,27 @@ fn strays(home: &TestHome) -> Vec<String> {
     };
     let strays = process::everything().into_iter().filter(|pid| *pid != std::process::id() as i32).filter(is_stray);
     strays.map(|pid| format!("{pid}: {}", process::command_line(pid).join(" "))).collect()
+}
+
+/// Files of the home that take space, and that no name leads to: of what was half-made or thrown away, which have gone, with
+/// whomever they are still open; and all that the daemon or the guardian hold. A server's own are its business.
+#[must_use]
+pub fn open_but_gone(home: &TestHome) -> Vec<String> {
+    let root = home.path();
+    let branches = root.join("branches");
+    let is_left = |path: &Path, is_server: bool| {
+        let Ok(inside) = path.strip_prefix(&root) else { return false };
+        let inside = inside.strip_prefix("pool").unwrap_or(inside);
+        let is_passing = ["staging/", "trash/"].iter().any(|place| inside.to_string_lossy().starts_with(place));
+        is_passing || (!is_server && path.to_string_lossy().ends_with(" (deleted)"))
+    };
+    let mut left = Vec::new();
+    for pid in process::everything().into_iter().filter(|pid| *pid != std::process::id() as i32) {
+        let is_server = process::working_directory(pid).is_some_and(|cwd| cwd.starts_with(&branches));
+        let files = process::open_files(pid).into_iter().filter(|path| is_left(path, is_server));
+        left.extend(files.map(|path| format!("{pid}: {}", path.display())));
+    }
+    left
 }
 
 /// A command that runs beside the test.

@@ -1,11 +1,12 @@
 //! The daemon dies at every step of every command that changes the tree.
 
 use std::cell::{Cell, RefCell};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use nap_testkit::walk::nothing_is_left_over;
+use nap_testkit::walk::{nothing_is_left_over, open_but_gone};
 use nap_testkit::{Disk, TestHome, Walk, eventually, process};
 
 use super::builder;
@@ -94,6 +95,35 @@ fn of_a_busy_parent(disk: &Disk, comes_to: &[&str]) {
     .through();
     for place in comes_to {
         assert!(places.iter().any(|come_to| come_to == place), "{place} is none of {places:?}");
+    }
+}
+
+/// What all these look for is seen where there are no inodes to be counted, even in a subvolume that is deleted as a whole.
+#[test]
+fn who_has_files_open_that_are_gone_is_seen() {
+    let Some(disk) = Disk::btrfs(1_024) else { return };
+    let home = home(&disk, "\"0s\"");
+    assert_eq!(open_but_gone(&home), [""; 0]);
+    let subvolume = |word: &str, path: &std::path::Path| {
+        let done = Command::new("btrfs").args(["--quiet", "subvolume", word]).arg(path).status().unwrap();
+        assert!(done.success());
+    };
+    let (thrown_away, deleted) = (home.path().join("trash/main.0"), home.path().join("branches/main/data/deleted"));
+    subvolume("create", &thrown_away);
+    for path in [thrown_away.join("file"), deleted] {
+        let file = std::fs::File::create(&path).unwrap();
+        let mut holder = Command::new("sleep").arg("600").current_dir("/").stdin(file).spawn().unwrap();
+        if path.starts_with(&thrown_away) {
+            subvolume("delete", &thrown_away);
+        } else {
+            std::fs::remove_file(&path).unwrap();
+        }
+        let seen = open_but_gone(&home);
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        let [seen] = &seen[..] else { panic!("{path:?}: {seen:?}") };
+        assert!(seen.starts_with(&format!("{}: ", holder.id())), "{seen}");
+        assert_eq!(open_but_gone(&home), [""; 0]);
     }
 }
 

@@ -207,6 +207,23 @@ fn who_comes_while_a_branch_goes_is_told() {
     }
 }
 
+/// What the child has is of the state that its parent was in: nobody may look for its past in that of the other one.
+#[test]
+fn a_child_that_is_reset_while_its_parent_is_shares_no_past_with_it() {
+    let Some(disk) = Disk::xfs(1_024) else { return };
+    let home = tree(&disk);
+    plant(&home);
+    let shares =
+        || std::fs::read_to_string(home.path().join("branches/c/branch.toml")).unwrap().contains("shared_until");
+    home.nap(&["reset", "c"]).ok();
+    assert!(shares());
+    let (child, parent) = meet(&home, &["reset", "c"], BROUGHT, &["reset", "p"]);
+    assert!(child.succeeded() && parent.succeeded(), "{child}\n{parent}");
+    assert!(!shares());
+    is_whole(&home);
+    assert_eq!((count(&home, "p"), count(&home, "c")), (0, 1));
+}
+
 /// Chance finds what nobody has thought of.
 #[test]
 fn slow_many_commands_at_once() {
