@@ -16,7 +16,7 @@ fn place(home: &TestHome, branch: &str) -> PathBuf {
 /// As the documentation says it.
 fn make(home: &TestHome, branch: &str, name: &str) {
     let target = format!("postgres@{branch}");
-    home.psql(&target, &format!("copy (select) to program 'mkdir ../tablespaces/{name}'")).ok();
+    home.psql(&target, &format!("copy (select 'mkdir ../tablespaces/{name}') to program 'sh'")).ok();
     let location = place(home, branch).join(name);
     home.psql(&target, &format!("create tablespace {name} location '{}'", location.display())).ok();
 }

@@ -16,7 +16,7 @@ fn branches_move_into_the_pool_and_are_cloned_from_then_on() {
     for kind in KINDS {
         let Some(home) = OnExt4::new(3_072) else { return };
         home.up();
-        home.psql("postgres@main", "copy (select) to program 'mkdir ../tablespaces/fast'").ok();
+        home.psql("postgres@main", "copy (select 'mkdir ../tablespaces/fast') to program 'sh'").ok();
         let place = home.path().join("branches/main/tablespaces/fast");
         home.psql("postgres@main", &format!("create tablespace fast location '{}'", place.display())).ok();
         home.psql("postgres@main", "create table t tablespace fast as select 1 as n").ok();
