@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::account::run;
 
 /// Sparse: only what is written takes room.
-const IMAGE_BYTES: u64 = 40 << 30;
+const IMAGE_BYTES: u64 = 70 << 30;
 const SECTOR_BYTES: u64 = 512;
 
 /// How one is made and mounted.

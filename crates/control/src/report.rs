@@ -215,8 +215,9 @@ pub struct CreatedReport {
     pub lsn: Lsn,
     /// How.
     pub method: CloneMethod,
-    /// The length of all files.
-    pub bytes: u64,
+    /// The length of all files; none: they came as a whole, and nobody has looked at each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// How many files.
     pub files: u64,
     /// How long it took.
@@ -248,7 +249,8 @@ pub struct ImportReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<CloneMethod>,
     /// The length of all files.
-    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// How many files.
     pub files: u64,
     /// How long it took.
@@ -338,8 +340,9 @@ pub struct TakenReport {
     pub lsn: Lsn,
     /// How its files came.
     pub method: CloneMethod,
-    /// Bytes of its files together.
-    pub bytes: u64,
+    /// Bytes of its files together; none: they came as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// How many they are.
     pub files: u64,
     /// How long it took.

@@ -126,7 +126,7 @@ impl Arrival {
                 }
             }
         }
-        self.cloned = Cloned { files, bytes, ..self.cloned };
+        self.cloned = Cloned { files, bytes: Some(bytes), ..self.cloned };
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nap_model::ids::{BranchId, BranchName, Major};
 use nap_model::settings::BranchSettings;
 
-use crate::clone::{Cloned, clone_data};
+use crate::clone::{Cloned, clone_data, empty_dir};
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
@@ -96,19 +96,22 @@ impl Store {
         }
     }
 
-    /// Deletes what came with the snapshot that a branch was made of and is not its own; in the snapshots of its first moments first.
-    /// Whether there was any.
+    /// Whether there is something in a branch that came with the snapshot that it was made of and is not its own.
+    pub fn has_discarded(&self, name: &BranchName) -> bool {
+        names(&self.home().branch(name).discarded()).is_ok_and(|found| !found.is_empty())
+    }
+
+    /// Deletes it; in the snapshots of the branch's first moments first. Whether there was any.
     pub fn drop_discarded(&self, name: &BranchName) -> Result<bool, StoreError> {
-        let dir = self.home().branch(name);
-        if dir.discarded().symlink_metadata().is_err() {
+        if !self.has_discarded(name) {
             return Ok(false);
         }
-        let of_snapshots = names(&dir.snapshots()).unwrap_or_default();
-        let of_snapshots =
-            of_snapshots.into_iter().map(|name| BranchDir { root: dir.snapshots().join(name) }.discarded());
-        for place in of_snapshots.chain([dir.discarded()]) {
+        let dir = self.home().branch(name);
+        for name in names(&dir.snapshots()).unwrap_or_default() {
+            let place = BranchDir { root: dir.snapshots().join(name) }.discarded();
             durable::remove_tree(&place).map_err(|e| StoreError::io("remove", &place, e))?;
         }
+        empty_dir(&dir.discarded())?;
         Ok(true)
     }
 
@@ -148,7 +151,7 @@ impl Store {
         pool::refuse_full(self.home())?;
         let staged = Staged::to_be_cloned(self.home(), staging_name)?;
         let dir = BranchDir { root: staged.path().to_owned() };
-        for path in [dir.data(), dir.tablespaces(), dir.log_dir()] {
+        for path in [dir.data(), dir.tablespaces(), dir.log_dir(), dir.discarded()] {
             DirBuilder::new().mode(0o700).create(&path).map_err(|e| StoreError::io("make", &path, e))?;
         }
         fault::point("staged");

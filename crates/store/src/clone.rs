@@ -36,10 +36,18 @@ pub struct Cloned {
     pub method: CloneMethod,
     /// Regular files.
     pub files: u64,
-    /// Their bytes together.
-    pub bytes: u64,
+    /// Their bytes together, unless they were cloned as a whole: then nobody has looked at each.
+    pub bytes: Option<u64>,
     /// How long it took, without making it durable.
     pub duration: Duration,
+}
+
+impl Cloned {
+    /// One more file.
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.map(|before| before + bytes);
+    }
 }
 
 /// Whether files in this directory can be cloned by reflink: tried with a real one, because what file systems say of
@@ -155,7 +163,7 @@ impl Default for How<'_> {
 pub(crate) fn clone_as(from: &Path, to: &Path, how: How<'_>) -> Result<Cloned, StoreError> {
     let started = Instant::now();
     let method = how.method;
-    let mut cloned = Cloned { method, files: 0, bytes: 0, duration: Duration::ZERO };
+    let mut cloned = Cloned { method, files: 0, bytes: Some(0), duration: Duration::ZERO };
     // Directories get their modes at the end: one that its owner may not write must still be filled.
     let mut modes: Vec<(PathBuf, Permissions)> = vec![(to.to_owned(), metadata(from)?.permissions())];
     let mut dirs = vec![PathBuf::new()];
@@ -186,8 +194,7 @@ pub(crate) fn clone_as(from: &Path, to: &Path, how: How<'_>) -> Result<Cloned, S
                 dirs.push(relative);
             } else if kind.is_file() {
                 let Some(bytes) = still_there(clone_file(&source, &target, method), how, &source)? else { continue };
-                cloned.bytes += bytes;
-                cloned.files += 1;
+                cloned.add(bytes);
             } else if kind.is_symlink() {
                 still_there(clone_link(from, &relative, &target, how.links), how, &source)?;
             }

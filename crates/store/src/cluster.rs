@@ -74,7 +74,7 @@ fn is_of(name: &str, major: &str) -> bool {
 
 fn add(cloned: &mut Cloned, more: Cloned) {
     cloned.files += more.files;
-    cloned.bytes += more.bytes;
+    cloned.bytes = cloned.bytes.zip(more.bytes).map(|(one, other)| one + other);
     cloned.duration += more.duration;
     // What was copied in part was copied.
     if more.method == CloneMethod::Copy {

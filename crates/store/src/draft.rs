@@ -82,7 +82,8 @@ impl Store {
 }
 
 /// Nothing has been brought.
-pub(crate) const NOTHING: Cloned = Cloned { method: CloneMethod::Copy, files: 0, bytes: 0, duration: Duration::ZERO };
+pub(crate) const NOTHING: Cloned =
+    Cloned { method: CloneMethod::Copy, files: 0, bytes: Some(0), duration: Duration::ZERO };
 
 impl Draft {
     /// What is left to be done before it can be seen.
@@ -119,12 +120,12 @@ impl Draft {
     pub fn clone_asleep(&mut self) -> Result<(), StoreError> {
         self.record.branched_at = Some(shutdown_checkpoint(&self.source)?);
         self.record.shared_until = Some(jiff::Timestamp::now());
+        // Roles as they were at that shutdown are those of the clone.
         if !self.clone_whole(&self.source.dir.root.clone(), |_| false)? {
             self.cloned = Some(clone_or_copy_cluster(&self.source.dir, &self.dir, How::default())?);
+            copy_if_there(&self.source.dir.roles(), &self.dir.roles())?;
             fault::point("cloned");
         }
-        // Roles as they were at that shutdown are those of the clone.
-        copy_if_there(&self.source.dir.roles(), &self.dir.roles())?;
         self.prepared = prepared_transactions(&self.dir.data(), self.record.major);
         Ok(())
     }
@@ -145,6 +146,7 @@ impl Draft {
     /// Finds out where it begins: where its log ends. The parent needs not stand still for that.
     pub fn find_its_beginning(&mut self) -> Result<(), StoreError> {
         self.strip()?;
+        self.forget_roles();
         // Its recovery would make them again, by their paths: where its parent has them.
         replay::refuse_tablespaces(&self.dir.data())?;
         self.record.branched_at = Some(wal::end_of_wal(&self.dir.data())?);
@@ -164,8 +166,7 @@ impl Draft {
         let mut cloned = clone_cluster(&self.source.dir, &self.dir, how)?;
         // Last: it must not be older than anything else.
         let control = steady(&self.from().join("global/pg_control"))?;
-        cloned.bytes += control.len() as u64;
-        cloned.files += 1;
+        cloned.add(control.len() as u64);
         stage(&self.dir.data().join("global/pg_control"), &control)?;
         self.cloned = Some(cloned);
         fault::point("cloned");
@@ -198,8 +199,7 @@ impl Draft {
             let copied = fs::copy(from.join(&name), to.join(&name));
             let bytes = copied.map_err(|e| StoreError::io("copy a file to", &to, e))?;
             if let Some(cloned) = &mut self.cloned {
-                cloned.bytes += bytes;
-                cloned.files += 1;
+                cloned.add(bytes);
             }
         }
         stage(&self.dir.data().join("backup_label"), label.as_bytes())?;

@@ -250,7 +250,7 @@ impl BranchDir {
         self.root.join("branch.toml")
     }
 
-    /// What came with a snapshot of its parent and is not its own: it is deleted when nobody waits for that (`YOUNG`).
+    /// For what came with a snapshot of its parent and is not its own: it is deleted when nobody waits for that (`YOUNG`).
     pub fn discarded(&self) -> PathBuf {
         self.root.join("discarded")
     }

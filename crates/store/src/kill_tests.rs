@@ -387,7 +387,7 @@ fn a_killed_replacement_leaves_the_old_file_and_no_litter() {
     let (_root, store) = after("roles", "written");
     let dir = store.home().branch(&name("main"));
     assert_eq!(load_access(&dir), Some(access(1)));
-    assert_eq!(count(&dir.root), 5, "branch.toml, data, log, roles, tablespaces");
+    assert_eq!(count(&dir.root), 6, "branch.toml, data, discarded, log, roles, tablespaces");
 }
 
 #[test]

@@ -38,6 +38,18 @@ pub(crate) fn is_of_a_backup(relative: &Path) -> bool {
     ["backup_label", "tablespace_map"].iter().any(|name| relative == Path::new(name))
 }
 
+/// Of them, what a cluster must not find that was copied as a whole. The others its server empties, removes or writes anew when
+/// it starts, as its parent's does: there they need not be touched, and each touch makes the file system count the owners of
+/// what lies beside it.
+const ACTS_FOR_PARENT: [&str; 2] = ["pg_replslot", "pg_wal/archive_status"];
+const MISLEADS: [&str; 5] = ["postmaster.pid", "backup_label", "tablespace_map", "standby.signal", "recovery.signal"];
+
+/// Whether the entry at this path, relative to the data directory, is removed from a snapshot of the whole.
+pub(crate) fn is_left_out_of_whole(relative: &Path) -> bool {
+    let below = |dir: &&str| relative.parent().is_some_and(|parent| parent == Path::new(dir));
+    ACTS_FOR_PARENT.iter().any(below) || MISLEADS.iter().any(|name| relative == Path::new(name))
+}
+
 /// Whether the entry at this path, relative to the data directory, is left out of a clone.
 pub(crate) fn is_left_out(relative: &Path) -> bool {
     let Some(name) = relative.file_name().map(|name| name.to_string_lossy()) else { return false };

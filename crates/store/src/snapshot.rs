@@ -135,7 +135,7 @@ impl Store {
         {
             // The first client of a branch that was just made waits for its first snapshot.
             let rest = if branch.record.is_young() { Rest::Later } else { Rest::Now };
-            return raw.strip(leaves_out, brings, rest);
+            return raw.strip(leaves_out, brings, rest, &[]);
         }
         let data = staged.path().join("data");
         make_dir(&data)?;
@@ -162,7 +162,8 @@ impl Store {
         let timeline = control_of(&draft.data())?.timeline;
         let lsn = draft.begins_at().unwrap_or(Lsn(0));
         let snapshot = Snapshot { name: Some(name), files: cloned.files, prepared, ..Snapshot::at(lsn, timeline) };
-        for not_its in [draft.dir.log_dir(), draft.dir.roles(), draft.dir.discarded()] {
+        let dir = &draft.dir;
+        for not_its in [dir.record(), dir.log_dir(), dir.roles(), dir.discarded()] {
             durable::remove_tree(&not_its).map_err(|e| StoreError::io("remove", &not_its, e))?;
         }
         record(&draft.staged, &snapshot)?;

@@ -1,17 +1,22 @@
 //! In which way the files of a branch in the making come: what can be asked before they do, and the one that takes them all
 //! at once.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::Path;
 
+use crate::clone::empty_dir;
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
+use crate::history::make_dir;
 use crate::home::BranchDir;
 use crate::tablespaces::make_place;
 use crate::whole::{self, Rest};
+
+/// Of a branch that was copied as a whole, what is written anew in its place: what is new lies elsewhere for the file system, which
+/// counts the owners of everything that lies beside it.
+const WRITTEN_ANEW: [&str; 3] = ["branch.toml", "log", "roles"];
 
 /// How the files of a parent can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +79,14 @@ impl Draft {
 
     fn strip_but(&mut self, brings: fn(&Path) -> bool) -> Result<bool, StoreError> {
         let Some(raw) = self.raw.take() else { return Ok(false) };
-        let (staged, cloned) = raw.strip(|_| false, brings, Rest::Later)?;
+        let (staged, cloned) = raw.strip(|_| false, brings, Rest::Later, &WRITTEN_ANEW)?;
         self.dir = BranchDir { root: staged.path().to_owned() };
         // What was there for files that come one by one goes.
         self.staged = staged;
+        // Those of a whole branch are there, with what is its parent's.
         let log = self.dir.log_dir();
-        DirBuilder::new().mode(0o700).create(&log).map_err(|e| StoreError::io("make", &log, e))?;
+        make_dir(&log)?;
+        empty_dir(&log)?;
         make_place(&self.dir)?;
         self.set_cloned(cloned);
         fault::point("cloned");

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::clone::{CloneMethod, Cloned, Links, link_in_clone};
-use crate::cluster;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
@@ -67,7 +66,7 @@ pub(crate) fn is_whole(root: &Path) -> bool {
     true
 }
 
-/// When the log that a parent has kept is deleted in a clone of it.
+/// When a parent's past, its log and the places of its snapshots, is deleted in a clone of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     /// Before it shows.
@@ -94,29 +93,31 @@ fn discard(root: &Path, path: &Path) -> Result<(), StoreError> {
 }
 
 impl Raw {
-    /// Leaves of it what a clone made file by file would have: `data`, without what is left out, and the tablespaces.
+    /// Leaves of it `data`, without what is left out, the tablespaces, and what `keeps` names.
     pub(crate) fn strip(
         self,
         leaves_out: fn(&Path) -> bool,
         brings: fn(&Path) -> bool,
         rest: Rest,
+        keeps: &[&str],
     ) -> Result<(Staged, Cloned), StoreError> {
         let started = Instant::now();
         let root = self.staged.path();
         for entry in entries(root)? {
             let name = entry.file_name();
-            if rest == Rest::Later && (name == "wal" || name == "discarded") {
+            if rest == Rest::Later && ["wal", "discarded", "snapshots"].iter().any(|late| name == *late) {
                 discard(root, &entry.path())?;
-            } else if name != "data" && name != TABLESPACES {
+            } else if !["data", TABLESPACES].iter().chain(keeps).any(|kept| name == *kept) {
                 remove(&entry.path())?;
             }
         }
-        let mut cloned = Cloned { method: CloneMethod::Snapshot, files: 0, bytes: 0, duration: Duration::ZERO };
-        let goes = |relative: &Path| (skip::is_left_out(relative) && !brings(relative)) || leaves_out(relative);
+        let mut cloned = Cloned { method: CloneMethod::Snapshot, files: 0, bytes: None, duration: Duration::ZERO };
+        let goes =
+            |relative: &Path| (skip::is_left_out_of_whole(relative) && !brings(relative)) || leaves_out(relative);
         self.strip_tree("data", Links::Branch(&self.of), goes, &mut cloned)?;
         fault::point("data cloned");
         if root.join(TABLESPACES).is_dir() {
-            self.strip_tree(TABLESPACES, Links::Tablespaces, cluster::is_left_out, &mut cloned)?;
+            self.strip_tree(TABLESPACES, Links::Tablespaces, |_| false, &mut cloned)?;
         }
         cloned.duration = self.took + started.elapsed();
         Ok((self.staged, cloned))
@@ -140,7 +141,6 @@ impl Raw {
                 } else if kind.is_dir() {
                     dirs.push(relative);
                 } else if kind.is_file() {
-                    cloned.bytes += entry.metadata().map_err(|e| StoreError::io("look at", &path, e))?.len();
                     cloned.files += 1;
                 } else if kind.is_symlink() {
                     match link_in_clone((&from, &to), &relative, links)? {

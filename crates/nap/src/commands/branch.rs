@@ -107,11 +107,11 @@ pub(crate) fn stood_still(branch: &BranchName, pause_us: u64) -> String {
 }
 
 /// What it cost.
-pub(crate) fn cloned(method: CloneMethod, bytes: u64, files: u64, duration_ms: u64) -> String {
-    let size = words::bytes(bytes);
+pub(crate) fn cloned(method: CloneMethod, bytes: Option<u64>, files: u64, duration_ms: u64) -> String {
+    let size = words::bytes(bytes.unwrap_or(0));
     let time = format!("{duration_ms} ms");
     match method {
-        CloneMethod::Snapshot => format!("took a snapshot of {size} in {files} files in {time}, sharing its blocks"),
+        CloneMethod::Snapshot => format!("took a snapshot of {files} files in {time}, sharing their blocks"),
         CloneMethod::Reflink => format!("cloned {size} in {files} files in {time}, sharing its blocks"),
         CloneMethod::Copy => {
             format!("copied {size} in {time} (this file system cannot clone, so every branch costs its whole size)")
@@ -131,7 +131,7 @@ mod tests {
             parent: BranchName::main(),
             lsn: Lsn(0x15E_CF68),
             method,
-            bytes: 40 << 20,
+            bytes: (method != CloneMethod::Snapshot).then_some(40 << 20),
             files: 966,
             duration_ms: 210,
             parent_in_use: false,

@@ -102,7 +102,7 @@ fn debian(word: &str) -> Option<(Major, &str)> {
 fn say(report: &ImportReport, url: &str) -> String {
     let ImportReport { name, major, .. } = report;
     let time = format!("{} ms", report.duration_ms);
-    let (size, files) = (words::bytes(report.bytes), report.files);
+    let (size, files) = (words::bytes(report.bytes.unwrap_or(0)), report.files);
     let mut lines = vec![match report.method {
         Some(CloneMethod::Reflink | CloneMethod::Snapshot) => {
             format!(

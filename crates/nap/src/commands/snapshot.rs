@@ -76,7 +76,7 @@ mod tests {
             name: "before".parse().unwrap(),
             lsn: Lsn(0x15E_CF68),
             method: CloneMethod::Reflink,
-            bytes: 40 << 20,
+            bytes: Some(40 << 20),
             files: 966,
             duration_ms: 21,
             pause_us: Some(8_250),

@@ -23,7 +23,7 @@ async fn drop_those_of_age(branches: &Arc<BranchSet>) -> bool {
     for record in branches.all().into_iter().map(|entry| entry.record) {
         let is_young = record.is_young();
         let (store, branch) = (branches.store().clone(), record.name);
-        if !store.home().branch(&branch).discarded().exists() {
+        if !store.has_discarded(&branch) {
             continue;
         }
         if is_young {
