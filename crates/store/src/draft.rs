@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nap_model::ids::{BranchId, BranchName};
 use nap_model::lsn::Lsn;
 
+use crate::backup_label::BackupLabel;
 use crate::branches::{NewBranch, new_record};
 use crate::clone::{CloneMethod, Cloned, How, cannot_reflink};
 use crate::cluster::{clone_cluster, clone_or_copy_cluster, empty_cluster};
@@ -182,9 +183,10 @@ impl Draft {
                 DirBuilder::new().mode(0o700).create(to.join(empty)).map_err(|e| StoreError::io("make", &to, e))?;
             }
         }
-        let first = first_segment(label).ok_or_else(|| StoreError::LogIsGone(from.clone()))?;
+        let begins = BackupLabel::parse(label).ok_or_else(|| StoreError::LogIsGone(from.clone()))?;
+        let first = begins.segment;
         let length = fs::metadata(from.join(&first)).map_err(|_| StoreError::LogIsGone(from.join(&first)))?.len();
-        let last = wal::segment_name(timeline_of(&first), stop.0.saturating_sub(1) / length.max(1), length);
+        let last = wal::segment_name(begins.timeline, stop.0.saturating_sub(1) / length.max(1), length);
         let names = fs::read_dir(&from).map_err(|e| StoreError::io("read", &from, e))?;
         let mut needed: Vec<String> =
             names.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
@@ -243,17 +245,6 @@ impl Draft {
 
 fn stage(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     durable::stage_file(path, bytes, 0o600).map_err(|e| StoreError::io("write", path, e))
-}
-
-/// `START WAL LOCATION: 0/2000028 (file 000000010000000000000002)`
-fn first_segment(label: &str) -> Option<String> {
-    let (_, name) = label.lines().next()?.split_once("(file ")?;
-    let name = name.trim_end().strip_suffix(')')?;
-    wal::is_segment_name(name).then(|| name.to_owned())
-}
-
-fn timeline_of(segment: &str) -> u32 {
-    segment.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(1)
 }
 
 /// A control file that somebody may be writing just now.

@@ -5,6 +5,7 @@
 //! other; it starts no process and opens no socket.
 
 pub mod arrival;
+mod backup_label;
 pub mod branches;
 pub mod clone;
 mod cluster;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nap_model::lsn::Lsn;
 use nap_model::pg_control::PgControl;
 
+use crate::backup_label::BackupLabel;
 use crate::durable;
 use crate::error::StoreError;
 use crate::home::BranchDir;
@@ -84,14 +85,8 @@ fn own(data: &Path) -> Result<Option<Span>, StoreError> {
 /// What a backup says counts more than the control file, which may be younger.
 fn beginning(data: &Path, control: &PgControl) -> (u32, Lsn) {
     let label = durable::read_bounded(&data.join("backup_label"), LABEL_MAX_BYTES).unwrap_or_default();
-    in_label(&String::from_utf8_lossy(&label)).unwrap_or((control.timeline, control.redo))
-}
-
-/// `START WAL LOCATION: 0/2000028 (file 000000010000000000000002)`
-fn in_label(label: &str) -> Option<(u32, Lsn)> {
-    let (_, rest) = label.lines().next()?.split_once("LOCATION: ")?;
-    let (lsn, file) = rest.split_once(" (file ")?;
-    Some((u32::from_str_radix(file.get(..8)?, 16).ok()?, lsn.parse().ok()?))
+    BackupLabel::parse(&String::from_utf8_lossy(&label))
+        .map_or((control.timeline, control.redo), |label| (label.timeline, label.start))
 }
 
 fn read(log: &Path, timeline: u32, start: Lsn, until: Option<Until>) -> Result<Span, StoreError> {
@@ -282,15 +277,6 @@ mod tests {
             drop(draft);
             assert_eq!(in_tablespace(&main), b"main");
             assert_eq!(count(&store.home().staging()), 0);
-        }
-    }
-
-    #[test]
-    fn a_label_says_where_a_backup_begins() {
-        let label = "START WAL LOCATION: 1/2000028 (file 000000030000000100000002)\nCHECKPOINT LOCATION: 1/2000060\n";
-        assert_eq!(in_label(label), Some((3, Lsn(0x1_0200_0028))));
-        for nothing in ["", "START", "START WAL LOCATION: 1/2 (file 0)"] {
-            assert_eq!(in_label(nothing), None, "{nothing}");
         }
     }
 }
