@@ -37,10 +37,20 @@ pub fn fsync_file(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Makes a file of these bytes, or writes it anew, in a tree that is made durable as a whole (`fsync_tree`) before it shows: an fsync of its
+/// Makes a file of these bytes in a tree that is made durable as a whole (`fsync_tree`) before it shows: an fsync of its
 /// own would only make the clone beside it wait for the disk twice.
 pub fn stage_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
+    stage(fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?, bytes)
+}
+
+/// The same, over what may be there from the one that the tree is a snapshot of: where a file lies already, little is touched.
+pub(crate) fn stage_over(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = fs::OpenOptions::new();
+    stage(options.write(true).create(true).truncate(true).mode(mode).custom_flags(no_link).open(path)?, bytes)
+}
+
+fn stage(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     fault::point("written");
     Ok(())

@@ -108,7 +108,7 @@ impl BranchRecord {
     pub(crate) fn stage(&self, dir: &BranchDir) -> Result<(), StoreError> {
         let path = dir.record();
         let text = toml::to_string(self).map_err(|e| bad(&path, e))?;
-        durable::stage_file(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))
+        durable::stage_over(&path, text.as_bytes(), 0o600).map_err(|e| StoreError::io("write", &path, e))
     }
 }
 

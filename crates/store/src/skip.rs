@@ -38,16 +38,25 @@ pub(crate) fn is_of_a_backup(relative: &Path) -> bool {
     ["backup_label", "tablespace_map"].iter().any(|name| relative == Path::new(name))
 }
 
-/// Of them, what a cluster must not find that was copied as a whole. The others its server empties, removes or writes anew when
-/// it starts, as its parent's does: there they need not be touched, and each touch makes the file system count the owners of
-/// what lies beside it.
-const ACTS_FOR_PARENT: [&str; 2] = ["pg_replslot", "pg_wal/archive_status"];
-const MISLEADS: [&str; 5] = ["postmaster.pid", "backup_label", "tablespace_map", "standby.signal", "recovery.signal"];
+/// Of what is left out, that which a server would go by, and do its parent's work or take its parent's way: emptied directories …
+const MISLEADING_DIRS: [&str; 2] = ["pg_replslot", "pg_wal/archive_status"];
+/// … and files.
+const MISLEADING: [&str; 5] = ["postmaster.pid", "backup_label", "tablespace_map", "standby.signal", "recovery.signal"];
 
-/// Whether the entry at this path, relative to the data directory, is removed from a snapshot of the whole.
-pub(crate) fn is_left_out_of_whole(relative: &Path) -> bool {
+/// Whether the entry at this path, relative to the data directory, is removed from a snapshot of the whole. What is left out
+/// besides a server empties, removes or writes anew when it starts, as its parent's does: it stays, because the file system counts
+/// the owners of all that lies beside what is touched.
+pub(crate) fn is_removed_from_whole(relative: &Path) -> bool {
     let below = |dir: &&str| relative.parent().is_some_and(|parent| parent == Path::new(dir));
-    ACTS_FOR_PARENT.iter().any(below) || MISLEADS.iter().any(|name| relative == Path::new(name))
+    MISLEADING_DIRS.iter().any(below)
+        || MISLEADING.iter().any(|name| relative == Path::new(name))
+        || is_of_a_query(relative)
+}
+
+/// Whether it is a file or the shared memory of a running query: those can be large, and a snapshot of the past would keep them.
+pub(crate) fn is_of_a_query(relative: &Path) -> bool {
+    let parent = relative.parent().and_then(Path::file_name);
+    parent.is_some_and(|name| name == "pg_dynshmem" || name.as_encoded_bytes().starts_with(b"pgsql_tmp"))
 }
 
 /// Whether the entry at this path, relative to the data directory, is left out of a clone.
@@ -56,4 +65,29 @@ pub(crate) fn is_left_out(relative: &Path) -> bool {
     let below_emptied =
         relative.parent().is_some_and(|parent| EMPTIED.iter().any(|emptied| parent == Path::new(emptied)));
     below_emptied || LEFT_OUT.contains(&&*name) || LEFT_OUT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_mislead_goes_from_a_whole_and_what_a_server_removes_itself_stays() {
+        for goes in [
+            "postmaster.pid",
+            "standby.signal",
+            "pg_replslot/slot",
+            "pg_wal/archive_status/000000010000000000000001.ready",
+            "base/pgsql_tmp/pgsql_tmp7.0",
+            "pg_dynshmem/mmap.1",
+            "base/pgsql_tmp/pgsql_tmp7.0.fileset",
+        ] {
+            assert!(is_removed_from_whole(Path::new(goes)) && is_left_out(Path::new(goes)), "{goes}");
+        }
+        for stays in ["postmaster.opts", "global/pg_internal.init", "pg_subtrans/0000", "pg_replslot", "base/pgsql_tmp"]
+        {
+            assert!(!is_removed_from_whole(Path::new(stays)), "{stays}");
+        }
+        assert!(is_of_a_query(Path::new("fast/PG_15_202209061/pgsql_tmp/pgsql_tmp7.0")));
+    }
 }

@@ -113,11 +113,11 @@ impl Raw {
         }
         let mut cloned = Cloned { method: CloneMethod::Snapshot, files: 0, bytes: None, duration: Duration::ZERO };
         let goes =
-            |relative: &Path| (skip::is_left_out_of_whole(relative) && !brings(relative)) || leaves_out(relative);
+            |relative: &Path| (skip::is_removed_from_whole(relative) && !brings(relative)) || leaves_out(relative);
         self.strip_tree("data", Links::Branch(&self.of), goes, &mut cloned)?;
         fault::point("data cloned");
         if root.join(TABLESPACES).is_dir() {
-            self.strip_tree(TABLESPACES, Links::Tablespaces, |_| false, &mut cloned)?;
+            self.strip_tree(TABLESPACES, Links::Tablespaces, skip::is_of_a_query, &mut cloned)?;
         }
         cloned.duration = self.took + started.elapsed();
         Ok((self.staged, cloned))

@@ -129,6 +129,10 @@ fn btrfs_takes_snapshots() {
     }
     fs::write(main.data().join("postmaster.pid"), "1").unwrap();
     fs::write(main.data().join("pg_replslot/state"), "1").unwrap();
+    for spilt in ["base/pgsql_tmp/pgsql_tmp7.0", "pg_dynshmem/mmap.1"] {
+        fs::create_dir_all(main.data().join(spilt).parent().unwrap()).unwrap();
+        fs::write(main.data().join(spilt), "of a query").unwrap();
+    }
     let _socket = std::os::unix::net::UnixListener::bind(main.data().join("socket")).unwrap();
     let free = || nap_store::space::space(&mount.at()).unwrap().free_bytes;
     let before = free();
@@ -138,7 +142,9 @@ fn btrfs_takes_snapshots() {
     let dev = clone.branch.dir;
     assert_eq!(names_in(&dev.root), ["branch.toml", "data", "discarded", "log", "pg_hba.conf", "roles", "tablespaces"]);
     assert_eq!((count(&dev.log_dir()), count(&dev.discarded())), (0, 0));
-    for left_out in ["postmaster.pid", "pg_replslot/state", "socket"] {
+    for left_out in
+        ["postmaster.pid", "pg_replslot/state", "socket", "base/pgsql_tmp/pgsql_tmp7.0", "pg_dynshmem/mmap.1"]
+    {
         assert!(dev.data().join(left_out).symlink_metadata().is_err(), "{left_out}");
     }
     for file in KEPT {
