@@ -173,6 +173,12 @@ fn btrfs_takes_snapshots() {
     assert_eq!(count(&child.branch.dir.discarded()), 0);
     assert!(!store.drop_discarded(&name("child")).unwrap());
     assert_eq!(count(&grandchild.branch.dir.discarded()), 2, "the parent's is its own");
+    // A snapshot that shows itself after the branch's had been deleted.
+    for number in ["0", "1"] {
+        fs::remove_dir_all(grandchild.branch.dir.discarded().join(number)).unwrap();
+    }
+    assert!(store.drop_discarded(&name("grandchild")).unwrap());
+    assert!(!store.has_discarded(&name("grandchild")));
     for branch in ["child", "grandchild", "dev", "main"] {
         store.discard(&store.remove(&name(branch), false).unwrap().1);
     }
