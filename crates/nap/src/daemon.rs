@@ -3,6 +3,7 @@
 mod branch_set;
 mod config;
 mod control_api;
+mod control_socket;
 mod descriptors;
 mod discarded;
 mod doors;
@@ -47,6 +48,7 @@ use tokio::time::Instant;
 use branch_set::BranchSet;
 use config::Config;
 use control_api::ControlApi;
+use control_socket::ControlSocket;
 use inherited::Inherited;
 pub(crate) use inherited::are_there as inherits_sockets;
 pub(crate) use inherited::is_left_something;
@@ -167,7 +169,7 @@ async fn serve(
     let (gateway, tls) = open_gateway(&branches, &config, bounds.limits, estate).await?;
     let libpq_socket_missing = listening.libpq_socket_missing();
     branches.set_doors(listening.serve(&gateway, &branches)?);
-    let control = listen_for_control(&home.control_socket()).context("cannot make the control socket")?;
+    let control = control_socket::listen(&home.control_socket()).context("cannot make the control socket")?;
     let control_socket = control.as_fd().try_clone_to_owned()?;
     nap_gateway::withdraw();
     let timed_work = TimedWork::new(branches.clone(), config.clone(), installs.clone(), children.clone());
@@ -187,10 +189,7 @@ async fn serve(
         timed_work: timed_work.clone(),
         replacing: tokio::sync::Mutex::default(),
     });
-    let (end_control, control_ends) = tokio::sync::oneshot::channel::<()>();
-    let control = tokio::spawn(nap_control::serve(control, api.clone(), uid, async move {
-        let _ = control_ends.await;
-    }));
+    let control = ControlSocket::serve(control, api.clone(), uid);
     tokio::spawn(timed_work.run());
     look_after(&branches, &config, tls, hangup);
     announce(options.ready, options.foreground, &config);
@@ -204,8 +203,7 @@ async fn serve(
     }
     notify::stopping();
     drain(why, &gateway, &branches, &config).await;
-    let _ = end_control.send(());
-    let _ = control.await;
+    control.end().await;
     let _ = std::fs::remove_file(home.control_socket());
     tracing::info!("down");
     Ok(())
@@ -246,14 +244,6 @@ fn look_after(
     tokio::spawn(discarded::drop_in_time(branches.clone()));
     tokio::spawn(tls.clone().renew_in_time());
     tokio::spawn(signals::reload_on_hangup(hangup, config.clone(), branches.clone(), tls));
-}
-
-/// Commands that come while one program takes the place of another wait in the queue of the socket.
-fn listen_for_control(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
-    match nap_gateway::offered_unix(path) {
-        Some(listener) => tokio::net::UnixListener::from_std(listener),
-        None => nap_control::listen(path),
-    }
 }
 
 fn announce(ready: Option<OwnedFd>, foreground: bool, config: &Config) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nap_model::ids::{BranchId, BranchName, Major};
 use nap_model::settings::BranchSettings;
 
-use crate::clone::{Cloned, clone_data, empty_dir};
+use crate::clone::{Cloned, clone_data, empty_if_there};
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
@@ -96,28 +96,22 @@ impl Store {
         }
     }
 
-    /// Whether there is something in a branch that came with the snapshot that it was made of and is not its own; or in the
-    /// snapshots of its first moments, one of which may have shown itself when the branch's had just been deleted.
+    /// Whether there is something in a branch that came with the snapshot that it was made of and is not its own.
     pub fn has_discarded(&self, name: &BranchName) -> bool {
-        let is_full = |place: &PathBuf| names(place).is_ok_and(|found| !found.is_empty());
-        self.discarded_of(name).iter().any(is_full)
+        names(&self.home().branch(name).discarded()).is_ok_and(|found| !found.is_empty())
     }
 
-    /// Deletes it; in snapshots first. Whether there was any.
+    /// Deletes it; in the snapshots of the branch's first moments first. Whether there was any.
     pub fn drop_discarded(&self, name: &BranchName) -> Result<bool, StoreError> {
         if !self.has_discarded(name) {
             return Ok(false);
         }
-        self.discarded_of(name).iter().filter(|place| place.is_dir()).try_for_each(|place| empty_dir(place))?;
-        Ok(true)
-    }
-
-    fn discarded_of(&self, name: &BranchName) -> Vec<PathBuf> {
         let dir = self.home().branch(name);
-        let of_snapshots = names(&dir.snapshots()).unwrap_or_default();
-        let of_snapshots =
-            of_snapshots.into_iter().map(|name| BranchDir { root: dir.snapshots().join(name) }.discarded());
-        of_snapshots.chain([dir.discarded()]).collect()
+        for snapshot in names(&dir.snapshots()).unwrap_or_default() {
+            empty_if_there(&BranchDir { root: dir.snapshots().join(snapshot) }.discarded())?;
+        }
+        empty_if_there(&dir.discarded())?;
+        Ok(true)
     }
 
     /// The children of a branch become those of its parent, from where it was branched itself: their data is their own.

@@ -310,6 +310,11 @@ pub(crate) fn empty_dir(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The same of a directory that may not be there.
+pub(crate) fn empty_if_there(dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() { empty_dir(dir) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

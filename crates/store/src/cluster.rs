@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::clone::{CloneMethod, Cloned, How, Links, cannot_reflink, clone_as, clone_or_copy, empty_dir};
+use crate::clone::{
+    CloneMethod, Cloned, How, Links, cannot_reflink, clone_as, clone_or_copy, empty_dir, empty_if_there,
+};
 use crate::error::StoreError;
 use crate::fault;
 use crate::history::make_dir;
@@ -85,11 +87,21 @@ fn add(cloned: &mut Cloned, more: Cloned) {
 /// What an earlier try has brought goes.
 pub(crate) fn empty_cluster(dir: &BranchDir) -> Result<(), StoreError> {
     empty_dir(&dir.data())?;
-    if dir.tablespaces().is_dir() { empty_dir(&dir.tablespaces()) } else { Ok(()) }
+    empty_if_there(&dir.tablespaces())
 }
 
-/// Of a tablespace, what a clone does not have: in PostgreSQL's own directories, for it does not name the others.
+/// Of a tablespace, what a clone does not have: in PostgreSQL's own directory, for it does not name the others.
 pub(crate) fn is_left_out(relative: &Path) -> bool {
-    let is_postgres_own = relative.iter().any(|part| part.as_encoded_bytes().starts_with(b"PG_"));
-    is_postgres_own && skip::is_left_out(relative)
+    in_postgres_own(relative).is_some_and(skip::is_left_out)
+}
+
+/// Of that, the files of running queries.
+pub(crate) fn is_temporary(relative: &Path) -> bool {
+    in_postgres_own(relative).is_some_and(skip::is_temporary)
+}
+
+/// The rest of the path below a tablespace's directory of one version, `PG_…`.
+fn in_postgres_own(relative: &Path) -> Option<&Path> {
+    let is_own = |path: &&Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"PG_"));
+    relative.ancestors().find(is_own).and_then(|own| relative.strip_prefix(own).ok())
 }

@@ -303,6 +303,13 @@ impl StoreError {
             }
             Self::ReadOnly(_) => "Remount it read-write, or choose another home with --home.".into(),
             Self::BadRecord { .. } => "Correct the file; nothing else of the branch is affected.".into(),
+            _ => return self.hint_of_home(),
+        })
+    }
+
+    /// Of the home itself, and of the pool that it lies in.
+    fn hint_of_home(&self) -> Option<Cow<'static, str>> {
+        Some(match self {
             Self::NotAHome(_) => "Choose an empty or new directory with --home or NAP_HOME.".into(),
             Self::NoHome(_) => "`nap up` makes it.".into(),
             Self::FormatMissing(_) => {

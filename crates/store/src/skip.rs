@@ -38,25 +38,26 @@ pub(crate) fn is_of_a_backup(relative: &Path) -> bool {
     ["backup_label", "tablespace_map"].iter().any(|name| relative == Path::new(name))
 }
 
-/// Of what is left out, that which a server would go by, and do its parent's work or take its parent's way: emptied directories …
-const MISLEADING_DIRS: [&str; 2] = ["pg_replslot", "pg_wal/archive_status"];
+/// Of what is left out, that which is removed from a snapshot of the whole: what a server would go by and do its parent's work or
+/// take its parent's way, and the shared memory of running queries, which may be large …
+const REMOVED_BELOW: [&str; 3] = ["pg_replslot", "pg_wal/archive_status", "pg_dynshmem"];
 /// … and files.
-const MISLEADING: [&str; 5] = ["postmaster.pid", "backup_label", "tablespace_map", "standby.signal", "recovery.signal"];
+const REMOVED: [&str; 5] = ["postmaster.pid", "backup_label", "tablespace_map", "standby.signal", "recovery.signal"];
 
 /// Whether the entry at this path, relative to the data directory, is removed from a snapshot of the whole. What is left out
 /// besides a server empties, removes or writes anew when it starts, as its parent's does: it stays, because the file system counts
 /// the owners of all that lies beside what is touched.
 pub(crate) fn is_removed_from_whole(relative: &Path) -> bool {
     let below = |dir: &&str| relative.parent().is_some_and(|parent| parent == Path::new(dir));
-    MISLEADING_DIRS.iter().any(below)
-        || MISLEADING.iter().any(|name| relative == Path::new(name))
-        || is_of_a_query(relative)
+    REMOVED_BELOW.iter().any(below) || REMOVED.iter().any(|name| relative == Path::new(name)) || is_temporary(relative)
 }
 
-/// Whether it is a file or the shared memory of a running query: those can be large, and a snapshot of the past would keep them.
-pub(crate) fn is_of_a_query(relative: &Path) -> bool {
+/// Whether it is a file of a running query, as a server that starts knows them (`RemovePgTempFilesInDir`). They can be large, and
+/// in a snapshot of the past no server starts.
+pub(crate) fn is_temporary(relative: &Path) -> bool {
     let parent = relative.parent().and_then(Path::file_name);
-    parent.is_some_and(|name| name == "pg_dynshmem" || name.as_encoded_bytes().starts_with(b"pgsql_tmp"))
+    let name = relative.file_name().map(std::ffi::OsStr::as_encoded_bytes);
+    parent.is_some_and(|parent| parent == "pgsql_tmp") && name.is_some_and(|name| name.starts_with(b"pgsql_tmp"))
 }
 
 /// Whether the entry at this path, relative to the data directory, is left out of a clone.
@@ -88,6 +89,5 @@ mod tests {
         {
             assert!(!is_removed_from_whole(Path::new(stays)), "{stays}");
         }
-        assert!(is_of_a_query(Path::new("fast/PG_15_202209061/pgsql_tmp/pgsql_tmp7.0")));
     }
 }

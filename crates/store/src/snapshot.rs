@@ -13,7 +13,7 @@ use nap_model::pg_control::PgControl;
 use nap_model::snapshot_name::SnapshotName;
 use serde::{Deserialize, Serialize};
 
-use crate::clone::{CloneMethod, Cloned, How};
+use crate::clone::{CloneMethod, Cloned, How, empty_if_there};
 use crate::cluster::{clone_cluster, clone_or_copy_cluster};
 use crate::draft::Draft;
 use crate::durable;
@@ -26,7 +26,7 @@ use crate::skip::is_of_a_backup;
 use crate::staging::Staged;
 use crate::store::{Branch, Store, entries as names};
 use crate::wal::{self, is_segment_name};
-use crate::whole::{self, Rest};
+use crate::whole::{self, Becomes};
 
 /// What a nap without any write puts into the log: two checkpoints. A snapshot that far behind the last is none's worth.
 const NOTHING_WRITTEN_BYTES: u64 = 1_024;
@@ -124,7 +124,14 @@ impl Store {
         self.is_still_there(branch)?;
         match publish(&staged, branch, &snapshot) {
             Err(StoreError::SnapshotExists { .. }) => Ok(None),
-            published => published.map(|()| Some(snapshot)),
+            published => {
+                published?;
+                // Nobody looks into it once the branch is not young any more.
+                if !branch.record.is_young() {
+                    empty_if_there(&BranchDir { root: place_of(&branch.dir, &snapshot) }.discarded())?;
+                }
+                Ok(Some(snapshot))
+            }
         }
     }
 
@@ -133,9 +140,8 @@ impl Store {
         if whole::is_whole(&branch.dir.root)
             && let Some(raw) = whole::take(&branch.dir.root, &staged)?
         {
-            // The first client of a branch that was just made waits for its first snapshot.
-            let rest = if branch.record.is_young() { Rest::Later } else { Rest::Now };
-            return raw.strip(leaves_out, brings, rest, &[]);
+            let becomes = if branch.record.is_young() { Becomes::FirstSnapshot } else { Becomes::Snapshot };
+            return raw.strip(leaves_out, brings, becomes);
         }
         let data = staged.path().join("data");
         make_dir(&data)?;

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-use crate::clone::empty_dir;
 use crate::draft::Draft;
 use crate::durable;
 use crate::error::StoreError;
@@ -12,11 +11,7 @@ use crate::fault;
 use crate::history::make_dir;
 use crate::home::BranchDir;
 use crate::tablespaces::make_place;
-use crate::whole::{self, Rest};
-
-/// Of a branch that was copied as a whole, what is written anew in its place: what is new lies elsewhere for the file system, which
-/// counts the owners of everything that lies beside it.
-const WRITTEN_ANEW: [&str; 3] = ["branch.toml", "log", "roles"];
+use crate::whole::{self, Becomes};
 
 /// How the files of a parent can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,14 +74,12 @@ impl Draft {
 
     fn strip_but(&mut self, brings: fn(&Path) -> bool) -> Result<bool, StoreError> {
         let Some(raw) = self.raw.take() else { return Ok(false) };
-        let (staged, cloned) = raw.strip(|_| false, brings, Rest::Later, &WRITTEN_ANEW)?;
+        let (staged, cloned) = raw.strip(|_| false, brings, Becomes::Branch)?;
         self.dir = BranchDir { root: staged.path().to_owned() };
         // What was there for files that come one by one goes.
         self.staged = staged;
-        // Those of a whole branch are there, with what is its parent's.
-        let log = self.dir.log_dir();
-        make_dir(&log)?;
-        empty_dir(&log)?;
+        // A snapshot of the past has none.
+        make_dir(&self.dir.log_dir())?;
         make_place(&self.dir)?;
         self.set_cloned(cloned);
         fault::point("cloned");

@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::clone::{CloneMethod, Cloned, Links, link_in_clone};
+use crate::clone::{CloneMethod, Cloned, Links, empty_dir, link_in_clone};
+use crate::cluster;
 use crate::durable;
 use crate::error::StoreError;
 use crate::fault;
@@ -66,14 +67,17 @@ pub(crate) fn is_whole(root: &Path) -> bool {
     true
 }
 
-/// When a parent's past, its log and the places of its snapshots, is deleted in a clone of it.
+/// What a snapshot of a whole branch is to become, and so when its parent's past, the log and the places of snapshots, is deleted
+/// in it. Hundreds of segments are in thousands of pieces, and the file system would count the owners of each before the clone is
+/// durable: who is waited for leaves it to `Store::drop_discarded`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum Becomes {
+    /// Later. Its record is written over that of the parent, which lies where little is touched.
+    Branch,
+    /// Later: the first client of a branch that was just made waits for it.
+    FirstSnapshot,
     /// Before it shows.
-    Now,
-    /// `Store::drop_discarded` is to be called once nobody waits for the clone any more. Hundreds of segments are in thousands of pieces, and the file system
-    /// would count the owners of each before the clone is durable.
-    Later,
+    Snapshot,
 }
 
 /// Puts aside, within the snapshot, what is to be deleted later.
@@ -93,22 +97,29 @@ fn discard(root: &Path, path: &Path) -> Result<(), StoreError> {
 }
 
 impl Raw {
-    /// Leaves of it `data`, without what is left out, the tablespaces, and what `keeps` names.
+    /// Leaves of it `data` without what is left out, and the tablespaces; of a branch the roles too, an empty place for logs, and the
+    /// record, which is still the parent's.
     pub(crate) fn strip(
         self,
         leaves_out: fn(&Path) -> bool,
         brings: fn(&Path) -> bool,
-        rest: Rest,
-        keeps: &[&str],
+        becomes: Becomes,
     ) -> Result<(Staged, Cloned), StoreError> {
         let started = Instant::now();
         let root = self.staged.path();
+        let dir = BranchDir { root: root.to_owned() };
+        let past = [dir.wal(), dir.snapshots(), dir.discarded()];
+        let of_branch = [dir.record(), dir.roles(), dir.log_dir()];
         for entry in entries(root)? {
-            let name = entry.file_name();
-            if rest == Rest::Later && ["wal", "discarded", "snapshots"].iter().any(|late| name == *late) {
-                discard(root, &entry.path())?;
-            } else if !["data", TABLESPACES].iter().chain(keeps).any(|kept| name == *kept) {
-                remove(&entry.path())?;
+            let path = entry.path();
+            if past.contains(&path) && becomes != Becomes::Snapshot {
+                discard(root, &path)?;
+            } else if of_branch.contains(&path) && becomes == Becomes::Branch {
+                if path == dir.log_dir() {
+                    empty_dir(&path)?;
+                }
+            } else if ![dir.data(), dir.tablespaces()].contains(&path) {
+                remove(&path)?;
             }
         }
         let mut cloned = Cloned { method: CloneMethod::Snapshot, files: 0, bytes: None, duration: Duration::ZERO };
@@ -117,7 +128,7 @@ impl Raw {
         self.strip_tree("data", Links::Branch(&self.of), goes, &mut cloned)?;
         fault::point("data cloned");
         if root.join(TABLESPACES).is_dir() {
-            self.strip_tree(TABLESPACES, Links::Tablespaces, skip::is_of_a_query, &mut cloned)?;
+            self.strip_tree(TABLESPACES, Links::Tablespaces, cluster::is_temporary, &mut cloned)?;
         }
         cloned.duration = self.took + started.elapsed();
         Ok((self.staged, cloned))

@@ -13,6 +13,10 @@ use nap_testkit::Disk;
 mod fixture;
 use fixture::{IN_TABLESPACE, MAJOR, count, home_with_template, id, in_tablespace, make_tablespace, name, no_fill};
 
+/// Files of tablespaces whose directories are called as what no clone has.
+const CALLED_ALIKE: [&str; 3] =
+    ["pgsql_tmp/PG_17_202406281/5/16386", "pg_dynshmem/PG_17_202406281/5/16386", "pgsql_tmp_1/pgsql_tmp/mine"];
+
 /// A home with `main`, whose tablespace says so.
 fn with_tablespace(root: &Path) -> (Store, BranchDir) {
     let store = home_with_template(root);
@@ -38,11 +42,19 @@ fn a_clone_has_its_own_by_every_method() {
     let mut methods = Vec::new();
     for place in places {
         let (store, main) = with_tablespace(&place.join("home"));
+        for called_alike in CALLED_ALIKE {
+            let path = main.tablespaces().join(called_alike);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "data").unwrap();
+        }
         let made = store.clone_branch(&name("main"), &name("dev"), id(2)).unwrap();
         methods.push(made.cloned.method);
         let dev = made.branch.dir;
         assert_eq!(link(&dev), Path::new("../../tablespaces/fast"));
         assert!(!dev.tablespaces().join("fast/PG_17_202406281/pgsql_tmp/pgsql_tmp7.0").exists());
+        for called_alike in CALLED_ALIKE {
+            assert!(dev.tablespaces().join(called_alike).exists(), "{called_alike}: {methods:?}");
+        }
         write(&dev, "dev");
         assert_eq!((in_tablespace(&main), in_tablespace(&dev)), (b"main".to_vec(), b"dev".to_vec()));
         write(&main, "main again");

@@ -108,11 +108,11 @@ pub(crate) fn stood_still(branch: &BranchName, pause_us: u64) -> String {
 
 /// What it cost.
 pub(crate) fn cloned(method: CloneMethod, bytes: Option<u64>, files: u64, duration_ms: u64) -> String {
-    let size = words::bytes(bytes.unwrap_or(0));
+    let size = words::size(bytes, files);
     let time = format!("{duration_ms} ms");
     match method {
-        CloneMethod::Snapshot => format!("took a snapshot of {files} files in {time}, sharing their blocks"),
-        CloneMethod::Reflink => format!("cloned {size} in {files} files in {time}, sharing its blocks"),
+        CloneMethod::Snapshot => format!("took a snapshot of {size} in {time}, sharing their blocks"),
+        CloneMethod::Reflink => format!("cloned {size} in {time}, sharing their blocks"),
         CloneMethod::Copy => {
             format!("copied {size} in {time} (this file system cannot clone, so every branch costs its whole size)")
         }
@@ -148,7 +148,7 @@ mod tests {
         let url = connection::url(&report.connection);
         insta::assert_snapshot!(say(&report, &url, false), @r"
         branching at 0/15ECF68 of main
-        copied 40 MB in 210 ms (this file system cannot clone, so every branch costs its whole size)
+        copied 40 MB in 966 files in 210 ms (this file system cannot clone, so every branch costs its whole size)
         postgresql://al%20ice@localhost:5433/shop%2F1@dev
         ");
     }
@@ -163,7 +163,7 @@ mod tests {
         };
         insta::assert_snapshot!(say(&report, "URL", true), @r"
         branching at 0/15ECF68 of main
-        cloned 40 MB in 966 files in 210 ms, sharing its blocks
+        cloned 40 MB in 966 files in 210 ms, sharing their blocks
         main stood still for 12.3 ms
         its subscriptions are disabled: a copy would take their changes away from its parent
         prepared transactions, which keep their locks: a, b

@@ -102,14 +102,12 @@ fn debian(word: &str) -> Option<(Major, &str)> {
 fn say(report: &ImportReport, url: &str) -> String {
     let ImportReport { name, major, .. } = report;
     let time = format!("{} ms", report.duration_ms);
-    let (size, files) = (words::bytes(report.bytes.unwrap_or(0)), report.files);
+    let size = words::size(report.bytes, report.files);
     let mut lines = vec![match report.method {
         Some(CloneMethod::Reflink | CloneMethod::Snapshot) => {
-            format!(
-                "{name} is a cluster of PostgreSQL {major}: {size} in {files} files in {time}, sharing their blocks"
-            )
+            format!("{name} is a cluster of PostgreSQL {major}: {size} in {time}, sharing their blocks")
         }
-        _ => format!("{name} is a cluster of PostgreSQL {major}: copied {size} in {files} files in {time}"),
+        _ => format!("{name} is a cluster of PostgreSQL {major}: copied {size} in {time}"),
     }];
     if report.recovered {
         lines.push("it had not been shut down cleanly, and has recovered from that".to_owned());

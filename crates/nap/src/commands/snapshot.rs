@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(say(&report, false), "before is main at 0/15ECF68");
         insta::assert_snapshot!(say(&report, true), @r"
         before is main at 0/15ECF68
-        cloned 40 MB in 966 files in 21 ms, sharing its blocks
+        cloned 40 MB in 966 files in 21 ms, sharing their blocks
         main stood still for 8.2 ms
         ");
     }

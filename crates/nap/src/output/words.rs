@@ -53,6 +53,12 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{size} TB")
 }
 
+/// How much and in how many files, or only those where nobody looked at each of them.
+pub(crate) fn size(of_all: Option<u64>, files: u64) -> String {
+    let files = count(files, "file", "files");
+    of_all.map_or(files.clone(), |size| format!("{} in {files}", bytes(size)))
+}
+
 /// `1 branch`, `2 branches`.
 pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
