@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::command::Output;
 use crate::crash::{as_server_user, give_to_server_user};
+use crate::home::place_of_homes;
 use crate::ports::PortPair;
 use crate::postgres::Install;
 use crate::{eventually, process};
@@ -21,7 +22,8 @@ pub struct Bare {
 impl Bare {
     /// Starts one that lets everybody in, with these settings (`name=value`) besides.
     pub fn start(install: &Install, settings: &[&str]) -> Self {
-        let base = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").expect("a temporary directory");
+        let base = tempfile::Builder::new().prefix("pg-").tempdir_in(place_of_homes());
+        let base = base.expect("a temporary directory");
         std::fs::set_permissions(base.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
         give_to_server_user(base.path());
         let data = base.path().join("data");

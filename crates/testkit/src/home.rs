@@ -12,7 +12,12 @@ use crate::command::Output;
 use crate::ports::PortPair;
 use crate::postgres::{Install, pg_majors};
 use crate::reachable::reachable_program;
-use crate::{eventually, is_root, process};
+use crate::{eventually, is_root, process, template};
+
+/// `NAP_TEST_HOMES`, else /tmp. Tests start hundreds of servers, whose sockets hold 107 bytes: a short path, in memory if there is enough.
+pub fn place_of_homes() -> PathBuf {
+    std::env::var_os("NAP_TEST_HOMES").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
 
 /// A home in a directory with a short name, with ports of its own. Dropping it ends everything in it.
 #[derive(Debug)]
@@ -72,7 +77,7 @@ impl TestHomeBuilder {
         self
     }
 
-    /// Makes the home below this directory (a file system of its own, say) instead of /tmp. Socket paths hold 107 bytes.
+    /// Makes the home below this directory (a file system of its own, say) instead of where they all are. Socket paths hold 107 bytes.
     #[must_use]
     pub fn below(mut self, parent: &Path) -> Self {
         self.parent = parent.to_owned();
@@ -137,7 +142,7 @@ impl TestHome {
             install,
             settings: vec![("sleep_after".into(), "\"1s\"".into())],
             environment: Vec::new(),
-            parent: PathBuf::from("/tmp"),
+            parent: place_of_homes(),
             faults: false,
         }
     }
@@ -188,10 +193,16 @@ impl TestHome {
         Output::of(&mut self.nap_command(arguments))
     }
 
-    /// `nap up`, which must go well.
+    /// `nap up`, which must go well. A home's first start may find what `initdb` makes, made by another home's: who tests
+    /// first starts says `nap(&["up"])`.
     #[track_caller]
     pub fn up(&self) -> &Self {
+        let (home, major) = (self.path(), self.install.major);
+        let has_template = template::give(&home, major);
         self.nap(&["up"]).ok();
+        if !has_template {
+            template::keep(&home, major);
+        }
         self
     }
 

@@ -29,6 +29,7 @@ pub mod process;
 mod raw;
 mod reachable;
 mod sandbox;
+mod template;
 pub mod walk;
 mod way;
 
@@ -42,7 +43,7 @@ pub use crash::{Frozen, HeldStart, as_server_user, give_to_server_user};
 pub use debian::Debian;
 pub use disk::Disk;
 pub use faults::{Faults, HeldPlace};
-pub use home::{TestHome, TestHomeBuilder};
+pub use home::{TestHome, TestHomeBuilder, place_of_homes};
 pub use mirror::{Mirror, Reply};
 pub use ports::PortPair;
 pub use postgres::{Install, pg_majors};

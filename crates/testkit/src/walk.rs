@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::command::Output;
-use crate::home::TestHome;
+use crate::home::{TestHome, place_of_homes};
 use crate::{eventually, process};
 
 /// The command, and what is to be seen of it.
@@ -98,9 +98,9 @@ fn entries_below(directory: &std::path::Path) -> u64 {
     entries.map(|entry| 1 + below(&entry.path())).sum()
 }
 
-/// A home in /tmp shares its file system with everybody.
+/// Where most homes are, file systems are shared with everybody.
 fn has_its_own_disk(home: &TestHome) -> bool {
-    home.beside().parent().is_none_or(|parent| parent != std::path::Path::new("/tmp"))
+    home.beside().parent().is_none_or(|parent| parent != place_of_homes())
 }
 
 /// No server of a branch is stopped: the guardian has let it go on.

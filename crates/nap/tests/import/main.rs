@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nap_testkit::{Install, Output, PortPair, TestHome, as_server_user, give_to_server_user};
+use nap_testkit::{Install, Output, PortPair, TestHome, as_server_user, give_to_server_user, place_of_homes};
 
 mod debian;
 mod directory;
@@ -33,7 +33,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(install: &Install) -> Self {
-        Self::below(install, Path::new("/tmp"))
+        Self::below(install, &place_of_homes())
     }
 
     fn below(install: &Install, parent: &Path) -> Self {
