@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use nap_testkit::{Disk, Walk};
 
-use super::steps::{count, home, remove, with_past};
+use super::steps::{count, home, is_restored, remove, undo_restore, with_past};
 
 /// As large as XFS must be, and a home in it. The rest is filled in a moment.
 const MEGABYTES: u64 = 400;
@@ -48,6 +48,21 @@ fn slow_a_disk_is_full_in_the_middle_of_a_recovery() {
             home.branch("then").is_some_and(|_| count(home, "then") == 1)
         },
         undo: &mut |home| remove(home, "then"),
+    }
+    .through_a_full_disk(&disk);
+    assert!(failed > 3, "{failed} times");
+}
+
+#[test]
+fn slow_a_disk_is_full_in_the_middle_of_a_restore() {
+    let Some(disk) = Disk::xfs(MEGABYTES) else { return };
+    let (home, at) = with_past(&disk);
+    let failed = Walk {
+        home: &home,
+        prepare: &mut |_| {},
+        command: &["restore", "main", "--at", &at, "--keep-as", "until"],
+        look: &mut is_restored,
+        undo: &mut undo_restore,
     }
     .through_a_full_disk(&disk);
     assert!(failed > 3, "{failed} times");

@@ -5,11 +5,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use nap_testkit::walk::{nothing_is_left_over, open_but_gone};
-use nap_testkit::{Disk, TestHome, Walk, eventually, process};
+use nap_testkit::walk::{nobody_stands_still, nothing_is_left_over, open_but_gone};
+use nap_testkit::{Disk, TestHome, Walk, eventually, eventually_within, process};
 
 use super::builder;
+use super::shown::at;
 
 /// A home on a disk of its own, with a table `kept` in main and nothing that runs in the background.
 pub(super) fn home(disk: &Disk, history: &str) -> TestHome {
@@ -218,21 +220,60 @@ fn slow_a_branch_is_restored() {
         home: &home,
         prepare: &mut |_| {},
         command: &["restore", "main", "--at", &at, "--keep-as", "until"],
-        look: &mut |home| {
-            let is_done = home.branch("until").is_some();
-            assert_eq!(count(home, "main"), if is_done { 1 } else { 2 });
-            assert!(!is_done || count(home, "until") == 2);
-            is_done
-        },
-        undo: &mut |home| {
-            home.sleep("until");
-            home.nap(&["set", "until", "name=again"]).ok();
-            home.nap(&["config", "set", "default_branch=again"]).ok();
-            home.nap(&["rm", "main", "--force"]).ok();
-            home.nap(&["set", "again", "name=main"]).ok();
-        },
+        look: &mut is_restored,
+        undo: &mut undo_restore,
     }
     .through();
+}
+
+pub(super) fn is_restored(home: &TestHome) -> bool {
+    let is_done = home.branch("until").is_some();
+    assert_eq!(count(home, "main"), if is_done { 1 } else { 2 });
+    assert!(!is_done || count(home, "until") == 2);
+    is_done
+}
+
+/// What was kept is main again.
+pub(super) fn undo_restore(home: &TestHome) {
+    home.sleep("until");
+    home.nap(&["set", "until", "name=again"]).ok();
+    home.nap(&["config", "set", "default_branch=again"]).ok();
+    home.nap(&["rm", "main", "--force"]).ok();
+    home.nap(&["set", "again", "name=main"]).ok();
+}
+
+/// Opened by a client, and left; what a daemon that died has left goes, too.
+#[test]
+fn slow_a_moment_is_shown() {
+    let Some(disk) = Disk::xfs(1_024) else { return };
+    let (home, moment) = with_past(&disk);
+    let faults = home.faults();
+    let ask = || at(&home, &moment, "select count(*) from kept");
+    let is_gone = || {
+        let branches = || home.nap(&["ls", "--json"]).json().as_array().unwrap().len();
+        eventually_within(Duration::from_secs(60), "it is gone", || (branches() == 1).then_some(()));
+        nothing_is_left_over(&home);
+    };
+    faults.record();
+    assert_eq!(ask().ok(), "1");
+    is_gone();
+    let places = faults.recorded();
+    println!("it comes to {places:?}");
+    for place in ["a server aside is ready", "a branch is to be deleted"] {
+        assert!(places.iter().any(|(come_to, _)| come_to == place), "{place} is none of {places:?}");
+    }
+    for (place, _) in places {
+        println!("… dies at {place}");
+        faults.die_at(&place, 1);
+        println!("{}", ask());
+        faults.wait_dead(&home, &place);
+        nobody_stands_still(&home);
+        home.up();
+        is_gone();
+        assert_eq!(ask().ok(), "1", "asked again after it died at {place}");
+        is_gone();
+    }
+    assert_eq!(count(&home, "main"), 2);
 }
 
 /// A row, a moment, another row; all is asleep.

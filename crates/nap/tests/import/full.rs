@@ -2,7 +2,7 @@
 
 use nap_testkit::{Disk, Walk};
 
-use super::steps::{filled, home_on, is_there, is_whole, outside, remove};
+use super::steps::{filled, home_on, is_restored, is_there, is_whole, known_there, outside, remove};
 
 /// A home on XFS, and what comes: the rest is filled in a moment.
 const MEGABYTES: u64 = 500;
@@ -29,6 +29,24 @@ fn slow_a_disk_is_full_in_the_middle_of_an_import() {
         prepare: &mut |_| {},
         command: &["import", data.to_str().unwrap(), "copy"],
         look: &mut |home| is_whole(home, "boss"),
+        undo: &mut remove,
+    }
+    .through_a_full_disk(&disk);
+    assert!(failed > 5, "{failed} times");
+}
+
+#[test]
+fn slow_a_disk_is_full_in_the_middle_of_an_import_of_a_database() {
+    let Some(disk) = Disk::xfs(MEGABYTES) else { return };
+    let home = home_on(&disk);
+    let cluster = filled(&home);
+    let url = format!("postgresql://boss@127.0.0.1:{}/postgres", cluster.port());
+    let role = known_there(&home, &cluster);
+    let failed = Walk {
+        home: &home,
+        prepare: &mut |_| {},
+        command: &["import", &url, "copy"],
+        look: &mut |home| is_restored(home, &role),
         undo: &mut remove,
     }
     .through_a_full_disk(&disk);

@@ -80,26 +80,34 @@ fn slow_a_database_is_imported() {
     let home = home_on(&disk);
     let cluster = filled(&home);
     let url = format!("postgresql://boss@127.0.0.1:{}/postgres", cluster.port());
-    let role = home.role();
-    cluster.psql(&format!("create role \"{role}\" superuser login")).ok();
+    let role = known_there(&home, &cluster);
     let places = Walk {
         home: &home,
         prepare: &mut |_| {},
         command: &["import", &url, "copy"],
-        look: &mut |home| {
-            // The home's rules hold, by which boss would need a password.
-            home.branch("copy").is_some_and(|_| {
-                let socket = home.socket_connection("postgres@copy", &role);
-                assert_eq!(home.psql_with(&socket, "select count(*) from t").ok(), "1000");
-                true
-            })
-        },
+        look: &mut |home| is_restored(home, &role),
         undo: &mut remove,
     }
     .through();
     for place in ["pg_dump", "pg_restore", "a database was restored"] {
         assert!(places.iter().any(|come_to| come_to == place), "{place}: {places:?}");
     }
+}
+
+/// The home's own role, which a cluster knows too.
+pub(super) fn known_there(home: &TestHome, cluster: &Cluster) -> String {
+    let role = home.role();
+    cluster.psql(&format!("create role \"{role}\" superuser login")).ok();
+    role
+}
+
+/// The database is whole, or not there. The home's rules hold, by which boss would need a password.
+pub(super) fn is_restored(home: &TestHome, role: &str) -> bool {
+    home.branch("copy").is_some_and(|_| {
+        let socket = home.socket_connection("postgres@copy", role);
+        assert_eq!(home.psql_with(&socket, "select count(*) from t").ok(), "1000");
+        true
+    })
 }
 
 /// A directory that the daemon may write to.
