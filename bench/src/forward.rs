@@ -16,7 +16,7 @@ use crate::Common;
 use crate::account::Account;
 use crate::forward::copy::{Copied, Copying, Flow};
 use crate::forward::load::{Load, Measured, Protocol, SELECT, TPC_B, table};
-use crate::forward::ways::{DIRECT, NAP, PGBOUNCER, Ways};
+use crate::forward::ways::{CONTROL, DIRECT, NAP, PGBOUNCER, Ways};
 use crate::machine;
 use crate::race::{median_ms, race};
 use crate::report::{Figure, Results, targets, write_section};
@@ -109,12 +109,18 @@ fn copy(ways: &Ways, mib: u64, rounds: usize) -> Result<Vec<Copied>> {
 }
 
 fn figures(plain: &[Measured], tls: &[Measured], connecting: &[Measured], copied: &[Copied]) -> Result<Vec<Figure>> {
-    let least = |measured: &mut dyn Iterator<Item = &Measured>| -> Result<Option<f64>> {
-        let ratios = measured.map(|one| one.throughput_ratio(NAP, PGBOUNCER)).collect::<Result<Vec<_>>>()?;
+    let least_of = |way, measured: &mut dyn Iterator<Item = &Measured>| -> Result<Option<f64>> {
+        let ratios = measured.map(|one| one.throughput_ratio(way, PGBOUNCER)).collect::<Result<Vec<_>>>()?;
         Ok(ratios.into_iter().reduce(f64::min))
     };
-    let selects = least(&mut plain.iter().filter(|one| one.load.is(SELECT)))?.context("nothing was measured")?;
-    let mut figures = vec![Figure::new("min_vs_pgbouncer", selects).at_least(1.0)];
+    let least = |measured: &mut dyn Iterator<Item = &Measured>| least_of(NAP, measured);
+    let mut selects = plain.iter().filter(|one| one.load.is(SELECT));
+    let mut figures = vec![
+        Figure::new("min_vs_pgbouncer", least(&mut selects.clone())?.context("nothing was measured")?).at_least(1.0),
+    ];
+    if let Some(ratio) = least_of(CONTROL, &mut selects)? {
+        figures.push(Figure::new("min_pgbouncer_vs_itself", ratio));
+    }
     if let Some(ratio) = least(&mut plain.iter().filter(|one| one.load.is(TPC_B)))? {
         figures.push(Figure::new("min_tpcb_vs_pgbouncer", ratio));
     }

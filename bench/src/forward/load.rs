@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::account::run_with_remarks;
 use crate::contestants::Contestant;
 use crate::forward::slices::Slices;
-use crate::forward::ways::{DIRECT, NAP, PGBOUNCER, Spent, Way, Ways};
+use crate::forward::ways::{CONTROL, DIRECT, NAP, PGBOUNCER, Spent, Way, Ways};
 use crate::race::{median_ms, race};
 use crate::report::Times;
 
@@ -83,7 +83,8 @@ impl Load {
             }
             Box::new(Turn { ways, way, load: &self, time, costs: &costs })
         };
-        let mut turns: Vec<Box<dyn Contestant + '_>> = ways.all().iter().map(turn).collect();
+        let among = if self.may_stand_still() && self.sslmode == PLAIN { ways.all_and_control() } else { ways.all() };
+        let mut turns: Vec<Box<dyn Contestant + '_>> = among.iter().map(turn).collect();
         let rows = race(&mut turns, rounds)?;
         drop(turns);
         Ok(Measured { load: self, rows, costs: costs.into_inner() })
@@ -201,17 +202,18 @@ impl Measured {
 pub(crate) fn table(heading: &str, measured: &[Measured]) -> Result<String> {
     let mut text = format!(
         "| {heading}: script, protocol, clients | direct tps | nap tps | PgBouncer tps | nap ÷ direct | nap ÷ PgBouncer \
-         | spread | nap µs CPU | PgBouncer µs CPU | nap sleeps | PgBouncer sleeps |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+         | PgBouncer ÷ itself | spread | nap µs CPU | PgBouncer µs CPU | nap sleeps | PgBouncer sleeps |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for one in measured {
         text.push_str(&format!(
-            "| {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | ±{:.2} | {:.1} | {:.1} | {:.2} | {:.2} |\n",
+            "| {} | {:.0} | {:.0} | {:.0} | {:.2} | {:.2} | {} | ±{:.2} | {:.1} | {:.1} | {:.2} | {:.2} |\n",
             one.load.label(),
             one.tps(DIRECT)?,
             one.tps(NAP)?,
             one.tps(PGBOUNCER)?,
             one.throughput_ratio(NAP, DIRECT)?,
             one.throughput_ratio(NAP, PGBOUNCER)?,
+            one.throughput_ratio(CONTROL, PGBOUNCER).map_or("–".to_owned(), |ratio| format!("{ratio:.2}")),
             one.spread(NAP).max(one.spread(PGBOUNCER)),
             one.cost(NAP, |cost| cost.processor_us),
             one.cost(PGBOUNCER, |cost| cost.processor_us),

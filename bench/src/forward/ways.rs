@@ -22,9 +22,11 @@ use crate::process::Process;
 pub(crate) const DIRECT: &str = "direct";
 pub(crate) const NAP: &str = "nap";
 pub(crate) const PGBOUNCER: &str = "PgBouncer";
+/// A second one, beside the first: how far two ways that are the same come apart here.
+pub(crate) const CONTROL: &str = "PgBouncer again";
 
-/// Room for the most clients twice, because PgBouncer keeps its backends; enough memory for the data, and no work of the servers' own in between.
-const SETTINGS: &str = "max_connections = 400\nshared_buffers = 256MB\nmax_wal_size = 8GB\nautovacuum = off\n";
+/// Room for the most clients three times, because a PgBouncer keeps its backends; enough memory for the data, and no work of the servers' own in between.
+const SETTINGS: &str = "max_connections = 600\nshared_buffers = 256MB\nmax_wal_size = 8GB\nautovacuum = off\n";
 /// pgbench's: a million accounts.
 const SCALE: &str = "10";
 
@@ -55,6 +57,7 @@ pub(crate) struct Spent {
 /// All ways, open. Dropped in this order: PgBouncer goes before the server it uses.
 pub(crate) struct Ways {
     pgbouncer: PgBouncer,
+    _control: PgBouncer,
     server: Server,
     _home: Home,
     all: Vec<Way>,
@@ -102,22 +105,31 @@ impl Ways {
         let port = free_ports()?;
         let server = Server::start(running.copy_to(&common.base.join("direct"))?, port, &certificate)?;
         home.wake()?;
-        let pgbouncer =
-            PgBouncer::start(&program, &common.base.join("pgbouncer"), &server, port + 1, &login.user, &certificate)?;
+        let pooled = |name: &'static str, port| -> Result<(PgBouncer, Way)> {
+            let directory = common.base.join(name.replace(' ', "-"));
+            let pgbouncer = PgBouncer::start(&program, &directory, &server, port, &login.user, &certificate)?;
+            let forwarder = Some(pgbouncer.process());
+            Ok((pgbouncer, Way { name, port, database: "postgres", forwarder }))
+        };
+        let (pgbouncer, first) = pooled(PGBOUNCER, port + 1)?;
+        let (control, second) = pooled(CONTROL, free_ports()?)?;
         let direct = Way { name: DIRECT, port, database: "postgres", forwarder: None };
-        let forwarder = Some(pgbouncer.process());
-        let pooled = Way { name: PGBOUNCER, port: port + 1, database: "postgres", forwarder };
         Ok(Self {
             pgbouncer,
+            _control: control,
             server,
             _home: home,
-            all: vec![direct, nap, pooled],
+            all: vec![direct, nap, first, second],
             login,
             directory: common.base.clone(),
         })
     }
 
     pub(crate) fn all(&self) -> &[Way] {
+        self.all.get(..3).unwrap_or_default()
+    }
+
+    pub(crate) fn all_and_control(&self) -> &[Way] {
         &self.all
     }
 
@@ -142,7 +154,7 @@ impl Ways {
 
     /// The same statement on both servers.
     pub(crate) fn prepare(&self, statement: &str) -> Result<()> {
-        for way in self.all.iter().filter(|way| way.name != PGBOUNCER) {
+        for way in self.all().iter().filter(|way| way.name != PGBOUNCER) {
             run(&mut self.client("psql", way, "disable", &["-Xqc", statement]))?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::command::Output;
+use crate::home::place_of_homes;
 use crate::{eventually, is_root};
 
 /// A file system in a file, mounted. It goes when the test does, even after a panic.
@@ -65,7 +66,8 @@ impl Disk {
         if !is_root() {
             return None;
         }
-        let directory = tempfile::Builder::new().prefix("nap-d").tempdir_in("/tmp").expect("a temporary directory");
+        let directory =
+            tempfile::Builder::new().prefix("nap-d").tempdir_in(place_of_homes()).expect("a temporary directory");
         let disk = Self { directory };
         std::fs::set_permissions(disk.directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("a mode");
