@@ -74,9 +74,14 @@ impl Siege {
         let local = format!("0100007F:{:04X}", self.port());
         eventually("the daemon has read all", || {
             let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-            let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-            let ours = |row: &Vec<&str>| [row[1], row[2]].contains(&local.as_str()) && row[3] == "01";
-            rows.filter(ours).all(|row| row[4] == "00000000:00000000").then_some(())
+            let mut rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+            // What it has sent may lie with them unread.
+            let is_read = |row: Vec<&str>| match row[4].split_once(':').unwrap() {
+                (_, received) if row[1] == local && row[3] == "01" => received == "00000000",
+                (to_send, _) if row[2] == local && row[3] == "01" => to_send == "00000000",
+                _ => true,
+            };
+            rows.all(is_read).then_some(())
         });
     }
 
